@@ -1,0 +1,1 @@
+"""The packaged configs: `--config NAME.yaml` finds them from any folder."""

@@ -1,0 +1,1 @@
+"""Datamodule plugins, one file per release."""

@@ -1,0 +1,59 @@
+"""Exceptions that say what was wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class SyncSAMError(Exception):
+    """Base class of every error that a user of this package can cause and mend."""
+
+
+class BrokenInputError(SyncSAMError):
+    """A file of a data set cannot be used.
+
+    Raised by readers and turned into a line of ``skipped.jsonl`` by the conversion.
+
+    Args:
+        path: the file (or ``archive::member``) that is broken.
+        reason: what is wrong with it, in one clause.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class DatasetNotFoundError(SyncSAMError):
+    """The raw release or the prepared table of a data set is not where it was looked for."""
+
+
+class UnknownPluginError(SyncSAMError):
+    """A datamodule name matches no installed plugin."""
+
+    def __init__(self, name: str, known: Iterable[str], broken: Iterable[str] = ()) -> None:
+        message = f"unknown datamodule {name!r}; known: {', '.join(sorted(known)) or 'none'}"
+        if failures := list(broken):
+            message += "; failed to import: " + "; ".join(failures)
+        super().__init__(message)
+
+
+class ConversionError(SyncSAMError):
+    """A raw release could not be converted into a table (for example: every row was broken)."""
+
+
+class TableError(SyncSAMError):
+    """A table is not one of ours, is damaged, or does not fit what was asked of it."""
+
+
+class UnsupportedPromptError(SyncSAMError):
+    """A model was given a kind of prompt that it cannot use."""
+
+
+class WeightsError(SyncSAMError):
+    """A checkpoint is missing, damaged, of an unknown layout, or does not fit the model."""
+
+
+class PromptFileError(SyncSAMError):
+    """A file of recorded prompts does not fit the objects that are to be prompted."""

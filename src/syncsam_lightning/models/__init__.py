@@ -1,0 +1,1 @@
+"""Promptable models: plain ``nn.Module`` classes that know nothing of Lightning."""

@@ -1,0 +1,56 @@
+"""The objects that a simulated user has in mind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """N true masks on B images, in the model frame (a padded square of side S).
+
+    Args:
+        masks: ``(N, S, S)`` bool; every mask has at least one foreground pixel.
+        boxes: ``(N, 4)`` float32, tight half-open ``x0, y0, x1, y1``.
+        image_index: ``(N,)`` int64, the image in the batch that each object lies on.
+        keys: ``(N,)`` int64 in [0, 2**63), see :func:`syncsam_lightning.seeding.mask_key`; all
+            random prompts of an object are a function of its key.
+        sizes: ``(B, 2)`` int64, height and width of the part of each square that is image, the
+            rest being padding.
+
+    Raises:
+        ValueError: the first dimensions disagree.
+    """
+
+    masks: Tensor
+    boxes: Tensor
+    image_index: Tensor
+    keys: Tensor
+    sizes: Tensor
+
+    def __post_init__(self) -> None:
+        n = self.image_index.shape[0]
+        for name in ("masks", "boxes", "keys"):
+            if (value := getattr(self, name)).shape[0] != n:
+                raise ValueError(f"{name} must hold {n} objects, got {tuple(value.shape)}")
+
+    @property
+    def num_objects(self) -> int:
+        """N, the number of objects."""
+        return self.image_index.shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
+        """Return the same targets with every tensor on ``device``."""
+        return Targets(
+            **{
+                f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
+                for f in fields(self)
+            }
+        )
+
+    def pin_memory(self) -> Targets:
+        """Return the same targets in page-locked memory, for asynchronous copies to a GPU."""
+        return Targets(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})

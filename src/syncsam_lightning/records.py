@@ -1,0 +1,152 @@
+"""What a data plugin hands over, and what a row of a prepared table is.
+
+Plain data that knows no file format: the contract between ``datamodules/*`` and ``data``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+Loadable = np.ndarray | str | os.PathLike[str] | Callable[[], np.ndarray]
+"""Pixels, the path of an image file, or a picklable function that returns pixels when called.
+
+Paths and functions are resolved during conversion, where a failure becomes a listed skip instead
+of the end of the run.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedMask:
+    """One object of an image.
+
+    Args:
+        label: class name, for example ``"liver"``.
+        mask: ``(H, W)``; any non-zero pixel is foreground. See :data:`Loadable`.
+        path: where the mask comes from, for the conversion report; taken from ``mask`` if that is
+            a path.
+        instance: number that tells objects of one class on one image apart.
+    """
+
+    label: str
+    mask: Loadable
+    path: str = ""
+    instance: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.path and isinstance(self.mask, (str, os.PathLike)):
+            object.__setattr__(self, "path", os.fspath(self.mask))
+
+
+@dataclass(frozen=True, slots=True)
+class RawSample:
+    """One image with its masks, as a plugin's ``records`` yields it.
+
+    Args:
+        id: unique within the data set and stable between runs; seeds everything random about the
+            image.
+        image: ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)`` RGB, uint8. See :data:`Loadable`.
+        masks: the objects on it. An image without masks is listed as skipped, not lost in silence.
+        modality: for example ``"ct"``, ``"mr"``, ``"x_ray"``.
+        source: the data set that the image was first published in.
+        case: patient or volume. Images of one case never land on both sides of a split by case.
+        slice: position within the case, or ``""``.
+        split: ``"train"``, ``"val"`` or ``"test"`` where the release has an official split, else
+            ``None`` and the datamodule draws one.
+        path: where the image comes from, for the report; taken from ``image`` if that is a path.
+    """
+
+    id: str
+    image: Loadable
+    masks: Sequence[NamedMask]
+    modality: str
+    source: str
+    case: str
+    slice: str = ""
+    split: Split | None = None
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.path and isinstance(self.image, (str, os.PathLike)):
+            object.__setattr__(self, "path", os.fspath(self.image))
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something of a release that could not be used; becomes one line of ``skipped.jsonl``.
+
+    Plugins yield it from ``records`` for what they find out themselves (an index entry without a
+    file); the conversion adds what it finds (empty masks, shapes that differ, unreadable files).
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetCard:
+    """What a user should know about a data set before using it.
+
+    Args:
+        name: the data set's own name.
+        description: one or two sentences.
+        homepage: where to get it.
+        license: licence of the data, as its owners state it.
+        citation: how the owners wish to be cited, or ``""``.
+        modalities: modalities it contains.
+        layout: the folder layout that ``records`` expects, one line per entry.
+    """
+
+    name: str
+    description: str
+    homepage: str = ""
+    license: str = ""
+    citation: str = ""
+    modalities: Sequence[str] = ()
+    layout: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One decoded row of a prepared table.
+
+    Args:
+        id: see :class:`RawSample`.
+        image: ``(h, w, 3)`` RGB or ``(h, w, 1)`` grey, uint8, at the stored resolution.
+        masks: ``(n, h, w)`` bool at the stored resolution.
+        height, width: size of the original image in pixels.
+        labels: class name of each mask.
+        boxes: ``(n, 4)`` float32, tight ``x0, y0, x1, y1`` in original pixels, half open
+            (``x1 - x0`` is the width).
+        areas: ``(n,)`` int64, foreground pixels at the original resolution.
+        mask_ids: ``(n,)`` int64; number of each mask within the original row, which stays the same
+            when masks are drawn, filtered or reordered.
+        modality, source, case, slice, split: see :class:`RawSample`.
+    """
+
+    id: str
+    image: np.ndarray
+    masks: np.ndarray
+    height: int
+    width: int
+    labels: tuple[str, ...]
+    boxes: np.ndarray
+    areas: np.ndarray
+    mask_ids: np.ndarray
+    modality: str
+    source: str
+    case: str
+    slice: str
+    split: Split
+
+    @property
+    def num_masks(self) -> int:
+        """Number of objects on the image."""
+        return len(self.labels)
