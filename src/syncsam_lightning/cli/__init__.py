@@ -1,1 +1,1 @@
-
+"""The `syncsam` program."""

@@ -1,0 +1,53 @@
+# The two commands: `make demo` and `make test`. Everything they need goes into .venv.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo test test-slow lint format clean
+
+help:
+	@echo "make setup      environment in $(VENV)"
+	@echo "make demo       train and measure a small SyncSAM on MNI152 slices; results in demo/"
+	@echo "make test       every test that is not slow"
+	@echo "make test-slow  the slow tests"
+	@echo "make lint       style, types and layers"
+	@echo "make format     let ruff rewrite the code"
+	@echo "make clean      remove what the commands above made, but not $(VENV)"
+
+setup: $(STAMP)
+
+# torch comes first and by itself: torchvision must be built for the very same torch.
+$(STAMP): pyproject.toml setup.py constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/syncsam prepare MNI152 - demo/mni152.lance
+	$(BIN)/syncsam fit --config demo.yaml
+	$(BIN)/syncsam test --ckpt_path demo/checkpoints/best.ckpt
+
+test: setup
+	$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+
+test-slow: setup
+	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf build dist demo logs lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis .import_linter_cache src/*.egg-info
+	find src datamodules configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,48 @@
+"""What every run has unless the user says otherwise: logger, callbacks, trainer settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+
+CALLBACKS: Mapping[str, type[Callback]] = {
+    "checkpoint": ModelCheckpoint,
+    "lr_monitor": LearningRateMonitor,
+}
+"""Callbacks that every run has, by the key that configures each (``--checkpoint.monitor``).
+
+They have keys of their own since a list such as ``trainer.callbacks`` is replaced as a whole by a
+later config.
+"""
+
+CALLBACK_DEFAULTS: Mapping[str, Any] = {
+    "checkpoint.monitor": "val/dice",
+    "checkpoint.mode": "max",
+    "checkpoint.filename": "best",
+    "checkpoint.save_last": True,
+    "checkpoint.auto_insert_metric_name": False,
+    "checkpoint.enable_version_counter": False,
+    "lr_monitor.logging_interval": "step",
+}
+"""Settings of these callbacks that differ from the class's own."""
+
+
+def trainer_defaults(run_name: str) -> dict[str, Any]:
+    """Return the settings of the Trainer that differ from Lightning's.
+
+    Args:
+        run_name: folder below ``logs`` for this run.
+    """
+    return {
+        # The datamodules' own samplers shard over ranks, exactly, and can resume.
+        "use_distributed_sampler": False,
+        "precision": "32-true",
+        "logger": {
+            "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+            "init_args": {"save_dir": "logs", "name": run_name},
+        },
+        "plugins": [{"class_path": "syncsam_lightning.training.checkpoint.AtomicCheckpointIO"}],
+    }

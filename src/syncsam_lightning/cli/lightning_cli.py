@@ -1,0 +1,173 @@
+"""`syncsam fit|validate|test|predict`: LightningCLI with our model, data and defaults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from syncsam_lightning import __version__
+from syncsam_lightning.cli.arguments import config_values
+from syncsam_lightning.cli.catalog import resolve_config
+from syncsam_lightning.cli.checkpoint_config import with_checkpoint_config
+from syncsam_lightning.cli.defaults import CALLBACK_DEFAULTS, CALLBACKS, trainer_defaults
+from syncsam_lightning.cli.explain import Choices, UsageError, explain
+from syncsam_lightning.cli.given import GivenSettings
+from syncsam_lightning.cli.parser import ConfigFile, Parser, ParserMessage
+from syncsam_lightning.cli.run_config import RUN_CONFIG, SaveRunConfig
+from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.plugins import load_datamodules
+from syncsam_lightning.models import PromptableModel
+from syncsam_lightning.training.module import InteractiveSegmentation
+
+NETWORK = "model.network"
+"""Key of the network in a config."""
+
+LINKS = {f"{NETWORK}.image_size": "data.image_size"}
+"""Settings of the data that follow from the network: source -> target."""
+
+
+class SyncSAMCLI(LightningCLI):
+    """LightningCLI for :class:`InteractiveSegmentation` and the installed datamodules.
+
+    What differs from the stock class: configs are found by bare name; a checkpoint alone rebuilds
+    model and data, and the user's options win over it; the size of the images follows the network;
+    errors are single sentences (:class:`syncsam_lightning.errors.SyncSAMError`).
+
+    Args:
+        args: command and options, without the program's name.
+    """
+
+    def __init__(self, args: Sequence[str]) -> None:
+        self._args = list(args)
+        self._plugins = load_datamodules()
+        configs = map(resolve_config, config_values(args))
+        super().__init__(
+            InteractiveSegmentation,
+            PromptableDataModule,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={
+                "overwrite": True,
+                "config_filename": RUN_CONFIG,
+                "inputs": tuple(path for path in configs if _is_file(path)),
+            },
+            trainer_defaults=trainer_defaults(_run_name(self._args)),
+            seed_everything_default=42,
+            parser_class=Parser,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=self._args,
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Build the parser of the program or of one command."""
+        kwargs.setdefault("dump_header", [f"syncsam-lightning=={__version__}"])
+        parser = self.parser_class(**kwargs)
+        parser.allow_abbrev = False  # a misspelt option must not count as the start of another
+        parser.add_argument(
+            "-c",
+            "--config",
+            action=ConfigFile,
+            help="A YAML file or the name of a packaged config. Repeatable; later ones win.",
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks that every run has, and let the network set the size of the images."""
+        for key, callback in CALLBACKS.items():
+            parser.add_lightning_class_args(callback, key)
+        parser.set_defaults(dict(CALLBACK_DEFAULTS))
+        for source, target in LINKS.items():
+            parser.link_arguments(_with_init_args(source), _with_init_args(target))
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, with the settings of a checkpoint in front where one is to be rebuilt.
+
+        Raises:
+            SyncSAMError: the arguments can't be understood or contradict each other.
+        """
+        link_targets = [target.rpartition(".")[2] for target in LINKS.values()]
+        args = with_checkpoint_config(self._args, link_targets)
+        given = GivenSettings(args)
+        try:
+            self.config = parser.parse_args(args)
+        except ParserMessage as message:
+            raise explain(str(message), given, self._choices()) from message
+        self._check_links(given)
+        self._check_monitor()
+
+    def _parse_ckpt_path(self) -> None:
+        # Stock Lightning would let the checkpoint's settings win over the user's here.
+        return
+
+    def _check_links(self, given: GivenSettings) -> None:
+        for source, target in LINKS.items():
+            derived = self.config[self._args[0]].get(_with_init_args(source))
+            explicit = given.value(target)
+            if derived is not None and explicit is not None and explicit != derived:
+                raise UsageError(
+                    f"{target} is {explicit} but follows from {source}, which is {derived}: "
+                    f"leave {target} out, or set {source}"
+                )
+
+    def _check_monitor(self) -> None:
+        config = self.config[self._args[0]]
+        monitor, batches = config["checkpoint"]["monitor"], config["trainer"]["limit_val_batches"]
+        if self._args[0] == "fit" and batches == 0 and (monitor or "").startswith("val/"):
+            raise UsageError(
+                f"checkpoint.monitor is {monitor}, which is never computed since "
+                "trainer.limit_val_batches is 0: add --checkpoint.monitor null"
+            )
+
+    def _choices(self) -> Choices:
+        parser = self._subcommand_parsers[self._args[0]]
+        groups = {"trainer": Trainer, "model": InteractiveSegmentation, **CALLBACKS}
+        return Choices(
+            groups=groups,
+            keys=[action.dest for action in parser._actions],
+            classes={"data": _known(PromptableDataModule), NETWORK: _known(PromptableModel)},
+            broken_plugins=[],
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the Trainer; without a logger there is nothing to write learning rates to."""
+        trainer = super().instantiate_trainer(**kwargs)
+        if not trainer.loggers:
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            callbacks[:] = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
+        return trainer
+
+
+def _run_name(args: Sequence[str]) -> str:
+    for value in reversed(config_values(args)):
+        path = resolve_config(value)
+        if _is_file(path):
+            return Path(path).stem
+    return args[0]
+
+
+def _is_file(config: str) -> bool:
+    inline = config == "-" or config.lstrip().startswith("{") or "\n" in config
+    return not inline and Path(config).is_file()
+
+
+def _known(base: type) -> dict[str, type]:
+    """Return the classes that a config may name for ``base``, by their short names."""
+    return {cls.__name__: cls for cls in _subclasses(base) if not inspect.isabstract(cls)}
+
+
+def _subclasses(cls: type[Any]) -> Iterator[type]:
+    children: list[type] = cls.__subclasses__()
+    for child in children:
+        yield child
+        yield from _subclasses(child)
+
+
+def _with_init_args(key: str) -> str:
+    head, _, last = key.rpartition(".")
+    return f"{head}.init_args.{last}"

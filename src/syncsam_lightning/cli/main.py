@@ -1,0 +1,87 @@
+"""Entry point of ``syncsam``: picks the command and imports no more than it needs.
+
+Importing torch and Lightning takes seconds, so the help of every command is answered before
+either is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from syncsam_lightning import __version__
+from syncsam_lightning.cli.arguments import config_values
+from syncsam_lightning.cli.catalog import resolve_config
+from syncsam_lightning.cli.guides import COMMANDS, TRAINER_COMMANDS, guide
+from syncsam_lightning.errors import SyncSAMError
+
+EXIT_USER_ERROR = 2
+"""Exit status when the user can mend what is wrong; the same as argparse's for wrong usage."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; None takes those of the process.
+
+    Returns:
+        the exit status: 0, or 2 when an error was printed that the user can mend.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args or os.environ.get("SYNCSAM_DEBUG", "") not in ("", "0")
+    args = [arg for arg in args if arg != "--debug"]
+    try:
+        return _dispatch(args)
+    except SyncSAMError as error:
+        if debug:
+            traceback.print_exc()
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def _dispatch(args: list[str]) -> int:
+    if args and args[0] in TRAINER_COMMANDS:
+        return _run_trainer_command(args)
+    if args and args[0] == "prepare":
+        from syncsam_lightning.cli.prepare import run_prepare
+
+        return run_prepare(args[1:])
+    _top_parser().parse_args(args)
+    return 0
+
+
+def _run_trainer_command(args: list[str]) -> int:
+    if any(arg in ("-h", "--help") for arg in args[1:]):
+        print(guide(args[0]))
+        return 0
+    for value in config_values(args):
+        resolve_config(value)  # a misspelt name is told at once, not after seconds of imports
+    # Lightning's own calls into jsonargparse are deprecated; a user can do nothing about them.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    from syncsam_lightning.cli.lightning_cli import SyncSAMCLI
+
+    SyncSAMCLI(args=["--help" if arg == "--help_all" else arg for arg in args])
+    return 0
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "syncsam",
+        description="Train, measure and use SyncSAM, a promptable medical segmentation model.",
+        epilog="`syncsam COMMAND --help` explains a command. With --debug, or SYNCSAM_DEBUG=1 in "
+        "the environment, errors come with their traceback.",
+    )
+    parser.add_argument("--version", action="version", version=f"syncsam-lightning {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

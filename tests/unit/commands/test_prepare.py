@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncsam_lightning.cli.main import main
+from syncsam_lightning.commands.prepare import prepare
+from syncsam_lightning.errors import DatasetNotFoundError, UnknownPluginError
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SYNCSAM_DEBUG", raising=False)
+
+
+def test_an_unknown_datamodule_lists_the_known_ones():
+    with pytest.raises(UnknownPluginError, match=r"unknown datamodule 'Nope'; known: .*SAMed2D"):
+        prepare("Nope", ".", "x.lance")
+
+
+def test_a_release_that_is_not_there_is_named():
+    with pytest.raises(DatasetNotFoundError, match="nowhere"):
+        prepare("SAMed2D", "nowhere", "x.lance")
+
+
+def test_what_is_missing_is_told_with_the_form_of_the_command(capsys: pytest.CaptureFixture[str]):
+    assert main(["prepare", "SAMed2D"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: source, table missing: syncsam prepare PLUGIN SOURCE TABLE")
+    assert "MNI152" in printed
+
+
+def test_a_wrong_option_names_the_nearest(capsys: pytest.CaptureFixture[str]):
+    assert main(["prepare", "SAMed2D", "a", "b", "--option", "3"]) == 2
+    assert capsys.readouterr().err == (
+        "error: option: the command has no option 'option'; did you mean options?\n"
+    )
+
+
+def test_a_wrong_argument_of_the_datamodule_names_the_nearest(capsys: pytest.CaptureFixture[str]):
+    assert main(["prepare", "MNI152", "-", "b", "--options.image_sise", "64"]) == 2
+    printed = capsys.readouterr().err
+    assert "MNI152 has no argument 'image_sise'; did you mean image_size" in printed
