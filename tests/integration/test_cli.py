@@ -195,6 +195,11 @@ def test_choosing_the_best_by_what_is_never_computed_is_refused(
     )
 
 
+def test_settings_that_a_class_refuses_are_told_in_its_words(capsys: pytest.CaptureFixture[str]):
+    text = error(capsys, "fit", "--config", str(TINY), "--model.network.vit_depth=5")
+    assert text == "error: vit_depth must be a multiple of 4, got 5"
+
+
 def test_an_equal_image_size_is_accepted(build: Any):
     assert build("fit", "--config", str(TINY), "--data.image_size=64").datamodule is not None
 

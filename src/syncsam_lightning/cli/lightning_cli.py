@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from syncsam_lightning import __version__
 from syncsam_lightning.cli.arguments import config_values
@@ -133,6 +134,17 @@ class SyncSAMCLI(LightningCLI):
             classes={"data": _known(PromptableDataModule), NETWORK: _known(PromptableModel)},
             broken_plugins=[],
         )
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and Trainer; settings that they refuse are the user's to mend.
+
+        Raises:
+            UsageError: one of them refused its settings.
+        """
+        try:
+            super().instantiate_classes()
+        except (ValueError, MisconfigurationException) as error:
+            raise UsageError(str(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer; without a logger there is nothing to write learning rates to."""

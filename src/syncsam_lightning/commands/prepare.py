@@ -7,12 +7,9 @@ import importlib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncsam_lightning.errors import SyncSAMError, UnknownPluginError
-
-if TYPE_CHECKING:  # imported when the command runs: its help must not wait for torch
-    from syncsam_lightning.data.datamodule import PromptableDataModule
 
 
 class UnknownOptionError(SyncSAMError):
@@ -47,7 +44,9 @@ def prepare(plugin: str, source: str, table: str, *, options: dict[str, Any] | N
     datamodule.prepare_data()
 
 
-def _find_datamodule(name: str) -> type[PromptableDataModule]:
+def _find_datamodule(name: str) -> type[Any]:
+    # Imported when the command runs: its help must not wait for torch. jsonargparse would follow
+    # an import under TYPE_CHECKING as well.
     from syncsam_lightning.data.datamodule import PromptableDataModule
     from syncsam_lightning.data.plugins import load_datamodules
 

@@ -1,0 +1,28 @@
+"""How the parts that no checkpoint provides start out."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from syncsam_lightning.models.syncsam.vit import StagedViT
+
+
+def initialise_convolutions(module: nn.Module) -> None:
+    """Draw every convolution below ``module`` from Kaiming's normal (fan-out); biases are zero."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def initialise_vit(vit: StagedViT) -> None:
+    """Draw positions and linear layers as is usual for a ViT that is trained from scratch.
+
+    ``segment_anything`` leaves the positions at zero, from where they would have to be learned.
+    """
+    nn.init.trunc_normal_(vit.pos_embed, std=0.02)
+    for layer in vit.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,65 @@
+"""SAM's Vision Transformer, cut into stages so that a second branch can join in between."""
+
+from __future__ import annotations
+
+import torch
+from segment_anything.modeling.image_encoder import Block, PatchEmbed
+from torch import Tensor, nn
+
+from syncsam_lightning.models.syncsam.architecture import NUM_STAGES, PATCH_SIZE, Architecture
+
+
+class StagedViT(nn.Module):
+    """SAM's image encoder without its neck, in four stages of windowed blocks and a global one.
+
+    Parameter names are those of ``segment_anything``'s ``ImageEncoderViT``. Tokens are
+    ``(B, S/16, S/16, C)``, channels last.
+
+    Args:
+        architecture: gives ``image_size``, ``vit_width`` C, ``vit_depth``, ``vit_heads`` and
+            ``window_size``.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        width, grid = architecture.vit_width, architecture.grid_size
+        self.blocks_per_stage = architecture.vit_depth // NUM_STAGES
+        patch = (PATCH_SIZE, PATCH_SIZE)
+        self.patch_embed = PatchEmbed(kernel_size=patch, stride=patch, embed_dim=width)
+        self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, width))
+        self.blocks = nn.ModuleList(
+            Block(
+                dim=width,
+                num_heads=architecture.vit_heads,
+                # As in build_sam: the torch default of 1e-5 would not give SAM's numbers.
+                norm_layer=_layer_norm,
+                use_rel_pos=True,
+                window_size=0 if self._is_global(i) else architecture.window_size,
+                input_size=(grid, grid),
+            )
+            for i in range(architecture.vit_depth)
+        )
+
+    def _is_global(self, index: int) -> bool:
+        return (index + 1) % self.blocks_per_stage == 0
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Turn normalised images ``(B, 3, S, S)`` into tokens with absolute positions."""
+        tokens: Tensor = self.patch_embed(images) + self.pos_embed
+        return tokens
+
+    def windowed_blocks(self, stage: int, tokens: Tensor) -> Tensor:
+        """Run all blocks of a stage (0..3) but its last, which attend within windows."""
+        start = stage * self.blocks_per_stage
+        for block in self.blocks[start : start + self.blocks_per_stage - 1]:
+            tokens = block(tokens)
+        return tokens
+
+    def global_block(self, stage: int, tokens: Tensor) -> Tensor:
+        """Run the last block of a stage (0..3), which attends to the whole image."""
+        tokens = self.blocks[(stage + 1) * self.blocks_per_stage - 1](tokens)
+        return tokens
+
+
+def _layer_norm(width: int) -> nn.LayerNorm:
+    return nn.LayerNorm(width, eps=1e-6)
