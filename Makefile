@@ -27,9 +27,10 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/syncsam prepare MNI152 - demo/mni152.lance
 	$(BIN)/syncsam fit --config demo.yaml
-	$(BIN)/syncsam test --ckpt_path demo/checkpoints/best.ckpt
+	$(BIN)/syncsam test --ckpt_path demo/checkpoints/best.ckpt \
+		--trainer.logger false --trainer.default_root_dir demo
+	@echo "table: demo/test/report.md   picture: demo/test/predictions.png"
 
 test: setup
 	$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)

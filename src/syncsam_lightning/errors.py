@@ -57,3 +57,11 @@ class WeightsError(SyncSAMError):
 
 class PromptFileError(SyncSAMError):
     """A file of recorded prompts does not fit the objects that are to be prompted."""
+
+
+class NonFiniteLossError(SyncSAMError):
+    """The loss is NaN or infinite; the message names the images of the batch."""
+
+
+class EvaluationError(SyncSAMError):
+    """An evaluation did not score every row exactly once."""

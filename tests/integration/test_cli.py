@@ -107,10 +107,13 @@ def test_a_checkpoint_holds_plain_values_only(run: Run):
 @pytest.mark.parametrize("command", ["test", "validate"])
 def test_a_checkpoint_alone_is_measured(run: Run, command: str, tmp_path: Path):
     assert main([command, "--ckpt_path", str(run.checkpoint)]) == 0
+    assert len(list(tmp_path.rglob("test/report.md"))) == (command == "test")
 
 
-def test_a_checkpoint_alone_predicts(run: Run):
+def test_a_checkpoint_alone_writes_masks(run: Run, tmp_path: Path):
     assert main(["predict", "--ckpt_path", str(run.checkpoint)]) == 0
+    assert len(list(tmp_path.rglob("predictions/*.png"))) > 0
+    assert len(list(tmp_path.rglob("predictions/predictions.csv"))) == 1
 
 
 def test_a_checkpoint_rebuilds_the_same_network_and_data(run: Run, build: Any):
@@ -153,7 +156,15 @@ def test_a_run_is_resumed_where_it_stopped(run: Run, tmp_path: Path):
 def test_callbacks_logger_and_atomic_checkpoints_are_there_by_default(build: Any):
     cli = build("fit", "--config", str(TINY))
     names = {type(callback).__name__ for callback in cli.trainer.callbacks}
-    assert {"ModelCheckpoint", "LearningRateMonitor", "SaveRunConfig"} <= names
+    assert {
+        "LearningRateMonitor",
+        "ModelCheckpoint",
+        "PredictionPictures",
+        "PredictionWriter",
+        "ResumeExactly",
+        "SaveRunConfig",
+        "Throughput",
+    } <= names
     assert type(cli.trainer.logger).__name__ == "TensorBoardLogger"
     assert cli.trainer.logger.root_dir == "logs/tiny"
     assert type(cli.trainer.strategy.checkpoint_io).__name__ == "AtomicCheckpointIO"

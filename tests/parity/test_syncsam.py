@@ -1,90 +1,111 @@
-"""SyncSAM gives the numbers of the authors' arrangement, in every prompt mode."""
+"""The authors' arrangement, reproduced number by number from the golden files."""
+
+from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from syncsam_lightning.models import SyncSAM, load_weights
+from syncsam_lightning.models import ImageFeatures, LoadReport, SyncSAM, load_weights
+from syncsam_lightning.models.weights.layouts import to_predecessor_layout
 from syncsam_lightning.prompts import Prompts
 
 GOLDEN = Path(__file__).parent / "golden"
-COUNTS = {"34": (116_019_884, 25_982_028), "50": (138_428_204, 48_390_348)}
+TOLERANCE = 1e-4
+COUNTS = {"resnet34": (116_019_884, 25_982_028), "resnet50": (138_428_204, 48_390_348)}
+MODES = {
+    "box": ("boxes",),
+    "points": ("points",),
+    "box_points": ("boxes", "points"),
+    "points_mask": ("points", "masks"),
+}
 
 
-def seeded_state_dict(shapes):
+@dataclass
+class Golden:
+    model: SyncSAM
+    report: LoadReport
+    shapes: dict[str, list[int]]
+    arrays: dict[str, torch.Tensor]
+    features: ImageFeatures
+
+    def prompts(self, kinds: tuple[str, ...]) -> Prompts:
+        objects = {
+            name: self.arrays[name].flatten(0, 1)
+            for name in ("boxes", "point_coords", "point_labels", "mask_input")
+        }
+        return Prompts(
+            image_index=torch.tensor([0, 0, 0, 1, 1, 1]),
+            boxes=objects["boxes"] if "boxes" in kinds else None,
+            points=objects["point_coords"] if "points" in kinds else None,
+            point_labels=objects["point_labels"] if "points" in kinds else None,
+            mask_logits=objects["mask_input"].squeeze(1) if "masks" in kinds else None,
+        )
+
+
+def seeded_state_dict(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
     spec = importlib.util.spec_from_file_location("golden_seeding", GOLDEN / "seeding.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return {k: torch.from_numpy(v) for k, v in module.seeded_state_dict(shapes).items()}
+    arrays = module.seeded_state_dict(shapes)
+    return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
 
 
-def relative_error(ours, theirs):
-    theirs = torch.from_numpy(theirs)
-    return ((ours - theirs).norm() / theirs.norm()).item()
-
-
-@pytest.fixture(scope="module", params=["34", "50"])
-def case(request):
-    torch.manual_seed(0)
-    model = SyncSAM(cnn=f"resnet{request.param}").eval()
-    shapes = json.loads((GOLDEN / f"syncsam{request.param}_keys.json").read_text())
+@pytest.fixture(scope="module", params=sorted(COUNTS))
+def golden(request) -> Iterator[Golden]:
+    name = request.param.replace("resnet", "syncsam")
+    shapes = json.loads((GOLDEN / f"{name}_keys.json").read_text())
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        arrays = {key: torch.from_numpy(file[key]) for key in file.files}
+    model = SyncSAM(cnn=request.param).eval()
     report = load_weights(model, seeded_state_dict(shapes))
-    golden = np.load(GOLDEN / f"syncsam{request.param}.npz")
     with torch.no_grad():
-        features = model.encode(torch.from_numpy(golden["image"]))
-    return request.param, model, report, golden, features
+        yield Golden(model, report, shapes, arrays, model.encode(arrays["image"]))
 
 
-def test_parameter_counts_are_the_papers(case):
-    name, model, *_ = case
-    parameters = list(model.parameters())
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((found - expected).norm() / expected.norm()).item()
+
+
+def test_parameter_counts_are_the_paper_s(golden):
+    parameters = list(golden.model.parameters())
     total = sum(p.numel() for p in parameters)
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    assert (total, trained) == COUNTS[name]
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    assert (total, trainable) == COUNTS[golden.model.architecture.cnn]
 
 
-def test_the_predecessors_layout_is_loaded_whole(case):
-    _, model, report, *_ = case
-    assert report.missing == ()
-    assert report.unexpected == ()
-    assert report.resized == ()
-    assert set(report.loaded) == set(model.state_dict())
+def test_every_tensor_of_the_predecessor_has_its_place(golden):
+    report = golden.report
+    assert report.layout == "predecessor"
+    assert set(report.loaded) == set(golden.model.state_dict())
+    assert (report.missing, report.unexpected, report.resized) == ((), (), ())
 
 
-def test_embedding_and_multi_scale_map_agree(case):
-    *_, golden, features = case
-    assert relative_error(features.embedding, golden["image_embedding"]) < 1e-4
-    assert relative_error(features.multi_scale, golden["multi_scale"]) < 1e-4
+def test_names_and_shapes_translate_back(golden):
+    exported = to_predecessor_layout(golden.model.state_dict())
+    assert {key: list(tensor.shape) for key, tensor in exported.items()} == golden.shapes
 
 
-@pytest.mark.parametrize(
-    ("mode", "kinds"),
-    [
-        ("box", ("boxes",)),
-        ("points", ("points",)),
-        ("box_points", ("boxes", "points")),
-        ("points_mask", ("points", "masks")),
-    ],
-)
-def test_logits_agree(case, mode, kinds):
-    _, model, _, golden, features = case
+def test_the_image_embedding_agrees(golden):
+    error = relative_error(golden.features.embedding, golden.arrays["image_embedding"])
+    assert error < TOLERANCE
 
-    def flat(name):
-        return torch.from_numpy(golden[name]).flatten(0, 1)
 
-    has_points = "points" in kinds
-    prompts = Prompts(
-        image_index=torch.arange(2).repeat_interleave(3),
-        boxes=flat("boxes") if "boxes" in kinds else None,
-        points=flat("point_coords") if has_points else None,
-        point_labels=flat("point_labels").long() if has_points else None,
-        mask_logits=flat("mask_input")[:, 0] if "masks" in kinds else None,
-    )
-    with torch.no_grad():
-        logits = model.decode(features, prompts)
-    theirs = golden[f"logits_{mode}"].reshape(6, 64, 64)
-    assert relative_error(logits, theirs) < 1e-4
+def test_the_multi_scale_map_agrees(golden):
+    error = relative_error(golden.features.multi_scale, golden.arrays["multi_scale"])
+    assert error < TOLERANCE
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_logits_agree(golden, mode):
+    logits = golden.model.decode(golden.features, golden.prompts(MODES[mode]))
+    expected = golden.arrays[f"logits_{mode}"].flatten(0, 2)
+    assert logits.shape == expected.shape == (6, 64, 64)
+    for found, one in zip(logits, expected, strict=True):
+        assert relative_error(found, one) < TOLERANCE

@@ -8,9 +8,17 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
+from syncsam_lightning.training.callbacks.pictures import PredictionPictures
+from syncsam_lightning.training.callbacks.predictions import PredictionWriter
+from syncsam_lightning.training.callbacks.resume import ResumeExactly
+from syncsam_lightning.training.callbacks.throughput import Throughput
+
 CALLBACKS: Mapping[str, type[Callback]] = {
     "checkpoint": ModelCheckpoint,
+    "periodic_checkpoint": ModelCheckpoint,
     "lr_monitor": LearningRateMonitor,
+    "pictures": PredictionPictures,
+    "predictions": PredictionWriter,
 }
 """Callbacks that every run has, by the key that configures each (``--checkpoint.monitor``).
 
@@ -25,6 +33,10 @@ CALLBACK_DEFAULTS: Mapping[str, Any] = {
     "checkpoint.save_last": True,
     "checkpoint.auto_insert_metric_name": False,
     "checkpoint.enable_version_counter": False,
+    # Between validations, so that a run that is killed loses little; `last` comes with `best`.
+    "periodic_checkpoint.filename": "resume",
+    "periodic_checkpoint.every_n_train_steps": 1000,
+    "periodic_checkpoint.enable_version_counter": False,
     "lr_monitor.logging_interval": "step",
 }
 """Settings of these callbacks that differ from the class's own."""
@@ -37,6 +49,8 @@ def trainer_defaults(run_name: str) -> dict[str, Any]:
         run_name: folder below ``logs`` for this run.
     """
     return {
+        # Without settings, hence without keys.
+        "callbacks": [ResumeExactly(), Throughput()],
         # The datamodules' own samplers shard over ranks, exactly, and can resume.
         "use_distributed_sampler": False,
         "precision": "32-true",

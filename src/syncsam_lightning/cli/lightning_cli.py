@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import (  # type: ignore[attr-defined]
+    MisconfigurationException,
+)
 
 from syncsam_lightning import __version__
 from syncsam_lightning.cli.arguments import config_values
@@ -46,7 +48,7 @@ class SyncSAMCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str]) -> None:
         self._args = list(args)
-        self._plugins = load_datamodules()
+        load_datamodules()  # before the parser is built, which then knows their names
         configs = map(resolve_config, config_values(args))
         super().__init__(
             InteractiveSegmentation,
@@ -132,8 +134,12 @@ class SyncSAMCLI(LightningCLI):
             groups=groups,
             keys=[action.dest for action in parser._actions],
             classes={"data": _known(PromptableDataModule), NETWORK: _known(PromptableModel)},
-            broken_plugins=[],
+            broken_plugins=[f"{name} ({why})" for name, why in load_datamodules()[1].items()],
         )
+
+    def predict(self, model: LightningModule, **kwargs: Any) -> None:
+        """Run ``syncsam predict``: masks go to files and are not kept in memory."""
+        self.trainer.predict(model, **{**kwargs, "return_predictions": False})
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; settings that they refuse are the user's to mend.

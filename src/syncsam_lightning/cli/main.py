@@ -16,6 +16,7 @@ from syncsam_lightning import __version__
 from syncsam_lightning.cli.arguments import config_values
 from syncsam_lightning.cli.catalog import resolve_config
 from syncsam_lightning.cli.guides import COMMANDS, TRAINER_COMMANDS, guide
+from syncsam_lightning.cli.messages import show_messages
 from syncsam_lightning.errors import SyncSAMError
 
 EXIT_USER_ERROR = 2
@@ -50,6 +51,7 @@ def _dispatch(args: list[str]) -> int:
     if args and args[0] == "prepare":
         from syncsam_lightning.cli.prepare import run_prepare
 
+        show_messages()
         return run_prepare(args[1:])
     _top_parser().parse_args(args)
     return 0
@@ -61,6 +63,7 @@ def _run_trainer_command(args: list[str]) -> int:
         return 0
     for value in config_values(args):
         resolve_config(value)  # a misspelt name is told at once, not after seconds of imports
+    show_messages()
     # Lightning's own calls into jsonargparse are deprecated; a user can do nothing about them.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     from syncsam_lightning.cli.lightning_cli import SyncSAMCLI

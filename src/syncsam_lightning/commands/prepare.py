@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from syncsam_lightning.errors import SyncSAMError, UnknownPluginError
+from syncsam_lightning.errors import SyncSAMError
 
 
 class UnknownOptionError(SyncSAMError):
@@ -25,7 +24,8 @@ def prepare(plugin: str, source: str, table: str, *, options: dict[str, Any] | N
     Args:
         plugin: name of an installed datamodule, or the import path of one.
         source: folder of the raw release; ``-`` for data that come with the datamodule.
-        table: where to write. Nothing is done if it is there already.
+        table: where to write. One that is there already is kept, if it was made with the same
+            options.
         options: further arguments of the datamodule that shape the table, such as
             ``--options.image_size 512``.
 
@@ -34,41 +34,18 @@ def prepare(plugin: str, source: str, table: str, *, options: dict[str, Any] | N
         UnknownOptionError: the datamodule has no such argument.
         DatasetNotFoundError: ``source`` is not there or has another layout.
         ConversionError: not one image could be used.
+        TableError: the table is there already, made with other options.
     """
-    cls = _find_datamodule(plugin)
+    # Imported when the command runs: its help must not wait for torch.
+    from syncsam_lightning.data.plugins import find_datamodule
+
+    cls = find_datamodule(plugin)
     _check_options(cls, options or {})
+    datamodule = cls(None if source == "-" else source, table, **(options or {}))
     if Path(table).exists():
-        print(f"{table} is there already; nothing to do")
-        return
-    datamodule = cls(root=None if source == "-" else source, table=table, **(options or {}))
+        print(f"{table} is there already")
     datamodule.prepare_data()
-
-
-def _find_datamodule(name: str) -> type[Any]:
-    # Imported when the command runs: its help must not wait for torch. jsonargparse would follow
-    # an import under TYPE_CHECKING as well.
-    from syncsam_lightning.data.datamodule import PromptableDataModule
-    from syncsam_lightning.data.plugins import load_datamodules
-
-    load_datamodules()
-    known = {cls.__name__: cls for cls in _subclasses(PromptableDataModule)}
-    if name in known:
-        return known[name]
-    module, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), attribute, None) if module else None
-    except ImportError as error:
-        raise UnknownPluginError(name, known, [f"{module}: {error}"]) from error
-    if isinstance(found, type) and issubclass(found, PromptableDataModule):
-        return found
-    raise UnknownPluginError(name, known)
-
-
-def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
-    children: list[type[Any]] = cls.__subclasses__()
-    for child in children:
-        yield child
-        yield from _subclasses(child)
+    datamodule.setup()
 
 
 def _check_options(cls: type, options: dict[str, Any]) -> None:

@@ -77,15 +77,16 @@ class ImageBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Move everything a model or a metric computes with to ``device``."""
-        move = {"device": device, "non_blocking": non_blocking}
+        targets = self.targets.to(device, non_blocking=non_blocking)
+        masks, boxes = self.original_masks, self.original_boxes
         return replace(
             self,
-            images=self.images.to(**move),
-            targets=self.targets.to(**move),
+            images=self.images.to(device, non_blocking=non_blocking),
+            targets=targets,
             original_masks=None
-            if self.original_masks is None
-            else [masks.to(**move) for masks in self.original_masks],
-            original_boxes=None if self.original_boxes is None else self.original_boxes.to(**move),
+            if masks is None
+            else [mask.to(device, non_blocking=non_blocking) for mask in masks],
+            original_boxes=None if boxes is None else boxes.to(device, non_blocking=non_blocking),
         )
 
     def pin_memory(self) -> ImageBatch:

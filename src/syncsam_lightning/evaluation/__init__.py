@@ -1,1 +1,1 @@
-
+"""Measuring models: scores per mask, prompt files, reports and pictures."""

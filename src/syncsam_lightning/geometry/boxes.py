@@ -13,8 +13,11 @@ def masks_to_boxes(masks: Tensor) -> Tensor:
         masks: ``(N, H, W)``, bool or a number that is non-zero on the foreground.
 
     Returns:
-        ``(N, 4)`` float32 ``x0, y0, x1, y1`` with ``x1 = last foreground column + 1``. An empty mask
-        has the empty box ``0, 0, 0, 0``.
+        ``(N, 4)`` float32 ``x0, y0, x1, y1`` with ``x1 = last foreground column + 1``. An empty
+        mask has the empty box ``0, 0, 0, 0``.
+
+    Raises:
+        ValueError: ``masks`` has not three dimensions.
     """
     if masks.ndim != 3:
         raise ValueError(f"masks must be (N, H, W), got {tuple(masks.shape)}")

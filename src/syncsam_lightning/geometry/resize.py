@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_GRID = 2**20  # parts of a pixel to which model points are rounded
+
 
 @dataclass(frozen=True, slots=True)
 class ResizePlan:
@@ -47,13 +49,20 @@ class ResizePlan:
         )
 
     def points_to_model(self, points: Tensor) -> Tensor:
-        """Map ``(..., 2)`` x, y from original pixels to float32 model pixels."""
-        return ((points.double() + 0.5) * self._scale(points) - 0.5).float()
+        """Map ``(..., 2)`` x, y from original pixels to float32 model pixels.
+
+        The result is a multiple of 2**-20 pixels.
+        """
+        exact = (points.double() + 0.5) * self._scale(points) - 0.5
+        # Near 0 the subtraction leaves rounding errors that a float32 would keep: what went to
+        # original pixels and back would not be what it was.
+        return ((exact * _GRID).round() / _GRID).float()
 
     def points_to_original(self, points: Tensor) -> Tensor:
         """Map ``(..., 2)`` x, y from model pixels to float64 original pixels.
 
-        Double precision, so that :meth:`points_to_model` gives the very same float32 values back.
+        Double precision, so that :meth:`points_to_model` gives the very same float32 values back,
+        if they name pixels (whole numbers) or came from it.
         """
         return (points.double() + 0.5) / self._scale(points) - 0.5
 
@@ -62,7 +71,10 @@ class ResizePlan:
         return (boxes.double() * self._scale(boxes).repeat(2)).float()
 
     def boxes_to_original(self, boxes: Tensor) -> Tensor:
-        """Map ``(..., 4)`` x0, y0, x1, y1 from model pixels to float64 original pixels."""
+        """Map ``(..., 4)`` x0, y0, x1, y1 from model pixels to float64 original pixels.
+
+        :meth:`boxes_to_model` gives the very same float32 values back.
+        """
         return boxes.double() / self._scale(boxes).repeat(2)
 
     def logits_to_original(self, logits: Tensor) -> Tensor:

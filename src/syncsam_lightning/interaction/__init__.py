@@ -1,1 +1,25 @@
+"""Who prompts a model, and how the turns go: training episodes, protocols, replays."""
 
+from syncsam_lightning.interaction.episode import TrainingEpisode
+from syncsam_lightning.interaction.feedback import Feedback, dense_prompt, predicted_masks
+from syncsam_lightning.interaction.plan import EpisodePlan
+from syncsam_lightning.interaction.protocols import PROTOCOLS, EvaluationProtocol, get_protocol
+from syncsam_lightning.interaction.replay import ReplayPolicy
+from syncsam_lightning.interaction.rounds import Policy, Round, run_rounds
+from syncsam_lightning.interaction.simulated_user import SimulatedUser
+
+__all__ = [
+    "PROTOCOLS",
+    "EpisodePlan",
+    "EvaluationProtocol",
+    "Feedback",
+    "Policy",
+    "ReplayPolicy",
+    "Round",
+    "SimulatedUser",
+    "TrainingEpisode",
+    "dense_prompt",
+    "get_protocol",
+    "predicted_masks",
+    "run_rounds",
+]

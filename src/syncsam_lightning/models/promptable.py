@@ -1,4 +1,4 @@
-"""The contract that every model here fulfils: encode an image once, decode any number of prompts."""
+"""The contract of every model here: encode an image once, decode any number of prompts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,19 @@
 """Prompts (boxes, points, masks), the objects they point at, and seeded rules that draw them."""
 
-from syncsam_lightning.prompts.prompts import Prompts
+from syncsam_lightning.prompts.clicks import Clicks, correction_clicks, foreground_clicks
+from syncsam_lightning.prompts.jitter import BoxJitter, jitter_boxes
+from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND, PADDING, Prompts
 from syncsam_lightning.prompts.targets import Targets
 
-__all__ = ["Prompts", "Targets"]
+__all__ = [
+    "BACKGROUND",
+    "FOREGROUND",
+    "PADDING",
+    "BoxJitter",
+    "Clicks",
+    "Prompts",
+    "Targets",
+    "correction_clicks",
+    "foreground_clicks",
+    "jitter_boxes",
+]

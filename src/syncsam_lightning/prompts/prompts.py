@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -83,20 +84,20 @@ class Prompts:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Prompts:
         """Return the same prompts with every tensor on ``device``."""
-        return Prompts(
-            **{
-                f.name: None
-                if (value := getattr(self, f.name)) is None
-                else value.to(device, non_blocking=non_blocking)
-                for f in fields(self)
-            }
-        )
+        return self._map(lambda value: value.to(device, non_blocking=non_blocking))
 
     def __getitem__(self, index: Tensor | slice) -> Prompts:
         """Return the prompts of some of the objects (a slice, an index or a boolean tensor)."""
+        return self._map(lambda value: value[index])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Prompts:
+        def changed(value: Tensor | None) -> Tensor | None:
+            return None if value is None else change(value)
+
         return Prompts(
-            **{
-                f.name: None if (value := getattr(self, f.name)) is None else value[index]
-                for f in fields(self)
-            }
+            image_index=change(self.image_index),
+            boxes=changed(self.boxes),
+            points=changed(self.points),
+            point_labels=changed(self.point_labels),
+            mask_logits=changed(self.mask_logits),
         )

@@ -46,6 +46,7 @@ class Architecture:
         _check_choice("fusion", self.fusion, get_args(Fusion))
         if isinstance(self.frozen, str):
             raise ValueError(f"frozen must be a list of parts, got the text {self.frozen!r}")
+        object.__setattr__(self, "frozen", tuple(self.frozen))
         for part in self.frozen:
             _check_choice("frozen", part, get_args(FrozenPart))
         self._check_sizes()
@@ -62,9 +63,7 @@ class Architecture:
                 f"image five times: use a multiple of {CNN_STRIDE}, or cnn='none'"
             )
         if self.vit_depth < NUM_STAGES or self.vit_depth % NUM_STAGES:
-            raise ValueError(
-                f"vit_depth must be a multiple of {NUM_STAGES} (the stages), got {self.vit_depth}"
-            )
+            raise ValueError(f"vit_depth must be a multiple of {NUM_STAGES}, got {self.vit_depth}")
         if self.vit_heads < 1 or self.vit_width < 1 or self.vit_width % self.vit_heads:
             raise ValueError(
                 f"vit_width={self.vit_width} must be divisible by vit_heads={self.vit_heads}"

@@ -82,7 +82,7 @@ class SyncSAM(PromptableModel):
             fusion=fusion,
             med_token=med_token,
             multi_scale=multi_scale,
-            frozen=frozen if isinstance(frozen, str) else tuple(frozen),
+            frozen=frozen,
             image_size=image_size,
             vit_width=vit_width,
             vit_depth=vit_depth,

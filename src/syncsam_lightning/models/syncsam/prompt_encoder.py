@@ -9,7 +9,8 @@ from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom, Pr
 from torch import Tensor
 
 from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, Architecture
-from syncsam_lightning.prompts import BACKGROUND, FOREGROUND, PADDING, Prompts
+from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND, PADDING
 
 
 class PositionEmbedding(PositionEmbeddingRandom):  # type: ignore[misc]
@@ -103,7 +104,7 @@ class BatchedPromptEncoder(PromptEncoder):  # type: ignore[misc]
         gradient of each trainable parameter unless it is told to search for unused ones on every
         step; with this term the unused ones have a gradient of zero.
         """
-        zero = self.no_mask_embed.weight.new_zeros(())
+        zero: Tensor = self.no_mask_embed.weight.new_zeros(())
         if self.training and torch.is_grad_enabled():
             for parameter in self.parameters():
                 if parameter.requires_grad:

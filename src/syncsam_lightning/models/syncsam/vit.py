@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from segment_anything.modeling.image_encoder import Block, PatchEmbed
 from torch import Tensor, nn
@@ -57,8 +59,7 @@ class StagedViT(nn.Module):
 
     def global_block(self, stage: int, tokens: Tensor) -> Tensor:
         """Run the last block of a stage (0..3), which attends to the whole image."""
-        tokens = self.blocks[(stage + 1) * self.blocks_per_stage - 1](tokens)
-        return tokens
+        return cast(Tensor, self.blocks[(stage + 1) * self.blocks_per_stage - 1](tokens))
 
 
 def _layer_norm(width: int) -> nn.LayerNorm:

@@ -1,43 +1,62 @@
-"""Identity of the frozen weights, which checkpoints leave out."""
+"""Weights that training never changes: naming them by a checksum, or drawing them from a seed."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
+from torch import Tensor, nn
 
 from syncsam_lightning.models.promptable import PromptableModel
 from syncsam_lightning.seeding import stable_key
 
+_EMBEDDING_STD = 1.0
+_POSITION_STD = 0.02
+
 
 def frozen_checksum(model: PromptableModel) -> str:
-    """Return the SHA-256 of all frozen tensors (names, shapes and values), ``""`` if none is."""
-    keys = model.frozen_keys()
+    """Return the SHA-256 of all frozen tensors (names, dtypes, shapes, bytes), as hexadecimal.
+
+    A checkpoint that leaves the frozen weights out names them by it. Empty if nothing is frozen.
+    """
+    keys = sorted(model.frozen_keys())
     if not keys:
         return ""
     state, digest = model.state_dict(), hashlib.sha256()
-    for key in sorted(keys):
+    for key in keys:
         tensor = state[key].detach().cpu().contiguous()
-        digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
 @torch.no_grad()
-def initialise_frozen(model: PromptableModel, *, seed: int = 0) -> None:
-    """Fill the frozen tensors with values that depend on their names and ``seed`` alone.
+def initialise_frozen(model: PromptableModel, seed: int = 0) -> None:
+    """Draw every frozen tensor as a pure function of ``seed`` and the tensor's name.
 
-    For runs that were told to do without pretrained weights: resuming and testing then find the
-    same frozen part again. Matrices get N(0, 0.02²), one-dimensional ``weight`` and running
-    variances one, all else zero.
+    For runs without SAM's weights: since checkpoints leave frozen tensors out, they must come back
+    the same when such a run is resumed or tested. Global random state is not touched.
     """
     state = model.state_dict()
     for key in sorted(model.frozen_keys()):
-        tensor = state[key]
-        if not tensor.is_floating_point():
-            tensor.zero_()
-        elif tensor.ndim > 1:
-            generator = torch.Generator().manual_seed(stable_key("frozen", seed, key))
-            tensor.copy_(0.02 * torch.randn(tensor.shape, generator=generator))
-        else:
-            tensor.fill_(1.0 if key.endswith(("weight", "running_var")) else 0.0)
+        owner, _, leaf = key.rpartition(".")
+        generator = torch.Generator().manual_seed(stable_key("frozen", seed, key))
+        state[key].copy_(_draw(model.get_submodule(owner), leaf, state[key], generator))
+
+
+def _draw(owner: nn.Module, leaf: str, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return starting values under which activations keep their scale."""
+    if leaf in ("bias", "running_mean", "num_batches_tracked"):
+        return torch.zeros(like.shape, dtype=like.dtype)
+    if leaf == "running_var" or (leaf == "weight" and like.ndim == 1):  # norms start as identity
+        return torch.ones(like.shape)
+    if isinstance(owner, nn.ConvTranspose2d):  # stride = kernel: each output sees one tap
+        std = 1 / math.sqrt(like.shape[0])
+    elif isinstance(owner, (nn.Linear, nn.Conv2d)):
+        std = 1 / math.sqrt(like[0].numel())
+    elif leaf in ("pos_embed", "rel_pos_h", "rel_pos_w"):
+        std = _POSITION_STD
+    else:
+        std = _EMBEDDING_STD
+    return torch.randn(like.shape, generator=generator) * std

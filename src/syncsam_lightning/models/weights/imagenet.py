@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
+from torch import Tensor
 from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
 
 from syncsam_lightning.errors import WeightsError
-from syncsam_lightning.models.syncsam.model import SyncSAM
+from syncsam_lightning.models.syncsam import SyncSAM
+from syncsam_lightning.models.weights.checkpoint_file import READ_ERRORS
+from syncsam_lightning.models.weights.report import LoadReport
 
 _WEIGHTS = {
     "resnet18": ResNet18_Weights.IMAGENET1K_V1,
@@ -18,31 +20,47 @@ _WEIGHTS = {
 }
 
 
-def load_imagenet_weights(model: SyncSAM) -> None:
-    """Load ImageNet weights into the CNN branch; nothing happens to a model without one.
+def load_imagenet_weights(model: SyncSAM) -> LoadReport:
+    """Start the CNN branch from torchvision's ImageNet weights (``IMAGENET1K_V1``).
 
-    The file is taken from torch's hub folder, or downloaded once with its hash checked.
+    They are taken from torch.hub's cache, or downloaded into it once with their hash checked.
+    Without a CNN nothing is loaded, and the report says so.
 
     Raises:
-        WeightsError: it is neither there nor can it be fetched.
+        WeightsError: the weights are neither cached nor to be had; the message says which file to
+            put where, and how to do without.
     """
     cnn = model.image_encoder.cnn
     if cnn is None:
-        return
-    weights = _WEIGHTS[cnn.name]
+        return LoadReport("imagenet", loaded=())
+    state_dict = _fetch(cnn.name)
+    # num_batches_tracked is younger than the files, and only counts; the classifier is not used.
+    incompatible = cnn.load_state_dict(state_dict, strict=False)
+    missing = [key for key in incompatible.missing_keys if not key.endswith("num_batches_tracked")]
+    if missing:
+        raise WeightsError(f"torchvision's {cnn.name} weights lack {', '.join(missing)}")
+    unexpected = tuple(incompatible.unexpected_keys)
+    prefix = "image_encoder.cnn."
+    return LoadReport(
+        layout="imagenet",
+        loaded=tuple(prefix + key for key in state_dict if key not in unexpected),
+        missing=tuple(prefix + key for key in incompatible.missing_keys),
+        unexpected=unexpected,
+    )
+
+
+def _fetch(name: str) -> dict[str, Tensor]:
+    weights = _WEIGHTS[name]
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        return dict(
+            weights.get_state_dict(
+                progress=False, check_hash=True, map_location="cpu", weights_only=True
+            )
+        )
+    except READ_ERRORS as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise WeightsError(
-            f"ImageNet weights of {cnn.name} could not be fetched ({error}): put {weights.url} "
-            f"into {folder}, or go without by cnn_weights: none"
+            f"no ImageNet weights for {name} ({error}). Put {Path(weights.url).name} from "
+            f"{weights.url} into {folder} (replacing a damaged one), or start the CNN from random "
+            "weights with cnn_weights: none"
         ) from error
-    renamed = {}
-    for key, value in state.items():
-        head, _, rest = key.partition(".")
-        if head in ("conv1", "bn1"):
-            renamed[f"stage0.{0 if head == 'conv1' else 1}.{rest}"] = value
-        elif head.startswith("layer"):
-            renamed[f"stage{head.removeprefix('layer')}.{rest}"] = value
-    cnn.load_state_dict(renamed, strict=True)

@@ -1,93 +1,137 @@
-"""The names that known checkpoints give to our parameters: one table per layout."""
+"""The names of one tensor in each layout of a checkpoint.
+
+A layout is a table of prefix pairs (ours, theirs). The longest prefix that fits wins, and what
+follows the prefix is the same on both sides.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from syncsam_lightning.errors import WeightsError
+from torch import Tensor
 
-Rename = tuple[str, str]
+Table = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one family of checkpoints names its tensors.
+    """One way to name the tensors of a SyncSAM.
 
     Args:
-        name: for reports.
-        marks: patterns, each of which matches the start of at least one key of every such file.
-        renames: ``(pattern, replacement)`` pairs that turn its keys into ours; the first that
-            matches the start of a key is used. A key that none matches keeps its name.
+        name: as reports give it.
+        description: for a user who wonders which checkpoints can be loaded.
+        signature: prefixes that occur in this layout and in none that is tried after it.
+        table: pairs of prefixes (ours, theirs).
     """
 
     name: str
-    marks: tuple[str, ...]
-    renames: tuple[Rename, ...] = ()
+    description: str
+    signature: tuple[str, ...]
+    table: Table
 
-    def matches(self, keys: Collection[str]) -> bool:
-        """Tell whether a state dict with these keys has this layout."""
-        return all(any(re.match(mark, key) for key in keys) for mark in self.marks)
+    def matches(self, keys: Iterable[str]) -> bool:
+        """Whether a checkpoint with these names is of this layout."""
+        return any(key.startswith(self.signature) for key in keys)
 
-    def rename(self, key: str) -> str:
-        """Return our name of a key of this layout."""
-        for pattern, replacement in self.renames:
-            renamed, count = re.subn(rf"^{pattern}", replacement, key)
-            if count:
-                return renamed
-        return key
+    def to_ours(self, key: str) -> str | None:
+        """Return our name of their ``key``; None if there is none."""
+        return _rename(key, ((theirs, ours) for ours, theirs in self.table))
+
+    def from_ours(self, key: str) -> str | None:
+        """Return their name of our ``key``; None if there is none."""
+        return _rename(key, self.table)
+
+
+def _rename(key: str, table: Iterable[tuple[str, str]]) -> str | None:
+    fitting = [pair for pair in table if key.startswith(pair[0])]
+    if not fitting:
+        return None
+    old, new = max(fitting, key=lambda pair: len(pair[0]))
+    return new + key.removeprefix(old)
 
 
 SAM = Layout(
-    "SAM ViT-B",
-    marks=(r"image_encoder\.patch_embed\.", r"image_encoder\.blocks\.0\."),
-    renames=((r"image_encoder\.", "image_encoder.vit."),),
-)
-SAM_UNET = Layout(
-    "SAM-UNet (the predecessor of SyncSAM)",
-    marks=(r"image_encoder\.sam_img_encoder\.", r"resnet\.stage0\.", r"adapters_in\.0\."),
-    renames=(
-        (r"image_encoder\.sam_img_encoder\.", "image_encoder.vit."),
-        (r"prompt_encoder\.sam_prompt_encoder\.", "prompt_encoder."),
-        (r"mask_decoder\.sam_mask_decoder\.", "mask_decoder."),
-        (r"mask_decoder\.hf_mlp\.", "mask_decoder.mask_mlp."),
-        (r"mask_decoder\.embedding_maskfeature\.", "mask_decoder.mask_feature."),
-        (r"resnet\.", "image_encoder.cnn."),
-        (r"adapters_in\.(\d)\.reshaper\.", r"image_encoder.adapters.\1."),
-        # The predecessor keeps its bridges in the order of a decoder, deepest stage first.
-        (r"adapters_bridge\.0\.", "multi_scale.bridges.2."),
-        (r"adapters_bridge\.1\.", "multi_scale.bridges.1."),
-        (r"adapters_bridge\.2\.", "multi_scale.bridges.0."),
-        (r"embedding_encoder\.", "multi_scale.embedding_encoder."),
+    name="sam",
+    description="Meta's SAM ViT-B (image_encoder.blocks.*)",
+    signature=("image_encoder.blocks.", "image_encoder.patch_embed."),
+    table=(
+        ("image_encoder.vit.", "image_encoder."),
+        ("image_encoder.neck.", "image_encoder.neck."),
+        ("prompt_encoder.", "prompt_encoder."),
+        ("mask_decoder.", "mask_decoder."),
     ),
 )
-OWN = Layout("SyncSAM Lightning", marks=(r"image_encoder\.(vit|cnn|adapters)\.",))
-LIGHTNING = Layout(
-    "SyncSAM Lightning checkpoint",
-    marks=(r"network\.(image_encoder|prompt_encoder|mask_decoder)\.",),
-    renames=((r"network\.", ""),),
+
+PREDECESSOR = Layout(
+    name="predecessor",
+    description="the authors' predecessor SAM-UNet (image_encoder.sam_img_encoder.*, resnet.*)",
+    signature=(
+        "image_encoder.sam_img_encoder.",
+        "prompt_encoder.sam_prompt_encoder.",
+        "mask_decoder.sam_mask_decoder.",
+        "resnet.stage",
+        "adapters_in.",
+    ),
+    table=(
+        ("image_encoder.vit.", "image_encoder.sam_img_encoder."),
+        ("image_encoder.neck.", "image_encoder.sam_img_encoder.neck."),
+        ("image_encoder.cnn.conv1.", "resnet.stage0.0."),
+        ("image_encoder.cnn.bn1.", "resnet.stage0.1."),
+        *((f"image_encoder.cnn.layer{i}.", f"resnet.stage{i}.") for i in range(1, 5)),
+        *((f"image_encoder.adapters.{i}.", f"adapters_in.{i}.reshaper.") for i in range(4)),
+        # It counts its bridges from the deepest stage, as a U-Net's decoder does.
+        *((f"image_encoder.bridges.{i}.", f"adapters_bridge.{2 - i}.") for i in range(3)),
+        ("image_encoder.embedding_encoder.", "embedding_encoder."),
+        ("prompt_encoder.", "prompt_encoder.sam_prompt_encoder."),
+        ("mask_decoder.", "mask_decoder.sam_mask_decoder."),
+        ("mask_decoder.med_token.", "mask_decoder.med_token."),
+        ("mask_decoder.med_mlp.", "mask_decoder.hf_mlp."),
+        ("mask_decoder.mask_features.", "mask_decoder.embedding_maskfeature."),
+    ),
 )
-LAYOUTS = (SAM_UNET, SAM, LIGHTNING, OWN)
+
+SYNCSAM = Layout(
+    name="syncsam",
+    description="this package's own (image_encoder.vit.*, image_encoder.cnn.*), bare or in a "
+    "Lightning checkpoint",
+    signature=(
+        "image_encoder.vit.",
+        "image_encoder.cnn.",
+        "image_encoder.adapters.",
+        "image_encoder.bridges.",
+        "mask_decoder.med_mlp.",
+    ),
+    table=(("", ""),),
+)
+
+LAYOUTS = (PREDECESSOR, SAM, SYNCSAM)
 
 
-def recognise(keys: Collection[str], *, own_keys: Collection[str] = ()) -> Layout:
-    """Return the layout of a state dict.
+def find_layout(keys: Iterable[str], model_keys: Iterable[str]) -> Layout | None:
+    """Return the layout that a checkpoint with these names is of, or None.
 
     Args:
-        keys: names of its tensors.
-        own_keys: names of the model's tensors; a file that has only these is ours, whatever part of
-            the model it holds.
+        keys: names in the checkpoint.
+        model_keys: names in the model. A checkpoint that holds nothing else is ours, even if it
+            lacks all that would tell it apart (a run that trained the prompt encoder alone).
+    """
+    names = list(keys)
+    for layout in LAYOUTS:
+        if layout.matches(names):
+            return layout
+    return SYNCSAM if names and set(names) <= set(model_keys) else None
+
+
+def to_predecessor_layout(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a SyncSAM's state dict to the authors' predecessor's names, for use with its code.
 
     Raises:
-        WeightsError: none of the known layouts fits.
+        ValueError: a name is none of ours.
     """
-    if keys and set(keys) <= set(own_keys):
-        return OWN
-    for layout in LAYOUTS:
-        if layout.matches(keys):
-            return layout
-    raise WeightsError(
-        f"unknown checkpoint layout; known: {', '.join(layout.name for layout in LAYOUTS)}; "
-        f"it holds {len(keys)} tensors, such as {', '.join(sorted(keys)[:3]) or 'none'}"
-    )
+    renamed = {}
+    for key, value in state_dict.items():
+        if (name := PREDECESSOR.from_ours(key)) is None:
+            raise ValueError(f"{key!r} is no tensor of a SyncSAM")
+        renamed[name] = value
+    return renamed

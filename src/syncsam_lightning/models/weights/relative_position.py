@@ -1,36 +1,45 @@
-"""Fitting SAM's position tables to another image size."""
+"""Fitting SAM's position tables, made for 1024 pixels, to another image size."""
 
 from __future__ import annotations
 
+import re
+
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+_ABSOLUTE = re.compile(r"(^|\.)pos_embed$")
+_RELATIVE = re.compile(r"^(?P<block>.*\.blocks\.\d+)\.attn\.rel_pos_[hw]$")
 
 
-def resize_position_embedding(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Resample absolute position embeddings to another token grid.
+def is_position_table(model: nn.Module, key: str) -> bool:
+    """Whether the tensor ``key`` of ``model`` depends on the image size.
 
-    Args:
-        table: ``(1, h, w, C)``.
-        grid: target height and width in tokens.
+    That is so for the absolute positions and the relative tables of global blocks. Tables of
+    windowed blocks span a window, whatever the image.
+    """
+    if _ABSOLUTE.search(key):
+        return True
+    match = _RELATIVE.match(key)
+    return match is not None and getattr(model.get_submodule(match["block"]), "window_size", 1) == 0
+
+
+def resize_position_table(table: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """Interpolate a position table to another grid.
+
+    Absolute positions ``(1, h, w, C)`` bilinearly, relative tables ``(L, C)`` linearly, both with
+    pixel centres aligned: the rule of SAM-Med2D and of the authors' predecessor.
 
     Returns:
-        ``(1, *grid, C)``, bilinear.
+        The table in ``shape``; None if the shapes differ in more than the grid.
     """
-    resized = F.interpolate(
-        table.permute(0, 3, 1, 2).float(), grid, mode="bilinear", align_corners=False
-    )
-    return resized.permute(0, 2, 3, 1).to(table.dtype)
-
-
-def resize_relative_position(table: Tensor, length: int) -> Tensor:
-    """Resample relative position embeddings of one axis.
-
-    Args:
-        table: ``(2 g - 1, C)`` for a grid of g tokens.
-        length: target length, ``2 g' - 1``.
-
-    Returns:
-        ``(length, C)``, linear (as SAM does for grids that differ from the trained one).
-    """
-    resized = F.interpolate(table.T[None].float(), length, mode="linear", align_corners=False)
-    return resized[0].T.to(table.dtype)
+    if table.ndim != len(shape) or table.shape[-1] != shape[-1]:
+        return None
+    if table.ndim == 4 and table.shape[0] == shape[0] == 1:
+        grid = table.permute(0, 3, 1, 2).float()
+        resized = F.interpolate(grid, shape[1:3], mode="bilinear", align_corners=False)
+        return resized.permute(0, 2, 3, 1).to(table.dtype)
+    if table.ndim == 2:
+        line = table.T.unsqueeze(0).float()
+        resized = F.interpolate(line, shape[0], mode="linear", align_corners=False)
+        return resized.squeeze(0).T.to(table.dtype)
+    return None

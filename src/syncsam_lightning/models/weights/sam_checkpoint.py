@@ -1,90 +1,122 @@
-"""Where Meta's SAM ViT-B checkpoint comes from."""
+"""Where SAM's official ViT-B checkpoint is, or comes from."""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
-import tempfile
 import urllib.request
+import uuid
 from pathlib import Path
-from urllib.error import URLError
+from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import torch
 
 from syncsam_lightning.errors import WeightsError
 
-SAM_NAME = "sam_vit_b_01ec64.pth"
-SAM_URL = f"https://dl.fbaipublicfiles.com/segment_anything/{SAM_NAME}"
-SAM_SHA256 = "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
+OFFICIAL_URL = "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth"
+OFFICIAL_SHA256 = "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
+CACHE_VARIABLE = "SYNCSAM_CACHE"
+
 _CHUNK = 1 << 20
-_TIMEOUT_SECONDS = 30
-
-
-def sam_cache() -> Path:
-    """Return the folder for downloaded checkpoints: ``SYNCSAM_CACHE``, or torch hub's."""
-    if folder := os.environ.get("SYNCSAM_CACHE"):
-        return Path(folder)
-    return Path(torch.hub.get_dir()) / "checkpoints"
+_TIMEOUT_SECONDS = 30.0
 
 
 def find_sam_checkpoint(
-    where: str = "auto",
+    where: str | os.PathLike[str] = "auto",
     *,
-    url: str = SAM_URL,
-    sha256: str = SAM_SHA256,
+    url: str = OFFICIAL_URL,
+    sha256: str = OFFICIAL_SHA256,
     cache: Path | None = None,
 ) -> Path:
-    """Return the path of SAM's ViT-B checkpoint, downloading it once if need be.
+    """Return the path of SAM's ViT-B checkpoint, downloading it if need be.
+
+    A download goes to a temporary file beside its final place and is moved there once its hash is
+    right, so a killed process leaves no half checkpoint. With several processes on a machine let
+    one call this first; otherwise each downloads.
 
     Args:
-        where: ``auto`` (the cache, else the official address) or the path of a local file.
-        url: address of the file.
-        sha256: its hash in hexadecimal; a download that differs is thrown away.
-        cache: folder to keep it in; None: :func:`sam_cache`.
+        where: ``"auto"``: the file in the cache, else from ``url``; anything else is the path of a
+            file, taken as it is (it may be a fine-tuned SAM, so its hash is not checked).
+        url: where to download from.
+        sha256: hash that the file in the cache or from ``url`` must have, hexadecimal.
+        cache: folder; by default the one that the environment variable ``SYNCSAM_CACHE`` names,
+            else ``checkpoints`` in torch.hub's folder.
 
     Raises:
-        WeightsError: a given path does not exist, the address can't be reached, or the hash of what
-            came differs.
+        WeightsError: the file is not there, is not the expected one, or can't be downloaded; the
+            message says which file to put where and from which address.
     """
     if where != "auto":
         path = Path(where).expanduser()
         if not path.is_file():
             raise WeightsError(
-                f"SAM checkpoint {path} does not exist (looked in {Path.cwd()}): "
-                f"give the path of {SAM_NAME}, or 'auto' to download it"
+                f"there is no SAM checkpoint at {path}; get {url}, or set sam_checkpoint to "
+                "'auto' to have it downloaded"
             )
         return path
-    folder = cache or sam_cache()
-    path = folder / SAM_NAME
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        _download(url, path, sha256)
-    return path
+    target = (cache or _default_cache()) / Path(urlsplit(url).path).name
+    if not target.is_file():
+        _download(url, sha256, target)
+    elif (found := _sha256_of(target)) != sha256:
+        raise WeightsError(
+            f"{target} is not the SAM checkpoint it should be: its SHA-256 is {found}, expected "
+            f"{sha256}. Delete it and run again, or replace it with {url}"
+        )
+    return target
 
 
-def _download(url: str, path: Path, sha256: str) -> None:
-    remedy = (
-        f"download {url} to {path} yourself, point sam_checkpoint to the file, or train without "
-        "SAM's weights by sam_checkpoint: none"
-    )
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+def _default_cache() -> Path:
+    if folder := os.environ.get(CACHE_VARIABLE):
+        return Path(folder).expanduser()
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _download(url: str, sha256: str, target: Path) -> None:
     try:
-        digest = hashlib.sha256()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Not a NamedTemporaryFile: its mode would keep others out of a shared cache.
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
-            with (
-                os.fdopen(descriptor, "wb") as file,
-                urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer,
-            ):
-                while chunk := answer.read(_CHUNK):
-                    digest.update(chunk)
-                    file.write(chunk)
-        except (URLError, OSError) as error:
-            raise WeightsError(f"{SAM_NAME} could not be fetched ({error}): {remedy}") from error
-        if digest.hexdigest() != sha256:
-            raise WeightsError(
-                f"what {url} sent has SHA-256 {digest.hexdigest()}, not {sha256}: it is damaged "
-                f"or not the official file; {remedy}"
-            )
-        Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+            with temporary.open("xb") as file:
+                found = _copy(url, file)
+            _check_download(url, found, sha256, target)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, http.client.HTTPException) as error:
+        raise WeightsError(
+            f"could not download SAM's checkpoint from {url} to {target} ({error}). Fetch that "
+            f"address on another machine and put the file at {target}, or set sam_checkpoint to "
+            "its path, or to 'none' to do without SAM's weights"
+        ) from error
+
+
+def _copy(url: str, file: BinaryIO) -> str:
+    """Write what ``url`` answers to ``file`` and return its SHA-256."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
+        announced = response.headers.get("Content-Length")
+        received = 0
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            received += len(chunk)
+    if announced is not None and received != int(announced):
+        raise OSError(f"the connection ended after {received} of {announced} bytes")
+    return digest.hexdigest()
+
+
+def _check_download(url: str, found: str, expected: str, target: Path) -> None:
+    if found != expected:
+        raise WeightsError(
+            f"what {url} answered is not SAM's checkpoint: its SHA-256 is {found}, expected "
+            f"{expected}; nothing was written to {target}. A proxy may have replaced it: fetch the "
+            "file by other means and put it there"
+        )
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

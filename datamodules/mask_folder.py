@@ -1,0 +1,399 @@
+"""Images and masks of one's own: PNG, TIFF, BMP, JPEG (images only) and NIfTI volumes."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import nibabel as nib
+import numpy as np
+from PIL import Image
+
+from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.readers import read_image, read_labels
+from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
+from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
+
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
+MAX_VALUES = 128
+"""A label map with more values than this is taken for a photograph or a probability map."""
+
+WINDOW = (0.5, 99.5)
+"""Percentiles of a volume's voxels that become 0 and 255."""
+
+_MAX_VOXELS = 1 << 31
+_canonical: Callable[[Any], Any] = nib.as_closest_canonical
+
+
+class MaskFolder(PromptableDataModule):
+    """A folder of images beside a folder of masks, joined by their names.
+
+    A mask belongs to the image called ``NAME`` if it is
+
+    - ``masks/NAME.png``: a label map, one mask for each value above 0. A value is labelled by
+      ``label_names``; else 255 is ``object`` and any other value ``class_VALUE``.
+    - ``masks/NAME/LABEL.png`` or ``masks/NAME/LABEL--2.png``: one object; 2 is its number.
+    - ``masks/NAME--LABEL.png`` or ``masks/NAME--LABEL--2.png``: the same in one folder.
+
+    The three may be mixed. A file for one object has one value beside 0, whichever it is. Any
+    format of ``MASK_SUFFIXES`` does; JPEG blurs label values and is refused for masks.
+
+    ``images`` and ``masks`` lie in ``root``, or in its folders ``train``, ``val``, ``test``, which
+    then are the split.
+
+    NIfTI volumes are cut along their axis of lowest resolution (of equal ones the last of
+    right, anterior, superior) into slices seen as radiologists do: anterior or superior is up, the
+    patient's right is left. Intensities between the percentiles 0.5 and 99.5 of the whole volume
+    become 0..255. Slices on which nothing is labelled are left out, counted in one line for each
+    volume.
+    """
+
+    card: ClassVar[DatasetCard] = DatasetCard(
+        name="MaskFolder",
+        description="Images and masks of one's own.",
+        license="the data owner's",
+        modalities=("given by the option modality",),
+        layout=(
+            "images/NAME.png                 or .jpg .jpeg .tif .tiff .bmp .nii .nii.gz",
+            "masks/NAME.png                  label map: 0 is background, each other value a mask",
+            "masks/NAME/LABEL.png            one object; further ones LABEL--2.png, LABEL--3.png",
+            "masks/NAME--LABEL.png           the same without folders; NAME--LABEL--2.png",
+            "train/images, train/masks, val/..., test/...   instead: an official split",
+        ),
+    )
+
+    def __init__(
+        self,
+        root: str | None = None,
+        table: str | None = None,
+        *,
+        modality: str = "unknown",
+        source: str | None = None,
+        label_names: dict[int, str] | None = None,
+        case_pattern: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Create the datamodule.
+
+        Args:
+            root: the folder with ``images`` and ``masks``.
+            table: the prepared table.
+            modality: what the images are, for example ``ct``; reports are grouped by it.
+            source: name of the data set in reports; by default the name of the folder ``root``.
+            label_names: class names by value, for label maps.
+            case_pattern: regular expression searched for in an image's name; its first group, or
+                all that matches, is the patient or volume. By default each file is a case.
+            kwargs: see :class:`~syncsam_lightning.data.datamodule.PromptableDataModule`.
+
+        Raises:
+            ValueError: ``case_pattern`` is no regular expression.
+        """
+        super().__init__(root, table, **kwargs)
+        try:
+            self._case = re.compile(case_pattern) if case_pattern else None
+        except re.error as error:
+            raise ValueError(
+                f"case_pattern {case_pattern!r} is no regular expression: {error}"
+            ) from error
+        self.case_pattern = case_pattern
+        self.modality = modality
+        self.source = source
+        self.label_names = label_names or {}
+
+    def table_settings(self) -> dict[str, Any]:
+        """Return what shapes the table."""
+        return super().table_settings() | {
+            "modality": self.modality,
+            "source": self.source,
+            "label_names": {str(value): name for value, name in self.label_names.items()},
+            "case_pattern": self.case_pattern,
+        }
+
+    def records(self, root: Path) -> Iterator[RawSample | Skipped]:
+        """Yield the images by name; of volumes, the slices.
+
+        Args:
+            root: the folder with ``images`` and ``masks``, or with ``train``, ``val``, ``test``.
+
+        Raises:
+            DatasetNotFoundError: there is no such folder.
+        """
+        parts: list[tuple[Path, Split | None]] = [(root, None), *((root / s, s) for s in SPLITS)]
+        found = [(folder, split) for folder, split in parts if (folder / "images").is_dir()]
+        if not found:
+            raise DatasetNotFoundError(
+                f"no images in {root}: expected the folders images and masks in it, or train, val, "
+                "test with images and masks in each"
+            )
+        for folder, split in found:
+            if not (folder / "masks").is_dir():
+                raise DatasetNotFoundError(f"{folder} has a folder images but no folder masks")
+            yield from self._part(folder, split, self.source or root.resolve().name)
+
+    def _part(
+        self, folder: Path, split: Split | None, source: str
+    ) -> Iterator[RawSample | Skipped]:
+        images: dict[str, Path] = {}
+        for path in _files(folder / "images"):
+            name, suffix = _split_name(path)
+            if suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
+                known = " ".join(IMAGE_SUFFIXES + VOLUME_SUFFIXES)
+                yield Skipped(str(path), f"{suffix or 'a name without suffix'} is not of {known}")
+            elif name in images:
+                yield Skipped(str(path), f"has the same name as {images[name].name}, which is used")
+            else:
+                images[name] = path
+        masks: dict[str, list[_MaskFile]] = defaultdict(list)
+        for found in _mask_files(folder / "masks", images):
+            if isinstance(found, Skipped):
+                yield found
+            else:
+                masks[found.image].append(found)
+        for name, path in images.items():
+            case = self._case_of(name)
+            if case is None:
+                reason = f"case_pattern {self.case_pattern!r} does not match its name"
+                yield Skipped(str(path), reason)
+            elif not masks[name]:
+                yield Skipped(str(path), "no file in the folder masks has its name")
+            else:
+                read = _volume if _split_name(path)[1] in VOLUME_SUFFIXES else _picture
+                for item in read(path, masks[name], self.label_names):
+                    if isinstance(item, Skipped):
+                        yield item
+                        continue
+                    place = f"{name}/{item.position}" if item.position else name
+                    yield RawSample(
+                        id=f"{split}/{place}" if split else place,
+                        image=item.pixels,
+                        masks=item.masks,
+                        modality=self.modality,
+                        source=source,
+                        case=case,
+                        slice=item.position,
+                        split=split,
+                        path=str(path),
+                    )
+
+    def _case_of(self, name: str) -> str | None:
+        if self._case is None:
+            return name
+        found = self._case.search(name)
+        return found and (found[1] if self._case.groups else found[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _MaskFile:
+    """A mask file and what its name says: a label map if it says no label."""
+
+    image: str
+    path: Path
+    label: str | None = None
+    instance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What becomes a RawSample: a picture, or one slice of a volume."""
+
+    pixels: Path | np.ndarray
+    masks: Sequence[NamedMask]
+    position: str = ""
+
+
+_Items = Iterator[_Item | Skipped]
+
+
+@dataclass(frozen=True, slots=True)
+class _ValueOf:
+    """Draws one value of a label map when called; the map is decoded once for all of them."""
+
+    labels: np.ndarray
+    value: int
+
+    def __call__(self) -> np.ndarray:
+        return np.asarray(self.labels == self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneObject:
+    """Reads a file that holds one object when called."""
+
+    path: Path
+
+    def __call__(self) -> np.ndarray:
+        labels = _read_labels(self.path)
+        _only_value(labels, self.path)
+        return np.asarray(labels != 0)
+
+
+def _split_name(path: Path) -> tuple[str, str]:
+    lower = path.name.lower()
+    suffix = ".nii.gz" if lower.endswith(".nii.gz") else path.suffix.lower()
+    return path.name[: len(path.name) - len(suffix)], suffix
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _mask_files(folder: Path, images: Mapping[str, Path]) -> Iterator[_MaskFile | Skipped]:
+    for path in _files(folder):
+        if path.is_dir():
+            for file in _files(path):
+                label, _, number = _split_name(file)[0].partition("--")
+                yield _checked(file, path.name, label, number, images)
+            continue
+        stem, _ = _split_name(path)
+        if stem in images:
+            yield _checked(path, stem, None, "", images)
+            continue
+        # The image's own name may contain dashes: the longest name that exists wins.
+        name, _, label = stem.rpartition("--")
+        number = ""
+        if name not in images and label.isdecimal():
+            number = label
+            name, _, label = name.rpartition("--")
+        yield _checked(path, name or stem, label, number, images)
+
+
+def _checked(
+    path: Path, name: str, label: str | None, number: str, images: Mapping[str, Path]
+) -> _MaskFile | Skipped:
+    suffix = _split_name(path)[1]
+    if name not in images:
+        return Skipped(str(path), "no file in the folder images has its name")
+    expected = VOLUME_SUFFIXES if _split_name(images[name])[1] in VOLUME_SUFFIXES else MASK_SUFFIXES
+    if suffix not in expected:
+        return Skipped(
+            str(path), f"a mask of {images[name].name} must be one of {' '.join(expected)}"
+        )
+    if label == "" or (number and not number.isdecimal()):
+        return Skipped(str(path), "its name is not LABEL or LABEL--NUMBER")
+    return _MaskFile(name, path, label, int(number or 0))
+
+
+def _picture(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) -> _Items:
+    masks: list[NamedMask] = []
+    for file in files:
+        name = str(file.path)
+        if file.label is not None:
+            masks.append(NamedMask(file.label, _OneObject(file.path), name, file.instance))
+            continue
+        try:
+            labels = _read_labels(file.path)
+            for value in _values(labels, file.path):
+                drawn = _ValueOf(labels, value)
+                masks.append(NamedMask(_name(value, names), drawn, f"{name}[{value}]"))
+        except BrokenInputError as error:
+            yield Skipped(error.path, error.reason)
+    yield _Item(path, tuple(masks))
+
+
+def _read_labels(path: Path) -> np.ndarray:
+    labels: np.ndarray = read_labels(path)
+    with Image.open(path) as header:
+        coloured = header.mode in ("RGB", "RGBA")
+    # The reader keeps the first channel: classes coded as colours would be lost or mixed up.
+    if coloured and (read_image(path) != labels[..., None]).any():
+        raise BrokenInputError(str(path), "is a colour image: a mask is grey or has a palette")
+    return labels
+
+
+def _volume(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) -> _Items:
+    try:
+        voxels, affine = _read_volume(path)
+    except BrokenInputError as error:
+        yield Skipped(error.path, error.reason)
+        return
+    objects: list[tuple[str, np.ndarray, int, _MaskFile]] = []
+    for file in files:
+        try:
+            labels, place = _read_volume(file.path)
+            if labels.shape != voxels.shape:
+                raise BrokenInputError(
+                    str(file.path), f"has shape {labels.shape}, its image {voxels.shape}"
+                )
+            if not np.allclose(place, affine, atol=1e-2):
+                raise BrokenInputError(str(file.path), "lies elsewhere in space than its image")
+            if file.label is None:
+                objects += [(_name(v, names), labels, v, file) for v in _values(labels, file.path)]
+            elif value := _only_value(labels, file.path):
+                objects.append((file.label, labels, value, file))
+        except BrokenInputError as error:
+            yield Skipped(error.path, error.reason)
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    axis = max(range(3), key=lambda a: (round(float(sizes[a]), 3), a))
+    low, high = np.percentile(voxels, WINDOW)
+    unlabelled = 0
+    for position in range(voxels.shape[axis]):
+        masks = [
+            NamedMask(label, plane, f"{file.path}[{position}]", file.instance)
+            for label, labels, value, file in objects
+            if (plane := _plane(labels, axis, position) == value).any()
+        ]
+        if not masks:
+            unlabelled += 1
+            continue
+        grey = (_plane(voxels, axis, position).astype(np.float64) - low) / max(high - low, 1e-12)
+        pixels = np.round(grey.clip(0, 1) * 255).astype(np.uint8)
+        yield _Item(pixels, tuple(masks), f"{position:04d}")
+    if unlabelled:
+        total = voxels.shape[axis]
+        yield Skipped(str(path), f"{unlabelled} of its {total} slices carry no mask")
+
+
+def _read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a volume with its axes in the order right, anterior, superior."""
+    try:
+        image = _canonical(nib.load(path))
+        if np.prod(image.shape, dtype=np.float64) > _MAX_VOXELS:
+            raise BrokenInputError(str(path), f"declares {image.shape} voxels, over the limit")
+        voxels = np.asanyarray(image.dataobj)
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
+        raise BrokenInputError(str(path), f"not a NIfTI file ({error})") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise BrokenInputError(str(path), f"cannot be decoded ({error})") from error
+    if voxels.ndim == 4 and voxels.shape[3] == 1:
+        voxels = voxels[..., 0]
+    if voxels.ndim != 3 or voxels.size == 0 or voxels.dtype.kind not in "iuf":
+        raise BrokenInputError(str(path), f"not a volume ({voxels.dtype} of shape {voxels.shape})")
+    if not np.isfinite(voxels).all():
+        raise BrokenInputError(str(path), "holds values that are not finite")
+    return voxels, image.affine
+
+
+def _plane(voxels: np.ndarray, axis: int, position: int) -> np.ndarray:
+    return np.ascontiguousarray(voxels.take(position, axis)[::-1, ::-1].T)
+
+
+def _values(labels: np.ndarray, path: Path) -> list[int]:
+    values = np.unique(labels)
+    if (values < 0).any() or (values != np.round(values)).any():
+        raise BrokenInputError(str(path), "not a label map: it holds values below 0 or between")
+    found = [int(value) for value in values if value]
+    if len(found) > MAX_VALUES:
+        raise BrokenInputError(
+            str(path), f"{len(found)} values are too many for a label map (limit {MAX_VALUES})"
+        )
+    return found
+
+
+def _only_value(labels: np.ndarray, path: Path) -> int:
+    values = _values(labels, path)
+    if len(values) > 1:
+        raise BrokenInputError(
+            str(path), f"its name says that it holds one object, but it has the values {values}"
+        )
+    return values[0] if values else 0
+
+
+def _name(value: int, names: Mapping[int, str]) -> str:
+    return names.get(value, "object" if value == 255 else f"class_{value}")

@@ -1,0 +1,34 @@
+"""What a user gets to read while a command runs."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+_OURS = ("syncsam_lightning", "syncsam_datamodules")
+_EXPECTED = (
+    # Frozen parts stay in eval mode on purpose.
+    r"Found \d+ module\(s\) in eval mode at the start of training",
+    # Measuring a checkpoint has a folder of its own, so the one it was trained in is another.
+    r"The dirpath has changed from",
+    # Lightning's own use of torch.
+    r".*isinstance\(treespec, LeafSpec\).*is deprecated",
+)
+
+
+def show_messages() -> None:
+    """Show what the package reports (a table made, files skipped); hide what is as it should be."""
+    for name in _OURS:
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+    for message in _EXPECTED:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()

@@ -1,0 +1,81 @@
+"""How pixels lie in a table: raw bytes or packed bits under zstd, with a checksum in each frame.
+
+Raw grey under zstd-3 reads about six times faster than PNG at some 15 % more bytes. The frame
+checksum is needed because the table format does not notice a flipped bit.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import zstandard
+
+_LEVEL = 3
+_LOCAL = threading.local()
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    if not hasattr(_LOCAL, "compressor"):
+        _LOCAL.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    compressor: zstandard.ZstdCompressor = _LOCAL.compressor
+    return compressor
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    if not hasattr(_LOCAL, "decompressor"):
+        _LOCAL.decompressor = zstandard.ZstdDecompressor()
+    decompressor: zstandard.ZstdDecompressor = _LOCAL.decompressor
+    return decompressor
+
+
+class CorruptPixelsError(ValueError):
+    """Encoded pixels that cannot be decoded, or decode to another size than recorded."""
+
+
+def _unpack(data: bytes, expected: int) -> np.ndarray:
+    try:
+        raw = _decompressor().decompress(data, max_output_size=expected)
+    except zstandard.ZstdError as error:
+        raise CorruptPixelsError(str(error)) from error
+    if len(raw) != expected:
+        raise CorruptPixelsError(f"{len(raw)} bytes instead of {expected}")
+    return np.frombuffer(raw, np.uint8)
+
+
+def encode_image(image: np.ndarray) -> bytes:
+    """Encode ``(h, w, c)`` uint8 pixels, lossless."""
+    return _compressor().compress(np.ascontiguousarray(image).tobytes())
+
+
+def decode_image(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """Decode to ``(h, w, c)`` uint8.
+
+    Raises:
+        CorruptPixelsError: the bytes are damaged.
+    """
+    height, width, channels = shape
+    return _unpack(data, height * width * channels).reshape(shape)
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+    """Encode an ``(h, w)`` bool mask, lossless."""
+    return _compressor().compress(np.packbits(mask).tobytes())
+
+
+def decode_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """Decode to ``(h, w)`` bool.
+
+    Raises:
+        CorruptPixelsError: the bytes are damaged.
+    """
+    count = shape[0] * shape[1]
+    packed = _unpack(data, -(-count // 8))
+    return np.unpackbits(packed, count=count).reshape(shape).view(bool)
+
+
+def collapse_grey(image: np.ndarray) -> np.ndarray:
+    """Return ``(h, w, 1)`` if the channels of an ``(h, w, 3)`` image are equal, else the image."""
+    if image.shape[2] == 3 and (image[..., :1] == image).all():
+        return image[..., :1]
+    return image

@@ -1,0 +1,125 @@
+"""Reading image and mask files, with a reason for every file that can't be read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.records import Loadable
+
+MAX_PIXELS = 1 << 28
+"""Largest image that is decoded; a header that declares more is refused before any allocation."""
+
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I", "F")
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an image file.
+
+    Returns:
+        ``(H, W, 3)`` RGB uint8, or ``(H, W, 1)`` for grey files. Deeper grey files (16 bit, float)
+        are scaled to 0..255 by their own minimum and maximum.
+
+    Raises:
+        BrokenInputError: the file is missing, truncated, no image, or too large.
+    """
+    pixels, deep = _decode(path)
+    if deep:
+        low, high = float(pixels.min()), float(pixels.max())
+        scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+        pixels = np.round(scaled).astype(np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a mask file of one object.
+
+    Returns:
+        ``(H, W)`` bool. Files whose largest value is 1 are taken as 0/1; in all others a pixel
+        above half of the largest possible value (127) is foreground, so that JPEG noise is not.
+
+    Raises:
+        BrokenInputError: the file is missing, truncated, no image, or too large.
+    """
+    labels = read_labels(path)
+    return labels > (0 if labels.max(initial=0) <= 1 else 127)
+
+
+def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a label map: ``(H, W)`` integers, of colour files the first channel.
+
+    Raises:
+        BrokenInputError: the file is missing, truncated, no image, or too large.
+    """
+    pixels, _ = _decode(path, palette=True)
+    return pixels[..., 0] if pixels.ndim == 3 else pixels
+
+
+def _decode(path: str | os.PathLike[str], *, palette: bool = False) -> tuple[np.ndarray, bool]:
+    name = os.fspath(path)
+    if not Path(name).is_file():
+        raise BrokenInputError(name, "file not found")
+    try:
+        with Image.open(name) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BrokenInputError(
+                    name, f"declares {image.width}x{image.height} pixels, over the limit"
+                )
+            deep = image.mode in _SIXTEEN_BIT
+            if deep or image.mode == "L" or (palette and image.mode in ("P", "1")):
+                pixels = np.asarray(image)
+            elif image.mode in ("1", "LA"):
+                pixels = np.asarray(image.convert("L"))
+            else:
+                pixels = np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise BrokenInputError(name, "not an image file") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BrokenInputError(name, f"cannot be decoded: {error}") from error
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8)
+    return pixels, deep
+
+
+def resolve_image(image: Loadable, path: str) -> np.ndarray:
+    """Return the ``(H, W, 1 or 3)`` uint8 pixels of a :data:`Loadable` image.
+
+    Raises:
+        BrokenInputError: it can't be loaded or has another shape or dtype.
+    """
+    pixels = read_image(image) if isinstance(image, str | os.PathLike) else _call(image, path)
+    if pixels.dtype != np.uint8:
+        raise BrokenInputError(path, f"image has dtype {pixels.dtype}, expected uint8")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
+        raise BrokenInputError(path, f"image has shape {pixels.shape}, expected (H, W, 1 or 3)")
+    return pixels
+
+
+def resolve_mask(mask: Loadable, path: str) -> np.ndarray:
+    """Return the ``(H, W)`` bool pixels of a :data:`Loadable` mask.
+
+    Raises:
+        BrokenInputError: it can't be loaded or is not two-dimensional.
+    """
+    pixels = read_mask(mask) if isinstance(mask, str | os.PathLike) else _call(mask, path)
+    if pixels.ndim != 2:
+        raise BrokenInputError(path, f"mask has shape {pixels.shape}, expected (H, W)")
+    return pixels != 0
+
+
+def _call(loadable: Loadable, path: str) -> np.ndarray:
+    if isinstance(loadable, np.ndarray):
+        return loadable
+    if not callable(loadable):
+        raise BrokenInputError(path, f"{type(loadable).__name__} is neither pixels nor a path")
+    try:
+        pixels: np.ndarray = loadable()
+        return pixels
+    except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
+        raise BrokenInputError(path, f"cannot be decoded: {error}") from error

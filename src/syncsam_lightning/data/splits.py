@@ -1,0 +1,96 @@
+"""Drawing train, validation and test sets by case or by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from syncsam_lightning.records import RawSample, Skipped, Split
+from syncsam_lightning.seeding import stable_key
+
+SplitBy = Literal["case", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRule:
+    """How a release without an official split is divided, and where validation comes from.
+
+    Args:
+        by: ``case`` keeps all images of a case together; ``image`` is the paper's rule for
+            SA-Med2D-20M, which puts slices of one volume on both sides.
+        test_fraction: share of the cases (or images) without an official split that are for test.
+        val_fraction: share of the cases (or images) for validation, taken from what would be
+            trained on; also where the official split has train and test only.
+        seed: other seeds draw other splits.
+
+    Raises:
+        ValueError: the fractions leave nothing to train on.
+    """
+
+    by: SplitBy = "case"
+    test_fraction: float = 0.2
+    val_fraction: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.test_fraction, self.val_fraction) < 0 or (
+            self.test_fraction + self.val_fraction >= 1
+        ):
+            raise ValueError(
+                "test_fraction and val_fraction must be at least 0 and sum to less than 1, got "
+                f"{self.test_fraction} and {self.val_fraction}"
+            )
+
+    def group(self, sample: RawSample) -> int:
+        """Return the key of what must stay on one side of the split."""
+        name = sample.case if self.by == "case" else sample.id
+        return stable_key("split", self.seed, self.by, sample.source, name)
+
+
+class Splitter:
+    """The split of a whole release.
+
+    The groups are put in the order of their seeded hashes and cut at the fractions, so that shares
+    are exact. A fraction above zero gets at least one group, as long as one is left for training.
+
+    Args:
+        samples: the release; only names are looked at, no pixels are loaded.
+        rule: how to divide.
+    """
+
+    def __init__(self, samples: Iterable[RawSample | Skipped], rule: SplitRule) -> None:
+        self._rule = rule
+        free: set[int] = set()
+        trained: set[int] = set()
+        has_validation = False
+        for sample in samples:
+            if isinstance(sample, Skipped) or not sample.masks:
+                continue
+            if sample.split is None:
+                free.add(rule.group(sample))
+            elif sample.split == "train":
+                trained.add(rule.group(sample))
+            has_validation |= sample.split == "val"
+        val_fraction = 0.0 if has_validation else rule.val_fraction
+        ordered = sorted(free)
+        num_test = _share(len(ordered), rule.test_fraction)
+        self._test = set(ordered[:num_test])
+        left = ordered[num_test:] + sorted(trained - free)
+        of_all = val_fraction if not ordered else val_fraction / (1 - rule.test_fraction)
+        self._val = set(left[: _share(len(left), of_all)])
+
+    def __call__(self, sample: RawSample) -> Split:
+        """Return the side of the split that a sample is on."""
+        if sample.split in ("val", "test"):
+            return sample.split
+        group = self._rule.group(sample)
+        if sample.split is None and group in self._test:
+            return "test"
+        return "val" if group in self._val else "train"
+
+
+def _share(groups: int, fraction: float) -> int:
+    if fraction <= 0 or groups < 2:
+        return 0
+    return min(groups - 1, max(1, round(groups * fraction)))

@@ -1,0 +1,132 @@
+"""Pictures of predictions: image, prompt, truth, prediction, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+
+from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.evaluation.runner import BatchEvaluation
+from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND
+
+COLUMNS = ("image", "prompt", "truth", "prediction")
+_CAPTION_HEIGHT = 18
+_COLOURS = {FOREGROUND: (40, 220, 80), BACKGROUND: (240, 60, 60)}
+_TRUTH = (40, 200, 90)
+_PREDICTION = (255, 150, 30)
+_BOX = (255, 220, 40)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One row of a picture.
+
+    Args:
+        pixels: ``(3, h, w)`` uint8: the four columns side by side.
+        caption: what it shows.
+    """
+
+    pixels: Tensor
+    caption: str
+
+
+def draw_panels(
+    batch: ImageBatch, evaluation: BatchEvaluation, *, limit: int, side: int = 192
+) -> list[Panel]:
+    """Draw the first objects of a batch.
+
+    Args:
+        batch: the images and objects.
+        evaluation: what was predicted for them.
+        limit: how many objects at most.
+        side: side of each column in pixels.
+    """
+    panels: list[Panel] = []
+    scores = {(s.image_id, s.mask_id): s.dice for s in evaluation.scores}
+    first: dict[int, int] = {}
+    for position, image in enumerate(batch.targets.image_index.tolist()):
+        start = first.setdefault(image, position)
+        info, entry = batch.infos[image], batch.objects[position]
+        if not info.valid or len(panels) == limit:
+            continue
+        truth = batch.targets.masks[position].cpu()
+        answer = evaluation.predictions[image][position - start].cpu()
+        score = scores[info.id, entry.mask_id]
+        panels.append(
+            Panel(
+                _panel(batch, evaluation, position, truth, answer, side),
+                f"{evaluation.protocol.name}  {entry.label}  DSC {score:.2f}  {info.id}",
+            )
+        )
+    return panels
+
+
+def stack_panels(panels: Sequence[Panel]) -> np.ndarray:
+    """Put panels under one another, each below its caption, with the columns' names on top.
+
+    Returns:
+        ``(H, W, 3)`` uint8.
+    """
+    width = max(panel.pixels.shape[2] for panel in panels)
+    rows = [_strip("      |      ".join(COLUMNS), width)]
+    for panel in panels:
+        rows += [_strip(panel.caption, width), panel.pixels.permute(1, 2, 0).numpy()]
+    return np.concatenate(rows)
+
+
+def _strip(text: str, width: int) -> np.ndarray:
+    strip = Image.new("RGB", (width, _CAPTION_HEIGHT), (24, 24, 24))
+    ImageDraw.Draw(strip).text((4, 3), text, fill=(235, 235, 235))
+    return np.asarray(strip)
+
+
+def _panel(
+    batch: ImageBatch,
+    evaluation: BatchEvaluation,
+    position: int,
+    truth: Tensor,
+    answer: Tensor,
+    side: int,
+) -> Tensor:
+    image_index = int(batch.targets.image_index[position])
+    height, width = batch.targets.sizes[image_index].tolist()
+    scale = side / max(height, width)
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+
+    def shown(mask: Tensor) -> Tensor:
+        return F.interpolate(mask[None, None].float(), shape, mode="nearest")[0, 0] > 0.5
+
+    pixels = batch.images[image_index, :, :height, :width].cpu()
+    image = F.interpolate(pixels[None].float(), shape, mode="bilinear")[0].round().byte()
+    columns = (
+        image,
+        _with_prompt(image, evaluation, position, scale),
+        draw_segmentation_masks(image, shown(truth[:height, :width]), alpha=0.5, colors=_TRUTH),
+        draw_segmentation_masks(image, shown(answer), alpha=0.5, colors=_PREDICTION),
+    )
+    return torch.cat([F.pad(column, (0, 2)) for column in columns], dim=2)
+
+
+def _with_prompt(image: Tensor, evaluation: BatchEvaluation, position: int, scale: float) -> Tensor:
+    prompts = evaluation.rounds[-1]
+    if prompts.boxes is not None:
+        limit = torch.tensor([image.shape[2], image.shape[1]] * 2) - 1
+        box = torch.minimum((prompts.boxes[position].cpu() * scale).round(), limit)
+        image = draw_bounding_boxes(image, box[None], colors=[_BOX], width=2)
+    if prompts.points is None or prompts.point_labels is None:
+        return image
+    canvas = Image.fromarray(image.permute(1, 2, 0).numpy())
+    draw = ImageDraw.Draw(canvas)
+    points, labels = prompts.points[position].tolist(), prompts.point_labels[position].tolist()
+    for (x, y), label in zip(points, labels, strict=True):
+        if label in _COLOURS:
+            centre = ((x + 0.5) * scale, (y + 0.5) * scale)
+            draw.circle(centre, 4, fill=_COLOURS[label], outline=(255, 255, 255))
+    return torch.from_numpy(np.array(canvas)).permute(2, 0, 1)

@@ -1,0 +1,180 @@
+"""Prompts on disk, in original pixels, so that two models meet equal ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.errors import PromptFileError
+from syncsam_lightning.evaluation.runner import BatchEvaluation
+from syncsam_lightning.geometry import ResizePlan
+from syncsam_lightning.interaction import EvaluationProtocol
+from syncsam_lightning.prompts import Prompts
+
+_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("mask_id", pa.int32()),
+        ("protocol", pa.string()),
+        ("version", pa.int32()),
+        ("round", pa.int32()),
+        ("box", pa.list_(pa.float64())),
+        ("points", pa.list_(pa.list_(pa.float64(), 2))),
+        ("point_labels", pa.list_(pa.int8())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    """What one object was prompted with in one round, in original pixels.
+
+    Args:
+        image_id, mask_id: which object.
+        protocol, version, round: when.
+        box: x0, y0, x1, y1, or None.
+        points: x, y of each point shown, earlier ones included, or None.
+        point_labels: 1, 0 or -1 for each, or None.
+    """
+
+    image_id: str
+    mask_id: int
+    protocol: str
+    version: int
+    round: int
+    box: list[float] | None
+    points: list[list[float]] | None
+    point_labels: list[int] | None
+
+
+def prompt_rows(batch: ImageBatch, evaluation: BatchEvaluation, size: int) -> list[PromptRow]:
+    """Return what the objects of valid images were prompted with.
+
+    Args:
+        batch: the images and objects.
+        evaluation: what was played on them.
+        size: side of the model's square.
+    """
+    rows = []
+    for position, image in enumerate(batch.targets.image_index.tolist()):
+        info, entry = batch.infos[image], batch.objects[position]
+        if not info.valid:
+            continue
+        plan = ResizePlan(info.height, info.width, size)
+        for number, prompts in enumerate(evaluation.rounds):
+            box, points, labels = prompts.boxes, prompts.points, prompts.point_labels
+            rows.append(
+                PromptRow(
+                    image_id=info.id,
+                    mask_id=entry.mask_id,
+                    protocol=evaluation.protocol.name,
+                    version=evaluation.protocol.version,
+                    round=number,
+                    box=None if box is None else plan.boxes_to_original(box[position]).tolist(),
+                    points=None
+                    if points is None
+                    else plan.points_to_original(points[position]).tolist(),
+                    point_labels=None if labels is None else labels[position].tolist(),
+                )
+            )
+    return rows
+
+
+def write_prompts(path: str | os.PathLike[str], rows: Iterable[PromptRow]) -> None:
+    """Write rows as Parquet; the file appears whole or not at all."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.partial")
+    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA), partial)
+    partial.replace(target)
+
+
+class RecordedPrompts:
+    """A prompt file, by object.
+
+    Args:
+        path: of a file that :func:`write_prompts` made.
+
+    Raises:
+        PromptFileError: the file is missing or no prompt file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise PromptFileError(f"prompt file {self.path} does not exist")
+        try:
+            table = pq.read_table(self.path, columns=_SCHEMA.names)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise PromptFileError(f"{self.path} is no prompt file: {error}") from error
+        self._rows: dict[tuple[str, str, int, int], PromptRow] = {}
+        for values in table.to_pylist():
+            row = PromptRow(**values)
+            self._rows[row.protocol, row.image_id, row.mask_id, row.round] = row
+
+    def rounds(self, batch: ImageBatch, protocol: EvaluationProtocol, size: int) -> list[Prompts]:
+        """Return the prompts of each round for all objects of a batch, in the model frame.
+
+        Args:
+            batch: the images and objects.
+            protocol: whose prompts.
+            size: side of the model's square.
+
+        Raises:
+            PromptFileError: an object has no prompts in the file, or they were recorded with
+                another version of the protocol.
+        """
+        played = []
+        for number in range(protocol.num_rounds):
+            boxes, points, labels = [], [], []
+            for position, image in enumerate(batch.targets.image_index.tolist()):
+                info = batch.infos[image]
+                row = self._row(protocol, info.id, batch.objects[position].mask_id, number)
+                plan = ResizePlan(info.height, info.width, size)
+                if row.box is not None:
+                    boxes.append(plan.boxes_to_model(torch.tensor(row.box, dtype=torch.float64)))
+                if row.points is not None and row.point_labels is not None:
+                    xy = torch.tensor(row.points, dtype=torch.float64).view(-1, 2)
+                    points.append(plan.points_to_model(xy))
+                    labels.append(torch.tensor(row.point_labels, dtype=torch.int64))
+            played.append(
+                Prompts(
+                    image_index=batch.targets.image_index.cpu(),
+                    boxes=self._stack(boxes, number),
+                    points=self._stack(points, number),
+                    point_labels=self._stack(labels, number),
+                )
+            )
+        return played
+
+    def _row(
+        self, protocol: EvaluationProtocol, image_id: str, mask_id: int, number: int
+    ) -> PromptRow:
+        row = self._rows.get((protocol.name, image_id, mask_id, number))
+        if row is None:
+            raise PromptFileError(
+                f"{self.path} has no prompts for mask {mask_id} of image {image_id} in round "
+                f"{number} of protocol {protocol.name}: record them on the same table"
+            )
+        if row.version != protocol.version:
+            raise PromptFileError(
+                f"{self.path} was recorded with version {row.version} of protocol "
+                f"{protocol.name}, this is version {protocol.version}"
+            )
+        return row
+
+    def _stack(self, tensors: Sequence[Tensor], number: int) -> Tensor | None:
+        if not tensors:
+            return None
+        if len({tensor.shape for tensor in tensors}) > 1:
+            raise PromptFileError(
+                f"{self.path} holds different numbers of points for objects of round {number}"
+            )
+        return torch.stack(list(tensors))

@@ -1,0 +1,108 @@
+"""Reading the tensors of a checkpoint file, and nothing but tensors."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syncsam_lightning.errors import WeightsError
+
+# Where training programs put the state dict within a checkpoint, Lightning's first.
+_CONTAINERS = ("state_dict", "model", "model_state_dict")
+# Wrappers that put their own name before each tensor's: DistributedDataParallel, torch.compile,
+# and the attribute of our LightningModule that holds the model.
+_PREFIXES = ("module.", "_orig_mod.", "network.")
+
+# What torch.load raises on damaged files, in its own words or its unpickler's.
+READ_ERRORS = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    pickle.UnpicklingError,
+)
+# How its unpickler words that it met something other than tensors and plain containers.
+_SIGNS_OF_CODE = ("GLOBAL", "unrecognized function", "Can only create", "Can only build")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint by name, without executing anything in it.
+
+    Raises:
+        WeightsError: there is no such file, it is no checkpoint or a damaged one, or it holds
+            Python objects that only running their code would restore.
+    """
+    if not path.is_file():
+        what = "is a folder, not a checkpoint" if path.is_dir() else "does not exist"
+        raise WeightsError(f"{path} {what}; give the path of a file written by torch.save")
+    try:
+        # Memory mapping reads what is needed only; files from before torch 1.6 can't be mapped.
+        content = torch.load(
+            path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path)
+        )
+    except pickle.UnpicklingError as error:
+        if any(sign in str(error) for sign in _SIGNS_OF_CODE):
+            raise WeightsError(
+                f"{path} holds Python objects besides tensors, and restoring them could run code, "
+                "so it was not read; save the weights alone, "
+                "torch.save(model.state_dict(), path), and load that file"
+            ) from error
+        raise _not_a_checkpoint(path, error) from error
+    except READ_ERRORS as error:
+        raise _not_a_checkpoint(path, error) from error
+    return unwrap_state_dict(content, str(path))
+
+
+def _not_a_checkpoint(path: Path, error: Exception) -> WeightsError:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return WeightsError(
+        f"{path} is not a PyTorch checkpoint, or is damaged ({reason}); fetch or save it again"
+    )
+
+
+def unwrap_state_dict(content: Any, origin: str) -> dict[str, Tensor]:
+    """Return the tensors by bare name out of what a checkpoint holds.
+
+    Args:
+        content: a state dict, or a dict that holds one as Lightning and others save it.
+        origin: what to call it in an error.
+
+    Raises:
+        WeightsError: there is no state dict in it.
+    """
+    if isinstance(content, Mapping):
+        for container in _CONTAINERS:
+            if isinstance(content.get(container), Mapping):
+                content = content[container]
+                break
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError(f"{origin} holds no state dict, but {_describe(content)}")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise WeightsError(
+                f"{origin} holds no state dict: {key!r} is {_describe(value)}, not a tensor"
+            )
+    return _without_wrappers(dict(content))
+
+
+def _without_wrappers(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    stripped = {}
+    for key, value in state_dict.items():
+        name = key
+        while name.startswith(_PREFIXES):
+            name = name.split(".", 1)[1]
+        stripped[name] = value
+    return stripped
+
+
+def _describe(value: object) -> str:
+    return "an empty dict" if isinstance(value, Mapping) and not value else type(value).__name__

@@ -1,0 +1,1 @@
+"""Callbacks: pictures, predictions, throughput, exact resume."""

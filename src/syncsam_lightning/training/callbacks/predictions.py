@@ -1,0 +1,87 @@
+"""What `syncsam predict` writes."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
+
+from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.evaluation.runner import BatchEvaluation
+from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.training.outcome import gather
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_FIELDS = ("image_id", "mask_id", "label", "file", "pixels")
+
+
+class PredictionWriter(Callback):
+    """Writes predicted masks as PNG (0 and 255, original size) and lists them in a CSV file.
+
+    Args:
+        folder: where to; None: ``predictions`` in the run's folder.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+        self._rows: list[dict[str, Any]] = []
+        self._target = Path()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the folder."""
+        run = Path(trainer.log_dir or trainer.default_root_dir)
+        self._target = run / "predictions" if self.folder is None else Path(self.folder)
+        self._target.mkdir(parents=True, exist_ok=True)
+        self._rows = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the masks of a batch."""
+        for evaluation in outputs.values():
+            self._write(batch, evaluation)
+
+    def _write(self, batch: ImageBatch, evaluation: BatchEvaluation) -> None:
+        position = 0
+        for info, masks in zip(batch.infos, evaluation.predictions, strict=True):
+            for mask in masks:
+                entry = batch.objects[position]
+                position += 1
+                if not info.valid:
+                    continue
+                name = f"{safe_name(info.id)}--{entry.mask_id}_{safe_name(entry.label)}.png"
+                pixels = mask.cpu().numpy()
+                Image.fromarray(pixels.astype("uint8") * 255).save(self._target / name)
+                values = (info.id, entry.mask_id, entry.label, name, int(pixels.sum()))
+                self._rows.append(dict(zip(_FIELDS, values, strict=True)))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the list."""
+        rows = gather(self._rows, trainer)
+        if trainer.is_global_zero:
+            rows.sort(key=lambda row: (row["image_id"], row["mask_id"]))
+            with (self._target / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, _FIELDS)
+                writer.writeheader()
+                writer.writerows(rows)
+            print(f"{len(rows)} masks written to {self._target}")
+
+
+def safe_name(text: str, *, longest: int = 150) -> str:
+    """Return ``text`` as part of a file name that stays in its folder.
+
+    What had to be changed is followed by a short hash of the original, so that two ids never share
+    a name.
+    """
+    safe = _UNSAFE.sub("_", text).lstrip(".")[:longest] or "_"
+    return safe if safe == text else f"{safe}-{stable_key(text) & 0xFFFFFFFF:08x}"

@@ -1,0 +1,100 @@
+"""Checkpoints that are never half-written and leave the frozen weights out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.models import PromptableModel
+
+CHECKSUM_KEY = "frozen_checksum"
+_STATES = ("state_dict", "current_model_state")  # the second is that of weight averaging
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, forces to disk, renames: a kill leaves the previous file whole."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Save a checkpoint.
+
+        Args:
+            checkpoint: what to save.
+            path: of the file; its folder is made if need be.
+            storage_options: not supported.
+        """
+        target = Path(os.fspath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".saving-", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).chmod(0o644)
+            Path(partial).replace(target)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def leave_frozen_out(
+    checkpoint: dict[str, Any], model: PromptableModel, *, prefix: str, checksum: str
+) -> None:
+    """Take the frozen weights out of a checkpoint and name them by their checksum.
+
+    Args:
+        checkpoint: is changed in place.
+        model: whose weights it holds.
+        prefix: of the model's keys in the checkpoint.
+        checksum: of the frozen weights.
+    """
+    frozen = {prefix + key for key in model.frozen_keys()}
+    for state in _STATES:
+        if state in checkpoint:
+            checkpoint[state] = {k: v for k, v in checkpoint[state].items() if k not in frozen}
+    checkpoint[CHECKSUM_KEY] = checksum
+
+
+def put_frozen_back(
+    checkpoint: dict[str, Any], model: PromptableModel, *, prefix: str, checksum: str
+) -> None:
+    """Complete a checkpoint with the frozen weights of a model, so that it loads strictly.
+
+    Args:
+        checkpoint: is changed in place.
+        model: whose frozen weights are loaded already.
+        prefix: of the model's keys in the checkpoint.
+        checksum: of the model's frozen weights.
+
+    Raises:
+        WeightsError: the checkpoint was trained on other frozen weights.
+    """
+    trained_on = checkpoint.get(CHECKSUM_KEY, checksum)
+    if trained_on != checksum:
+        raise WeightsError(
+            "the checkpoint was trained on other frozen weights (SHA-256 "
+            f"{_short(trained_on)}) than those loaded now ({_short(checksum)}): set "
+            "model.sam_checkpoint to what it was trained with, and the same frozen parts"
+        )
+    own: Mapping[str, torch.Tensor] = model.state_dict()
+    frozen = {prefix + key: own[key] for key in model.frozen_keys()}
+    for state in _STATES:
+        if state in checkpoint:
+            checkpoint[state] = {**frozen, **checkpoint[state]}
+
+
+def _short(checksum: str) -> str:
+    return f"{checksum[:12]}…" if checksum else "none"

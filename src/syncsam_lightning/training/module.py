@@ -1,0 +1,230 @@
+"""The LightningModule: a promptable model, a simulated user and a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from torch import Tensor
+
+from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.errors import NonFiniteLossError
+from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
+from syncsam_lightning.evaluation.runner import BatchEvaluation, evaluate_batch
+from syncsam_lightning.interaction import TrainingEpisode, get_protocol
+from syncsam_lightning.losses import PromptLoss
+from syncsam_lightning.models import PromptableModel, frozen_checksum
+from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.training.checkpoint import leave_frozen_out, put_frozen_back
+from syncsam_lightning.training.outcome import EvaluationOutcome
+from syncsam_lightning.training.pretrained import PretrainedWeights
+from syncsam_lightning.training.schedules import (
+    EpisodeLoss,
+    joint_loss,
+    mean_of_rounds,
+    per_round_losses,
+)
+
+Evaluations = dict[str, BatchEvaluation]
+"""What the protocols gave on a batch, by name; what evaluation steps return to callbacks."""
+
+
+class InteractiveSegmentation(LightningModule):
+    """Trains a promptable model by simulated clicks and boxes, and measures it.
+
+    Optimisation as published: Adam, 1e-4, halved at epochs 5 and 10 (the predecessor's schedule).
+
+    Args:
+        network: the model.
+        episode: how training simulates a user.
+        loss: of a round; None: 20 · Dice + Focal.
+        lr: learning rate of Adam.
+        lr_milestones: epochs at which it is multiplied by ``lr_gamma``.
+        lr_gamma: factor at the milestones.
+        sam_checkpoint: where SAM's weights come from: ``auto`` (cache, else the official address),
+            a path, or ``none`` for random ones, for trying things out.
+        cnn_weights: ``imagenet`` starts the CNN branch from torchvision's weights.
+        protocols: what ``test`` measures.
+        val_protocols: what validation measures; ``val/dice`` is the mean over them.
+        predict_protocol: how ``predict`` prompts.
+        replay_prompts: a file of recorded prompts for ``test`` and ``predict`` to play again.
+        seed: of the decisions that a training episode makes per batch.
+
+    Raises:
+        ValueError: a protocol is unknown.
+    """
+
+    def __init__(
+        self,
+        network: PromptableModel,
+        episode: TrainingEpisode | None = None,
+        loss: PromptLoss | None = None,
+        *,
+        lr: float = 1e-4,
+        lr_milestones: Sequence[int] = (5, 10),
+        lr_gamma: float = 0.5,
+        sam_checkpoint: str = "auto",
+        cnn_weights: Literal["imagenet", "none"] = "imagenet",
+        protocols: Sequence[str] = ("box", "1pt", "5pts"),
+        val_protocols: Sequence[str] = ("box",),
+        predict_protocol: str = "box",
+        replay_prompts: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        # From a config, plain values of all arguments are stored; live objects never are.
+        from_config = _given_hyperparameters.get() is not None
+        self.save_hyperparameters(ignore=[] if from_config else ["network", "episode", "loss"])
+        self.network = network
+        self.episode = episode or TrainingEpisode()
+        self.loss = loss or PromptLoss()
+        self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
+        self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights)
+        self.protocols = {
+            "validate": [get_protocol(name) for name in val_protocols],
+            "test": [get_protocol(name) for name in protocols],
+            "predict": [get_protocol(predict_protocol)],
+        }
+        self.replay = None if replay_prompts is None else RecordedPrompts(replay_prompts)
+        self.seed = seed
+        self.automatic_optimization = self.episode.schedule == "joint"
+        self.outcome = EvaluationOutcome()
+        self._checksum: str | None = None
+
+    # Weights
+
+    def prepare_data(self) -> None:
+        """Fetch pretrained weights once per machine, before any rank needs them."""
+        self.pretrained.fetch(self.network)
+
+    def setup(self, stage: str) -> None:
+        """Load pretrained weights: frozen ones always, others only when a training begins."""
+        begins = stage == "fit" and self.trainer.ckpt_path is None
+        self.pretrained.load(self.network, begins=begins)
+        self._checksum = frozen_checksum(self.network)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the frozen weights, computed once: they don't change."""
+        if self._checksum is None:
+            self._checksum = frozen_checksum(self.network)
+        return self._checksum
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen weights out."""
+        leave_frozen_out(checkpoint, self.network, prefix="network.", checksum=self.checksum)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the frozen weights back, if they are those it was trained on."""
+        put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
+
+    # Training
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam over the trained parameters, and the step schedule by epoch."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=self.lr)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(
+            optimizer, milestones=self.lr_milestones, gamma=self.lr_gamma
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "epoch"},
+        }
+
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor | None:
+        """Play one episode on a batch.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite.
+        """
+        # The same on every rank, so that all prompt alike and take equally long.
+        policy = self.episode.policy(stable_key("batch", self.seed, self.current_epoch, batch_idx))
+        if self.automatic_optimization:
+            losses = joint_loss(self.network, self.loss, batch, policy)
+            self._log_losses(losses, batch)
+            return losses.total
+        optimizer = self.optimizers()
+        rounds = []
+        for terms in per_round_losses(self.network, self.loss, batch, policy):
+            optimizer.zero_grad()  # type: ignore[union-attr]
+            self.manual_backward(terms.total)
+            optimizer.step()  # type: ignore[union-attr]
+            rounds.append(terms)
+        self._log_losses(mean_of_rounds(rounds), batch)
+        return None
+
+    def on_train_epoch_end(self) -> None:
+        """Step the schedule, where optimisation is not automatic."""
+        if not self.automatic_optimization:
+            self.lr_schedulers().step()  # type: ignore[union-attr]
+
+    def _log_losses(self, losses: EpisodeLoss, batch: ImageBatch) -> None:
+        if not torch.isfinite(losses.total):
+            raise NonFiniteLossError(
+                f"the loss is {losses.total.item()} at step {self.global_step} on images "
+                f"{', '.join(info.id for info in batch.infos)}: look at these, or lower the "
+                "learning rate"
+            )
+        self.log("train/loss", losses.total, prog_bar=True, batch_size=batch.num_images)
+        parts = {"train/dice_loss": losses.dice, "train/focal_loss": losses.focal}
+        self.log_dict(parts, batch_size=batch.num_images)
+
+    # Evaluation
+
+    def _evaluate(self, batch: ImageBatch, stage: str) -> Evaluations:
+        features = self.network.encode(batch.images, batch.targets.sizes)
+        size = self.network.input_spec.size
+        replay = None if stage == "validate" else self.replay
+        return {
+            protocol.name: evaluate_batch(
+                self.network,
+                features,
+                batch,
+                protocol,
+                replay=None if replay is None else replay.rounds(batch, protocol, size),
+            )
+            for protocol in self.protocols[stage]
+        }
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget earlier scores."""
+        self.outcome.reset(self, self.protocols["validate"])
+
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> Evaluations:
+        """Measure a batch under the validation protocols."""
+        evaluations = self._evaluate(batch, "validate")
+        self.outcome.add(batch, evaluations.values(), self.network.input_spec.size)
+        return evaluations
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/dice`` and its parts."""
+        self._log_outcome("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget earlier scores."""
+        self.outcome.reset(self, self.protocols["test"])
+
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> Evaluations:
+        """Measure a batch under the test protocols."""
+        evaluations = self._evaluate(batch, "test")
+        self.outcome.add(batch, evaluations.values(), self.network.input_spec.size)
+        return evaluations
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means, and write scores, prompts and report."""
+        self._log_outcome("test")
+        self.outcome.write(self.trainer)
+
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> Evaluations:
+        """Predict the masks of a batch; what is done with them is up to callbacks."""
+        return self._evaluate(batch, "predict")
+
+    def _log_outcome(self, stage: Literal["val", "test"]) -> None:
+        means: Mapping[str, float] = self.outcome.means()
+        for name, value in means.items():
+            # Computed from sums over all ranks, hence equal on all: nothing is left to reduce.
+            self.log(f"{stage}/{name}", value, prog_bar=name == "dice", rank_zero_only=False)

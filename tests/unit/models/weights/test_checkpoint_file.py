@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.models.weights.checkpoint_file import read_state_dict, unwrap_state_dict
+
+
+class Trap:
+    """Touches a file when unpickled by something that runs code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_tensors_come_back(tmp_path):
+    torch.save({"a": torch.arange(3)}, tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [0, 1, 2]
+
+
+def test_the_old_file_format_is_read_too(tmp_path):
+    torch.save({"a": torch.arange(3)}, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [0, 1, 2]
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
+    path, proof = tmp_path / "w.pth", tmp_path / "ran"
+    torch.save({"a": torch.zeros(1), "optimizer": Trap(proof)}, path)
+    with pytest.raises(WeightsError, match=r"holds Python objects.*torch\.save\(model\.state_dict"):
+        read_state_dict(path)
+    assert not proof.exists()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    path = tmp_path / "none.pth"
+    with pytest.raises(WeightsError, match=re.escape(f"{path} does not exist; give the path")):
+        read_state_dict(path)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(WeightsError, match="is a folder, not a checkpoint"):
+        read_state_dict(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04", b"\x80\x02}q\x00."])
+def test_what_is_no_checkpoint_is_named_with_a_remedy(tmp_path, content):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=re.escape(f"{path} is not a PyTorch checkpoint")):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_truncated_checkpoint_is_named_as_damaged(tmp_path, share):
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.zeros(1000)}, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(WeightsError, match=r"is damaged .*fetch or save it again"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("container", ["state_dict", "model", "model_state_dict"])
+def test_a_state_dict_is_found_inside_a_training_checkpoint(container):
+    tensor = torch.zeros(1)
+    content = {"epoch": 3, container: {"a": tensor}}
+    assert unwrap_state_dict(content, "x") == {"a": tensor}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "network.", "network._orig_mod.", "module.network."])
+def test_names_of_wrappers_are_taken_off(prefix):
+    tensor = torch.zeros(1)
+    assert unwrap_state_dict({f"{prefix}a.b": tensor}, "x") == {"a.b": tensor}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({}, "x holds no state dict, but an empty dict"),
+        ([1], "x holds no state dict, but list"),
+        ({"a": 3}, "x holds no state dict: 'a' is int, not a tensor"),
+    ],
+)
+def test_what_holds_no_state_dict_is_described(content, sentence):
+    with pytest.raises(WeightsError, match=re.escape(sentence)):
+        unwrap_state_dict(content, "x")
