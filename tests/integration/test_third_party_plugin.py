@@ -1,4 +1,4 @@
-"""A datamodule in a package of its own: the example of docs/add_a_dataset.md, built and installed."""
+"""A datamodule in a package of its own: the example of docs/add_a_dataset.md, installed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from syncsam_lightning.data.datamodule import PromptableDataModule
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "add_a_dataset.md"
@@ -88,10 +90,23 @@ def syncsam(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedPr
     return run(site, folder, "-m", "syncsam_lightning.cli.main", *arguments)
 
 
-def test_the_example_is_thirty_lines_of_class():
+def test_the_class_of_the_example_fits_on_a_screen():
     source = dict(FILE.findall(GUIDE.read_text()))["src/knee_data/knees.py"]
     body = source[source.index("class Knees") : source.index("def bone")].strip()
     assert len(body.splitlines()) <= 40
+
+
+def test_the_example_of_options_of_ones_own_shapes_the_table():
+    (snippet,) = (
+        block
+        for block in re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), re.M | re.S)
+        if "min_age" in block
+    )
+    names = {"PromptableDataModule": PromptableDataModule}
+    exec(snippet, names)
+    knees = type("Knees", (names["Knees"],), {"records": lambda self, root: iter(())})
+    assert knees(min_age=40, batch_size=3).table_settings()["min_age"] == 40
+    assert knees(batch_size=3).batch_size == 3
 
 
 def test_it_is_listed_without_being_imported(site: Path, tmp_path: Path):

@@ -98,7 +98,7 @@ GUIDES: Mapping[str, Guide] = {
     "validate": Guide(
         "Measure a model on the validation split (DSC and IoU at the original resolution).",
         (_FROM_CHECKPOINT, _CONFIG, _DATA, _ROOT, _TABLE, _BATCH, *_DEVICE),
-        ("syncsam validate --ckpt_path logs/demo/version_0/checkpoints/best.ckpt",),
+        ("syncsam validate --ckpt_path logs/resnet34_samed/version_0/checkpoints/best.ckpt",),
     ),
     "test": Guide(
         "Measure a model on the test split under every protocol and write its report.",

@@ -110,7 +110,8 @@ def resolve_mask(mask: Loadable, path: str) -> np.ndarray:
     pixels = read_mask(mask) if isinstance(mask, str | os.PathLike) else _call(mask, path)
     if pixels.ndim != 2:
         raise BrokenInputError(path, f"mask has shape {pixels.shape}, expected (H, W)")
-    return pixels != 0
+    foreground: np.ndarray = pixels != 0
+    return foreground
 
 
 def _call(loadable: Loadable, path: str) -> np.ndarray:

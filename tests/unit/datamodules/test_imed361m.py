@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import io
 import json
-import pickle
 import struct
 import zipfile
 from collections import Counter
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import sparse
-from syncsam_datamodules.imed361m import IMed361M, SparseLabels, pseudo_instances
+from syncsam_datamodules.imed361m import IMed361M
 
 from syncsam_lightning.data.readers import resolve_mask
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
@@ -104,17 +102,6 @@ def test_an_absent_class_is_left_out_without_a_word(source: Source):
     np.testing.assert_array_equal(drawn, dense_label()[[0, 2]] > 0)
 
 
-def test_a_stored_zero_is_background(tmp_path: Path):
-    path = tmp_path / "x.(2, 1, 3).npz"
-    matrix = sparse.csr_matrix(np.array([[1, 1, 1], [0, 1, 0]]))
-    matrix.data[[1, 3]] = 0
-    with path.open("wb") as file:
-        sparse.save_npz(file, matrix)
-    (mask,) = SparseLabels.load(path).masks({"1": "a", "2": "b"}, "")
-    assert mask.label == "a"
-    np.testing.assert_array_equal(resolve_mask(mask.mask, ""), [[True, False, True]])
-
-
 @pytest.mark.parametrize(
     ("name", "case", "position"),
     [
@@ -131,130 +118,6 @@ def test_a_trailing_number_is_the_slice_only_after_a_name_with_a_number(
     source.add(name)
     (sample,), _ = records(source)
     assert (sample.case, sample.slice) == (case, position)
-
-
-@pytest.mark.parametrize(
-    "stem",
-    ["x___v1.2(b).(3, 6, 9, 1)", "x.(3,6,9,1)", "x (3, 6, 9)", "x.(1, 1, 1, 1).(3, 6, 9, 1)"],
-)
-def test_the_shape_is_the_last_group_in_parentheses(tmp_path: Path, stem: str):
-    path = tmp_path / f"{stem}.npz"
-    write_label(path, dense_label())
-    assert SparseLabels.load(path).shape == (3, 6, 9)
-
-
-@pytest.mark.parametrize(
-    ("stem", "reason"),
-    [
-        ("x___a", "its name does not end with (CHANNELS, HEIGHT, WIDTH, 1)"),
-        ("x___a.(3, 6, 9, 2)", "its name does not end with"),
-        ("x___a.(3, 54)", "its name does not end with"),
-        ("x___a.(3, 0, 9, 1)", "its name does not end with"),
-        ("x___a.(3, -6, 9, 1)", "its name does not end with"),
-        ("x___a.(__import__('os'), 6, 9, 1)", "its name does not end with"),
-        ("x___a.(3, 9, 7, 1)", "its shape [3, 54] does not agree with (3, 9, 7) in its name"),
-        ("x___a.(3, 100000, 100000, 1)", "larger than any image"),
-    ],
-)
-def test_a_label_with_a_wrong_shape_in_its_name_is_refused(tmp_path: Path, stem: str, reason: str):
-    path = tmp_path / f"{stem}.npz"
-    write_label(path, dense_label())
-    with pytest.raises(BrokenInputError) as error:
-        SparseLabels.load(path)
-    assert error.value.path == str(path)
-    assert reason in error.value.reason
-
-
-def npz(path: Path, **members: Any) -> Path:
-    """Write a label of shape (2, 1, 3), with some of its members replaced or, by None, left out."""
-    parts = {
-        "format": np.array(b"csr"),
-        "shape": np.array([2, 3]),
-        "indptr": np.array([0, 1, 2]),
-        "indices": np.array([0, 2]),
-        "data": np.array([1, 1]),
-    } | members
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, value in parts.items():
-            if value is not None:
-                buffer = io.BytesIO()
-                np.lib.format.write_array(buffer, value, allow_pickle=True)
-                archive.writestr(f"{name}.npy", buffer.getvalue())
-    return path
-
-
-@pytest.mark.parametrize(
-    ("members", "reason"),
-    [
-        ({"indices": np.array([0, 3])}, "an index lies outside the image"),
-        ({"indices": np.array([-1, 2])}, "an index lies outside the image"),
-        ({"indices": np.array([0])}, "indices has shape (1,) instead of (2,)"),
-        ({"indptr": np.array([0, 2, 1])}, "index pointers are out of order"),
-        ({"indptr": np.array([1, 1, 2])}, "index pointers are out of order"),
-        ({"indptr": np.array([0, 1, 1 << 40])}, "index pointers are out of order"),
-        ({"indptr": np.array([0, 2])}, "indptr has shape (2,) instead of (3,)"),
-        ({"format": np.array(b"csc")}, "its format is not CSR"),
-        ({"shape": np.array([2, 4])}, "does not agree with"),
-        ({"data": np.array([1, "x"], dtype=object)}, "data holds object, not plain numbers"),
-        ({"indices": np.array([0.0, 1.0])}, "indices holds float64, not plain numbers"),
-        ({"data": None}, "There is no item named 'data.npy'"),
-    ],
-)
-def test_a_damaged_label_is_refused_with_its_reason(
-    tmp_path: Path, members: dict[str, Any], reason: str
-):
-    path = npz(tmp_path / "x.(2, 1, 3, 1).npz", **members)
-    with pytest.raises(BrokenInputError) as error:
-        SparseLabels.load(path)
-    assert error.value.path == str(path)
-    assert reason in error.value.reason
-
-
-def test_the_undamaged_label_of_that_test_is_read(tmp_path: Path):
-    labels = SparseLabels.load(npz(tmp_path / "x.(2, 1, 3, 1).npz"))
-    drawn = [resolve_mask(mask.mask, "").tolist() for mask in labels.masks({}, "")]
-    assert drawn == [[[True, False, False]], [[False, False, True]]]
-    assert [mask.label for mask in labels.masks({}, "")] == ["class_0001", "class_0002"]
-
-
-def test_a_header_that_declares_too_much_is_refused_before_it_is_allocated(tmp_path: Path):
-    path = npz(tmp_path / "x.(2, 1, 3, 1).npz", data=None)
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "<i8", "fortran_order": False, "shape": (1 << 44,)}
-    )
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("data.npy", header.getvalue())
-    with pytest.raises(BrokenInputError, match="data has shape"):
-        SparseLabels.load(path)
-
-
-class Bomb:
-    """Leaves a mark where it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.mark,))
-
-
-def test_nothing_is_unpickled(tmp_path: Path):
-    mark = tmp_path / "mark"
-    bomb = np.array([Bomb(mark)], dtype=object)
-    label = npz(tmp_path / "x.(2, 1, 3, 1).npz", shape=bomb)
-    region, plain = tmp_path / "r.npy", tmp_path / "p.npy"
-    np.save(region, bomb, allow_pickle=True)
-    plain.write_bytes(pickle.dumps(Bomb(mark)))
-    for read, path in (
-        (SparseLabels.load, label),
-        (pseudo_instances, region),
-        (pseudo_instances, plain),
-    ):
-        with pytest.raises(BrokenInputError) as error:
-            read(path)
-        assert error.value.path == str(path)
-    assert not mark.exists()
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300])
@@ -364,74 +227,6 @@ def test_pseudo_instances_are_off_by_default(source: Source):
     source.add("a1_1")
     (sample,), _ = records(source)
     assert "pseudo" not in {mask.label for mask in sample.masks}
-
-
-def regions(tmp_path: Path, label_map: np.ndarray) -> dict[int, np.ndarray]:
-    np.save(tmp_path / "r.npy", label_map)
-    masks = pseudo_instances(tmp_path / "r.npy")
-    return {mask.instance: resolve_mask(mask.mask, "") for mask in masks}
-
-
-def test_a_solid_region_stays_as_it_is_and_minus_one_is_none(tmp_path: Path):
-    label_map = np.full((40, 50, 1), -1, dtype=np.int64)
-    label_map[3:9, 40:50] = 0
-    label_map[20:25, 10:20] = 9
-    found = regions(tmp_path, label_map)
-    assert sorted(found) == [0, 9]
-    for number, mask in found.items():
-        np.testing.assert_array_equal(mask, label_map[..., 0] == number)
-
-
-def test_a_region_below_a_share_of_one_in_2000_is_dropped(tmp_path: Path):
-    label_map = np.zeros((200, 200), dtype=np.int64)
-    label_map[:3, :6] = 1
-    label_map[50:54, 50:55] = 2
-    assert sorted(regions(tmp_path, label_map)) == [0, 2]
-
-
-def test_thin_lines_and_small_pieces_are_removed_and_pinholes_closed(tmp_path: Path):
-    label_map = np.full((100, 100), -1, dtype=np.int64)
-    label_map[10:30, 10:30] = 4
-    label_map[20, 20] = -1
-    label_map[60, :] = 4
-    found = regions(tmp_path, label_map)[4]
-    # Opening widens the pinhole to the size of its square, closing fills that again.
-    expected = np.zeros((100, 100), dtype=bool)
-    expected[10:30, 10:30] = True
-    np.testing.assert_array_equal(found, expected)
-
-
-def test_a_region_that_cleaning_dissolves_is_named(tmp_path: Path):
-    label_map = np.full((100, 100), -1, dtype=np.int64)
-    label_map[60, :] = 4
-    np.save(tmp_path / "r.npy", label_map)
-    (mask,) = pseudo_instances(tmp_path / "r.npy")
-    with pytest.raises(BrokenInputError, match=r"r\.npy\[4\]: no piece of this pseudo-instance"):
-        resolve_mask(mask.mask, mask.path)
-
-
-def test_an_archive_in_place_of_pseudo_instances_is_refused(tmp_path: Path):
-    with (tmp_path / "r.npy").open("wb") as file:
-        np.savez(file, np.zeros((4, 4), dtype=np.int64))
-    with pytest.raises(BrokenInputError, match="not a label map"):
-        pseudo_instances(tmp_path / "r.npy")
-
-
-@pytest.mark.parametrize(
-    ("array", "reason"),
-    [
-        (np.zeros((4, 4), dtype=np.float32), "not a label map (float32"),
-        (np.zeros((4, 4, 2), dtype=np.int64), "not a label map (int64 of shape (4, 4, 2))"),
-        (np.zeros((0, 4), dtype=np.int64), "not a label map"),
-        (np.full((4, 4), -2, dtype=np.int64), "number is not in -1..65535"),
-        (np.full((4, 4), 1 << 40, dtype=np.int64), "number is not in -1..65535"),
-    ],
-)
-def test_an_array_that_is_no_label_map_is_refused(tmp_path: Path, array: np.ndarray, reason: str):
-    np.save(tmp_path / "r.npy", array)
-    with pytest.raises(BrokenInputError) as error:
-        pseudo_instances(tmp_path / "r.npy")
-    assert reason in error.value.reason
 
 
 @pytest.mark.parametrize("keep", [0, 40, 300])

@@ -1,0 +1,178 @@
+"""Conversion loses nothing it doesn't name, and is whole or absent."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from syncsam_lightning.data.convert import convert, skipped_path
+from syncsam_lightning.data.table import Table
+from syncsam_lightning.errors import ConversionError, DatasetNotFoundError, TableError
+from syncsam_lightning.records import NamedMask, RawSample, Skipped
+
+
+def sample(tmp_path, name="a", *, image=None, masks=None):
+    pixels = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30) if image is None else image
+    if masks is None:
+        mask = np.zeros((20, 30), bool)
+        mask[3:7, 4:9] = True
+        masks = [NamedMask("organ", mask, path=f"{name}-mask.png")]
+    return RawSample(
+        id=name, image=pixels, masks=masks, modality="ct", source="s", case=name, path=f"{name}.png"
+    )
+
+
+def run(samples, tmp_path, split="test"):
+    table = tmp_path / "t.lance"
+    report = convert(samples, table, image_size=16, split_of=lambda s: split, settings={})
+    lines = [json.loads(line) for line in skipped_path(table).read_text().splitlines()]
+    return report, lines, Table(table)
+
+
+def test_a_test_row_is_lossless_at_the_original_size(tmp_path):
+    original = sample(tmp_path)
+    report, lines, table = run([original], tmp_path)
+    (record,) = table.read([0])
+    assert lines == []
+    assert (report.images.total(), report.masks) == (1, 1)
+    np.testing.assert_array_equal(record.image[..., 0], original.image)
+    np.testing.assert_array_equal(record.masks[0], original.masks[0].mask)
+    np.testing.assert_array_equal(record.boxes, [[4, 3, 9, 7]])
+    assert record.areas.tolist() == [20]
+    assert (record.height, record.width, record.labels) == (20, 30, ("organ",))
+
+
+def test_a_training_row_is_stored_with_its_long_side_at_the_model_size(tmp_path):
+    _, _, table = run([sample(tmp_path)], tmp_path, split="train")
+    (record,) = table.read([0])
+    assert record.image.shape == (11, 16, 1)
+    assert record.masks.shape == (1, 11, 16)
+    assert (record.height, record.width) == (20, 30)
+    np.testing.assert_array_equal(record.boxes, [[4, 3, 9, 7]])
+
+
+def test_a_single_pixel_survives_downsizing(tmp_path):
+    mask = np.zeros((20, 30), bool)
+    mask[19, 29] = True
+    _, _, table = run([sample(tmp_path, masks=[NamedMask("dot", mask)])], tmp_path, split="train")
+    (record,) = table.read([0])
+    assert record.masks.sum() == 1
+    assert record.masks[0, -1, -1]
+
+
+def test_colour_is_kept_and_grey_colour_is_collapsed(tmp_path):
+    colour = np.zeros((20, 30, 3), np.uint8)
+    colour[..., 1] = 7
+    grey = np.full((20, 30, 3), 9, np.uint8)
+    samples = [sample(tmp_path, "c", image=colour), sample(tmp_path, "g", image=grey)]
+    _, _, table = run(samples, tmp_path)
+    first, second = table.read([0, 1])
+    np.testing.assert_array_equal(first.image, colour)
+    assert second.image.shape == (20, 30, 1)
+
+
+def test_every_kind_of_bad_input_is_listed_with_path_and_reason(tmp_path):
+    good = np.zeros((20, 30), bool)
+    good[0, 0] = True
+    whole = tmp_path / "whole.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30), np.uint8)).save(whole)
+    truncated = tmp_path / "truncated.png"
+    truncated.write_bytes(whole.read_bytes()[:200])
+    text = tmp_path / "text.png"
+    text.write_text("hello")
+    samples = [
+        sample(tmp_path, "fine"),
+        sample(tmp_path, "bare", masks=[]),
+        sample(
+            tmp_path,
+            "mixed",
+            masks=[
+                NamedMask("empty", np.zeros((20, 30), bool), path="empty.png"),
+                NamedMask("shape", np.ones((5, 5), bool), path="shape.png"),
+                NamedMask("good", good),
+            ],
+        ),
+        RawSample("cut", truncated, [NamedMask("m", good)], "ct", "s", "c"),
+        RawSample("text", text, [NamedMask("m", good)], "ct", "s", "c"),
+        RawSample("gone", tmp_path / "gone.png", [NamedMask("m", good)], "ct", "s", "c"),
+        sample(tmp_path, "fine"),
+        Skipped("index.json::x", "entry without a file"),
+    ]
+    report, lines, table = run(samples, tmp_path)
+    reasons = {line["path"]: line["reason"] for line in lines}
+    assert reasons["bare.png"] == "image without masks"
+    assert reasons["empty.png"] == "empty mask"
+    assert "differs from its image in shape: mask 5x5, its image 20x30" in reasons["shape.png"]
+    assert "cannot be decoded" in reasons[str(truncated)]
+    assert reasons[str(text)] == "not an image file"
+    assert reasons[str(tmp_path / "gone.png")] == "file not found"
+    assert reasons["fine.png"] == "duplicate id fine"
+    assert reasons["index.json::x"] == "entry without a file"
+    assert len(lines) == report.num_skipped == 8
+    assert [record.id for record in table.read([0, 1])] == ["fine", "mixed"]
+    assert table.read([1])[0].labels == ("good",)
+    assert table.read([1])[0].mask_ids.tolist() == [2]
+    assert "8 skipped, listed in" in report.summary()
+
+
+def test_a_release_with_nothing_usable_is_an_error_that_names_reasons(tmp_path):
+    with pytest.raises(ConversionError, match=r"none of the images .*bare.png: image without mas"):
+        run([sample(tmp_path, "bare", masks=[])], tmp_path)
+    assert not (tmp_path / "t.lance").exists()
+    with pytest.raises(ConversionError, match="holds no images"):
+        run([], tmp_path)
+
+
+def test_an_exception_in_the_plugin_leaves_no_table_and_keeps_its_type(tmp_path):
+    def samples():
+        yield sample(tmp_path)
+        raise ZeroDivisionError("a bug in the plugin")
+
+    with pytest.raises(ZeroDivisionError, match="a bug in the plugin"):
+        run(samples(), tmp_path)
+    assert not (tmp_path / "t.lance").exists()
+    assert not (tmp_path / "t.lance.partial").exists()
+
+
+def test_a_killed_conversion_is_never_read_as_whole_and_runs_again(tmp_path):
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from syncsam_lightning.data.convert import convert
+from syncsam_lightning.records import NamedMask, RawSample
+def samples():
+    for i in range(500):
+        if i == 300:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield RawSample(str(i), np.zeros((9, 9), np.uint8), [NamedMask("m", np.ones((9, 9), bool))],
+                        "ct", "s", str(i))
+convert(samples(), Path({str(tmp_path / "t.lance")!r}), image_size=8,
+        split_of=lambda s: "train", settings={{}})
+"""
+    killed = subprocess.run([sys.executable, "-c", code], env=os.environ, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with pytest.raises(DatasetNotFoundError, match="syncsam prepare"):
+        len(Table(tmp_path / "t.lance"))
+    _, _, table = run([sample(tmp_path)], tmp_path)
+    assert len(table) == 1
+
+
+def test_a_folder_that_is_no_table_is_refused(tmp_path):
+    (tmp_path / "x.lance").mkdir()
+    with pytest.raises(TableError, match="cannot be opened as a table"):
+        len(Table(tmp_path / "x.lance"))
+
+
+def test_a_flipped_bit_is_noticed_and_its_row_named(tmp_path):
+    _, _, table = run([sample(tmp_path)], tmp_path)
+    row = table.dataset.take([0]).to_pylist()[0]
+    damaged = bytearray(row["image"])
+    damaged[len(damaged) // 2] ^= 1
+    with pytest.raises(TableError, match="row a of .* is damaged"):
+        table._decode(row | {"image": bytes(damaged)})

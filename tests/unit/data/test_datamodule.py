@@ -1,0 +1,135 @@
+"""The base datamodule: tables, splits, loaders, determinism."""
+
+import numpy as np
+import pytest
+import torch
+
+from syncsam_lightning.data.table import Table
+from syncsam_lightning.data.transforms import Augmentation, resize_masks
+from syncsam_lightning.errors import DatasetNotFoundError, TableError
+
+
+def batches(datamodule):
+    return list(datamodule.train_dataloader())
+
+
+def test_a_case_never_lies_on_two_sides_and_shares_are_kept(tiny):
+    datamodule = tiny(test_fraction=0.2, val_fraction=0.1)
+    cases = {
+        split: {r.case for r in datamodule.table.read(datamodule.table.offsets(split))}
+        for split in ("train", "val", "test")
+    }
+    assert [len(cases[split]) for split in ("train", "val", "test")] == [7, 1, 2]
+    assert not cases["train"] & cases["test"]
+    assert not cases["val"] & (cases["train"] | cases["test"])
+
+
+def test_a_training_batch_fulfils_the_contract(tiny):
+    datamodule = tiny()
+    batch = batches(datamodule)[0]
+    assert batch.images.shape == (4, 3, 32, 32)
+    assert batch.images.dtype == torch.uint8
+    assert batch.targets.masks.shape == (12, 32, 32)
+    assert batch.targets.image_index.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert batch.targets.sizes.tolist() == [[21, 32]] * 4
+    assert batch.targets.masks.flatten(1).any(1).all()
+    assert not batch.images[:, :, 21:].any()
+    assert len(batch.objects) == 12
+    assert batch.original_masks is None
+
+
+def test_an_evaluation_batch_has_every_mask_at_the_original_size(tiny):
+    datamodule = tiny()
+    batch = next(iter(datamodule.test_dataloader()))
+    assert all(masks.shape == (2, 40, 60) for masks in batch.original_masks)
+    x0, y0, x1, y1 = batch.original_boxes[0].tolist()
+    assert (x0, y0, x1, y1) == (20, 5, 35, 15)
+    assert batch.targets.boxes[0].tolist() == pytest.approx([20 * 32 / 60, 5 * 21 / 40, 35 * 32 / 60,
+                                                            15 * 21 / 40])
+
+
+def flatten(batch):
+    targets = batch.targets
+    return (batch.images, targets.masks, targets.boxes, targets.keys, targets.sizes)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_seed_gives_the_same_batches_for_any_number_of_workers(tiny, workers):
+    augmentation = [{"name": "HorizontalFlip", "p": 0.5}, {"name": "RandomBrightnessContrast"}]
+    alone = batches(tiny(augmentation=augmentation))
+    shared = batches(tiny(augmentation=augmentation, num_workers=workers))
+    assert len(alone) == len(shared)
+    for ours, theirs in zip(alone, shared, strict=True):
+        for left, right in zip(flatten(ours), flatten(theirs), strict=True):
+            assert torch.equal(left, right)
+
+
+def test_one_mask_drawn_twice_gets_two_keys(tiny):
+    batch = batches(tiny(masks_per_image=8))[0]
+    assert len(set(batch.targets.keys.tolist())) == batch.targets.num_objects
+
+
+def test_a_table_made_with_other_settings_is_refused(tiny):
+    tiny(image_size=32)
+    with pytest.raises(TableError, match="was prepared with image_size=32, but image_size=16"):
+        tiny(image_size=16)
+
+
+def test_a_forked_process_may_not_read_an_opened_table(tiny):
+    table = tiny().table
+    assert len(table) == 20
+    table._pid += 1  # what a fork looks like from inside
+    with pytest.raises(TableError, match="before this process was forked"):
+        len(table)
+
+
+def test_a_missing_root_says_what_to_set(tiny, tmp_path):
+    datamodule = tiny()
+    type(datamodule).needs_root, before = True, type(datamodule).needs_root
+    try:
+        fresh = type(datamodule)(table=str(tmp_path / "other.lance"))
+        with pytest.raises(DatasetNotFoundError, match=r"TinyData has no table at .* set data.root"):
+            fresh.prepare_data()
+        fresh = type(datamodule)(root="nowhere", table=str(tmp_path / "other.lance"))
+        with pytest.raises(DatasetNotFoundError, match="data root nowhere does not exist"):
+            fresh.prepare_data()
+    finally:
+        type(datamodule).needs_root = before
+
+
+def test_unknown_augmentations_are_refused_by_name():
+    with pytest.raises(ValueError, match="augmentation 'Flipp' is no albumentations transform"):
+        Augmentation([{"name": "Flipp"}])
+
+
+def test_augmentation_is_a_function_of_its_key():
+    chain = Augmentation([{"name": "HorizontalFlip", "p": 0.5}])
+    image, masks = np.arange(12, dtype=np.uint8).reshape(3, 4, 1), np.zeros((1, 3, 4), bool)
+    masks[0, 0, 0] = True
+    seen = set()
+    for key in range(12):
+        changed, moved = chain(image, masks, key=key)
+        again, _ = chain(image, masks, key=key)
+        np.testing.assert_array_equal(changed, again)
+        flipped = bool(moved[0, 0, 3])
+        assert bool((changed[0, :, 0] == image[0, ::-1, 0]).all()) == flipped
+        seen.add(flipped)
+    assert seen == {True, False}
+
+
+def test_resized_masks_follow_a_known_square():
+    mask = np.zeros((1, 8, 16), bool)
+    mask[0, 2:6, 4:12] = True
+    expected = np.zeros((1, 4, 8), bool)
+    expected[0, 1:3, 2:6] = True
+    np.testing.assert_array_equal(resize_masks(mask, 4, 8), expected)
+
+
+def test_tables_open_in_another_process_after_pickling(tiny):
+    import pickle
+
+    table = tiny().table
+    len(table)
+    copy = pickle.loads(pickle.dumps(table))
+    assert isinstance(copy, Table)
+    assert len(copy) == 20
