@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,14 @@ class BatchEvaluation:
     rounds: Sequence[Prompts]
     predictions: Sequence[Tensor]
     scores: Sequence[MaskScore]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> BatchEvaluation:
+        """Return the same with every tensor on ``device``."""
+        return replace(
+            self,
+            rounds=[prompts.to(device, non_blocking) for prompts in self.rounds],
+            predictions=[mask.to(device, non_blocking=non_blocking) for mask in self.predictions],
+        )
 
 
 @torch.no_grad()

@@ -44,8 +44,9 @@ def test_an_evaluation_batch_has_every_mask_at_the_original_size(tiny):
     assert all(masks.shape == (2, 40, 60) for masks in batch.original_masks)
     x0, y0, x1, y1 = batch.original_boxes[0].tolist()
     assert (x0, y0, x1, y1) == (20, 5, 35, 15)
-    assert batch.targets.boxes[0].tolist() == pytest.approx([20 * 32 / 60, 5 * 21 / 40, 35 * 32 / 60,
-                                                            15 * 21 / 40])
+    assert batch.targets.boxes[0].tolist() == pytest.approx(
+        [20 * 32 / 60, 5 * 21 / 40, 35 * 32 / 60, 15 * 21 / 40]
+    )
 
 
 def flatten(batch):
@@ -88,7 +89,9 @@ def test_a_missing_root_says_what_to_set(tiny, tmp_path):
     type(datamodule).needs_root, before = True, type(datamodule).needs_root
     try:
         fresh = type(datamodule)(table=str(tmp_path / "other.lance"))
-        with pytest.raises(DatasetNotFoundError, match=r"TinyData has no table at .* set data.root"):
+        with pytest.raises(
+            DatasetNotFoundError, match=r"TinyData has no table at .* set data.root"
+        ):
             fresh.prepare_data()
         fresh = type(datamodule)(root="nowhere", table=str(tmp_path / "other.lance"))
         with pytest.raises(DatasetNotFoundError, match="data root nowhere does not exist"):

@@ -33,12 +33,10 @@ def test_a_run_resumed_on_another_world_size_sees_what_was_left(data, num_rows, 
     geometry = BatchGeometry(num_rows, 2, first)
     steps = data.draw(st.integers(0, len(geometry.batches()) - 1))
     begun = Position(0, 3, 0, num_rows).advanced(steps, geometry)
-    before = {
-        row
-        for rank in epoch_rows(num_rows, 2, first, epoch=3)
-        for row in rank[: steps * 2]
-    }
-    after = [row for r in epoch_rows(num_rows, 2, second, epoch=3, start=begun.samples) for row in r]
+    before = {row for rank in epoch_rows(num_rows, 2, first, epoch=3) for row in rank[: steps * 2]}
+    after = [
+        row for r in epoch_rows(num_rows, 2, second, epoch=3, start=begun.samples) for row in r
+    ]
     assert before.isdisjoint(after)
     assert len(before) + len(after) > num_rows - max(first, second)
 

@@ -1,0 +1,110 @@
+"""Evaluation through the trainer: scores, reports, prompts that replay."""
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from syncsam_lightning.errors import PromptFileError
+from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
+from syncsam_lightning.evaluation.runner import evaluate_batch
+from syncsam_lightning.interaction import get_protocol
+from syncsam_lightning.training.callbacks.pictures import PredictionPictures
+from syncsam_lightning.training.callbacks.predictions import PredictionWriter, safe_name
+
+
+@pytest.fixture
+def tested(discs, task, trainer, tmp_path):
+    torch.manual_seed(0)
+    module, datamodule = task(), discs()
+    run = trainer(tmp_path, callbacks=[PredictionPictures()])
+    (means,) = run.test(module, datamodule, verbose=False)
+    return module, datamodule, means, tmp_path / "test"
+
+
+def test_every_mask_is_scored_once_per_protocol_and_means_agree(tested):
+    *_, means, folder = tested
+    rows = pq.read_table(folder / "scores.parquet").to_pylist()
+    assert len(rows) == 3 * 2 * 3
+    assert len({(r["protocol"], r["image_id"], r["mask_id"]) for r in rows}) == len(rows)
+    box = [row["dice"] for row in rows if row["protocol"] == "box"]
+    assert means["test/dice_box"] == pytest.approx(sum(box) / len(box), abs=1e-6)
+    of_ct = [r["dice"] for r in rows if r["protocol"] == "5pts" and r["modality"] == "ct"]
+    assert means["test/dice_5pts/ct"] == pytest.approx(sum(of_ct) / len(of_ct), abs=1e-6)
+    with (folder / "scores.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_filling_the_box_of_a_rectangle_is_perfect_and_stands_in_the_report(tested):
+    *_, folder = tested
+    rows = pq.read_table(folder / "scores.parquet").to_pylist()
+    assert {r["fill_box_dice"] for r in rows if r["label"] == "bar"} == {1.0}
+    report = (folder / "report.md").read_text()
+    assert "| fill box" in report
+    assert "1.000 ± 0.000" in next(line for line in report.splitlines() if "| bar" in line)
+
+
+def test_the_picture_has_a_row_for_every_mask_shown(tested):
+    *_, folder = tested
+    with Image.open(folder / "predictions.png") as picture:
+        assert picture.width > 4 * 190
+        assert picture.height > 3 * 3 * 150
+
+
+def test_prompts_replay_bit_for_bit_and_give_the_same_scores(
+    tested, discs, task, trainer, tmp_path
+):
+    module, datamodule, means, folder = tested
+    recorded = RecordedPrompts(folder / "prompts.parquet")
+    batch = next(iter(datamodule.test_dataloader()))
+    module.eval()
+    with torch.no_grad():
+        features = module.network.encode(batch.images, batch.targets.sizes)
+    for name in ("box", "1pt", "5pts"):
+        protocol = get_protocol(name)
+        played = evaluate_batch(module.network, features, batch, protocol).rounds
+        again = recorded.rounds(batch, protocol, 64)
+        for ours, theirs in zip(played, again, strict=True):
+            for field in ("boxes", "points", "point_labels"):
+                left, right = getattr(ours, field), getattr(theirs, field)
+                assert (left is None) == (right is None)
+                assert left is None or torch.equal(left, right), (name, field)
+    replaying = task(replay_prompts=str(folder / "prompts.parquet"))
+    replaying.network.load_state_dict(module.network.state_dict())
+    (repeated,) = trainer(tmp_path / "again").test(replaying, discs(), verbose=False)
+    assert repeated == means
+
+
+def test_prompts_of_other_images_are_refused(tested, discs):
+    *_, folder = tested
+    datamodule = discs()
+    datamodule.setup("fit")
+    batch = next(iter(datamodule.val_dataloader()))
+    recorded = RecordedPrompts(folder / "prompts.parquet")
+    with pytest.raises(PromptFileError, match="has no prompts for mask 0 of image disc-11"):
+        recorded.rounds(batch, get_protocol("box"), 64)
+    with pytest.raises(PromptFileError, match="does not exist"):
+        RecordedPrompts(folder / "nothing.parquet")
+
+
+def test_predictions_are_written_at_the_original_size(discs, task, trainer, tmp_path):
+    run = trainer(tmp_path, callbacks=[PredictionWriter(str(tmp_path / "out"))])
+    run.predict(task(), discs())
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    for row in rows:
+        with Image.open(tmp_path / "out" / row["file"]) as mask:
+            assert mask.size == (64, 50)
+            assert sum(value for value in mask.histogram()[1:]) == int(row["pixels"])
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/abs", "a b", "x" * 400, "", "..", "a\0b"])
+def test_names_stay_in_their_folder(name, tmp_path):
+    path = (tmp_path / f"{safe_name(name)}.png").resolve()
+    assert path.parent == tmp_path.resolve()
+    assert len(path.name) < 200
+    assert json.dumps(path.name)

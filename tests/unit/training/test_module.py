@@ -1,0 +1,159 @@
+"""Training touches what it should, and checkpoints hold what was trained."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from syncsam_lightning.errors import NonFiniteLossError, WeightsError
+from syncsam_lightning.interaction import TrainingEpisode, run_rounds
+from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.training.callbacks.resume import ResumeExactly
+from syncsam_lightning.training.schedules import joint_loss
+
+
+def copy_of(module):
+    return {key: value.clone() for key, value in module.network.state_dict().items()}
+
+
+@pytest.mark.parametrize("frozen", [("decoder",), ("cnn", "decoder")])
+def test_frozen_parts_stay_bit_for_bit_and_every_trained_parameter_moves(
+    discs, task, trainer, tmp_path, frozen
+):
+    torch.manual_seed(0)
+    module, start = task(frozen=frozen), {}
+
+    class Snapshot(pl.Callback):
+        def on_train_start(self, trainer, pl_module):
+            start.update(copy_of(pl_module))
+
+    trainer(tmp_path, max_epochs=2, callbacks=[Snapshot()], limit_val_batches=0).fit(
+        module, discs()
+    )
+    end = module.network.state_dict()
+    kept = module.network.frozen_keys()
+    assert kept
+    assert ("image_encoder.cnn.bn1.running_mean" in kept) == ("cnn" in frozen)
+    for key in kept:
+        assert torch.equal(start[key], end[key]), key
+    trained = [name for name, p in module.network.named_parameters() if p.requires_grad]
+    assert trained
+    unmoved = [name for name in trained if torch.equal(start[name], end[name])]
+    assert unmoved == []
+    assert kept.isdisjoint(trained)
+
+
+def test_a_checkpoint_holds_trained_weights_only_and_loads_strictly(discs, task, trainer, tmp_path):
+    module, datamodule = task(), discs()
+    run = trainer(tmp_path, max_steps=2, limit_val_batches=0)
+    run.fit(module, datamodule)
+    path = tmp_path / "x.ckpt"
+    run.save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    saved = {key.removeprefix("network.") for key in content["state_dict"]}
+    assert saved == set(module.network.state_dict()) - module.network.frozen_keys()
+    assert content["frozen_checksum"] == module.checksum
+    assert len(module.checksum) == 64
+    fresh = task()
+    (result,) = trainer(tmp_path).test(fresh, datamodule, ckpt_path=path, weights_only=True)
+    for key, value in module.network.state_dict().items():
+        assert torch.equal(value, fresh.network.state_dict()[key]), key
+    assert 0 <= result["test/dice_box"] <= 1
+    assert set(result) >= {"test/dice", "test/dice_1pt", "test/dice_5pts/ct", "test/iou_box/discs"}
+
+
+def test_other_frozen_weights_are_refused(discs, task, trainer, tmp_path):
+    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    run.fit(task(), discs())
+    run.save_checkpoint(tmp_path / "x.ckpt")
+    other = task(frozen=())
+    with pytest.raises(WeightsError, match="trained on other frozen weights"):
+        trainer(tmp_path).test(other, discs(), ckpt_path=tmp_path / "x.ckpt")
+
+
+def test_a_checkpoint_lacking_a_trained_weight_is_refused(discs, task, trainer, tmp_path):
+    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    run.fit(task(), discs())
+    path = tmp_path / "x.ckpt"
+    run.save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    content["state_dict"].pop(next(iter(content["state_dict"])))
+    torch.save(content, path)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        trainer(tmp_path).test(task(), discs(), ckpt_path=path)
+
+
+def test_the_joint_loss_is_the_mean_over_the_rounds(discs, task):
+    module, datamodule = task(), discs()
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    batch = next(iter(datamodule.train_dataloader()))
+    module.eval()
+    policy = module.episode.policy(5)
+    features = module.network.encode(batch.images, batch.targets.sizes)
+    rounds = run_rounds(lambda p: module.network.decode(features, p), batch.targets, policy)
+    terms = [module.loss.terms(played.logits, batch.targets.masks) for played in rounds]
+    losses = joint_loss(module.network, module.loss, batch, policy)
+    assert len(terms) == 3
+    expected = sum(20 * t.dice + t.focal for t in terms) / 3
+    assert losses.total.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_per_round_takes_a_step_for_every_round_and_follows_the_schedule(
+    discs, task, trainer, tmp_path
+):
+    module = task(
+        episode=TrainingEpisode(iterations=2, schedule="per_round"), lr_milestones=[1], lr=1e-3
+    )
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=0)
+    run.fit(module, discs())
+    assert run.global_step == 2 * 3
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(5e-4)
+
+
+def test_a_loss_that_is_not_finite_names_its_images(discs, task, trainer, tmp_path):
+    module = task()
+    with torch.no_grad():
+        next(p for p in module.network.parameters() if p.requires_grad).fill_(float("nan"))
+    with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 0 on images disc-\d+"):
+        trainer(tmp_path, max_steps=1).fit(module, discs())
+
+
+def test_a_resumed_run_sees_what_was_left_and_ends_with_the_same_weights(
+    discs, task, trainer, tmp_path
+):
+    seen = []
+
+    class Record(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            seen.append((trainer.current_epoch, tuple(info.id for info in batch.infos)))
+
+    def run(**kwargs):
+        torch.manual_seed(0)
+        module = task()
+        save = ModelCheckpoint(
+            tmp_path / "ck", filename="{step}", every_n_train_steps=1, save_top_k=-1
+        )
+        run_trainer = trainer(
+            tmp_path,
+            callbacks=[Record(), ResumeExactly(), save],
+            enable_checkpointing=True,
+            limit_val_batches=0,
+            max_epochs=2,
+        )
+        run_trainer.fit(module, discs(), **kwargs)
+        return module
+
+    whole = run()
+    undisturbed = list(seen)
+    seen.clear()
+    resumed = run(ckpt_path=tmp_path / "ck" / "step=4.ckpt")
+    assert seen == undisturbed[4:]
+    for key, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[key]), key
+
+
+def test_batches_are_planned_by_seed_epoch_and_index_alone(task):
+    module = task()
+    key = stable_key("batch", module.seed, 0, 3)
+    assert module.episode.policy(key) == module.episode.policy(key)
