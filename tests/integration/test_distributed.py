@@ -44,7 +44,8 @@ def main(world, folder):
     class Record(pl.Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             seen.append([i.id for i in batch.infos])
-    trainer = pl.Trainer(accelerator="cpu", devices=world, strategy=strategy if world > 1 else "auto",
+    trainer = pl.Trainer(accelerator="cpu", devices=world,
+                         strategy=strategy if world > 1 else "auto",
                          max_epochs=3, logger=False, enable_progress_bar=False,
                          enable_checkpointing=False, enable_model_summary=False,
                          use_distributed_sampler=False, default_root_dir=folder,

@@ -174,5 +174,5 @@ def test_a_flipped_bit_is_noticed_and_its_row_named(tmp_path):
     row = table.dataset.take([0]).to_pylist()[0]
     damaged = bytearray(row["image"])
     damaged[len(damaged) // 2] ^= 1
-    with pytest.raises(TableError, match="row a of .* is damaged"):
+    with pytest.raises(TableError, match=r"row a of .* is damaged"):
         table._decode(row | {"image": bytes(damaged)})
