@@ -36,16 +36,22 @@ def test_help_needs_no_torch(args: list[str]):
     assert result.stdout.strip()
 
 
-@pytest.mark.parametrize("args", HELP, ids=" ".join)
-def test_help_answers_in_less_than_a_second(args: list[str]):
-    program = Path(sys.executable).parent / "syncsam"
+def fastest(command: list[str]) -> float:
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        subprocess.run([str(program), *args], capture_output=True, check=True)
+        subprocess.run(command, capture_output=True, check=True)
         seconds.append(time.perf_counter() - start)
-    print(f"syncsam {' '.join(args)}: {min(seconds):.2f} s")
-    assert min(seconds) < 1.0
+    return min(seconds)
+
+
+@pytest.mark.parametrize("args", HELP, ids=" ".join)
+def test_help_takes_little_more_than_importing_the_parser(args: list[str]):
+    # Beside a reference in the same moment: a bound in seconds would fail on a busy machine.
+    reference = fastest([sys.executable, "-c", "import jsonargparse"])
+    seconds = fastest([str(Path(sys.executable).parent / "syncsam"), *args])
+    print(f"syncsam {' '.join(args)}: {seconds:.2f} s, {seconds / reference:.1f}x of the import")
+    assert seconds < 4 * reference
 
 
 def test_the_top_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
