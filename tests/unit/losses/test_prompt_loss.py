@@ -134,6 +134,20 @@ def test_the_loss_is_float32_under_autocast_and_for_half_precision_logits():
     assert found.equal(expected)
 
 
+def test_autocast_is_off_while_the_terms_are_computed():
+    seen = []
+
+    class Watched(PromptLoss):
+        def _dice(self, logits, truth):
+            seen.append((torch.is_autocast_enabled("cpu"), logits.dtype))
+            return super()._dice(logits, truth)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        Watched()(torch.zeros(1, 8, 8).bfloat16(), square())
+        assert torch.is_autocast_enabled("cpu")
+    assert seen == [(False, torch.float32)]
+
+
 def test_no_mask_is_refused():
     with pytest.raises(ValueError, match="at least one mask, got none"):
         PromptLoss()(torch.zeros(0, 2, 2), torch.zeros(0, 8, 8, dtype=torch.bool))
