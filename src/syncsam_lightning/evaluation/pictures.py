@@ -18,6 +18,7 @@ from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND
 
 COLUMNS = ("image", "prompt", "truth", "prediction")
 _CAPTION_HEIGHT = 18
+_BACKGROUND = 24
 _COLOURS = {FOREGROUND: (40, 220, 80), BACKGROUND: (240, 60, 60)}
 _TRUTH = (40, 200, 90)
 _PREDICTION = (255, 150, 30)
@@ -29,7 +30,8 @@ class Panel:
     """One row of a picture.
 
     Args:
-        pixels: ``(3, h, w)`` uint8: the four columns side by side.
+        pixels: ``(3, h, 4 · (side + 2))`` uint8: the four columns side by side, all of one width
+            whatever the shape of the image.
         caption: what it shows.
     """
 
@@ -75,15 +77,21 @@ def stack_panels(panels: Sequence[Panel]) -> np.ndarray:
         ``(H, W, 3)`` uint8.
     """
     width = max(panel.pixels.shape[2] for panel in panels)
-    rows = [_strip("      |      ".join(COLUMNS), width)]
+    rows = [_strip(COLUMNS, width)]
     for panel in panels:
-        rows += [_strip(panel.caption, width), panel.pixels.permute(1, 2, 0).numpy()]
+        pixels = panel.pixels.permute(1, 2, 0).numpy()
+        filled = np.full((pixels.shape[0], width, 3), _BACKGROUND, np.uint8)
+        filled[:, : pixels.shape[1]] = pixels
+        rows += [_strip([panel.caption], width), filled]
     return np.concatenate(rows)
 
 
-def _strip(text: str, width: int) -> np.ndarray:
-    strip = Image.new("RGB", (width, _CAPTION_HEIGHT), (24, 24, 24))
-    ImageDraw.Draw(strip).text((4, 3), text, fill=(235, 235, 235))
+def _strip(texts: Sequence[str], width: int) -> np.ndarray:
+    """Write texts side by side, each at the start of its share of the width."""
+    strip = Image.new("RGB", (width, _CAPTION_HEIGHT), (_BACKGROUND,) * 3)
+    draw = ImageDraw.Draw(strip)
+    for number, text in enumerate(texts):
+        draw.text((4 + number * width // len(texts), 3), text, fill=(235, 235, 235))
     return np.asarray(strip)
 
 
@@ -111,7 +119,8 @@ def _panel(
         draw_segmentation_masks(image, shown(truth[:height, :width]), alpha=0.5, colors=_TRUTH),
         draw_segmentation_masks(image, shown(answer), alpha=0.5, colors=_PREDICTION),
     )
-    return torch.cat([F.pad(column, (0, 2)) for column in columns], dim=2)
+    gap = side + 2 - shape[1]
+    return torch.cat([F.pad(column, (0, gap), value=_BACKGROUND) for column in columns], dim=2)
 
 
 def _with_prompt(image: Tensor, evaluation: BatchEvaluation, position: int, scale: float) -> Tensor:

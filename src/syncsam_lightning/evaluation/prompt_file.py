@@ -117,7 +117,10 @@ class RecordedPrompts:
         self._rows: dict[tuple[str, str, int, int], PromptRow] = {}
         for values in table.to_pylist():
             row = PromptRow(**values)
-            self._rows[row.protocol, row.image_id, row.mask_id, row.round] = row
+            key = (row.protocol, row.image_id, row.mask_id, row.round)
+            if key in self._rows:
+                raise PromptFileError(f"{self.path} holds {_name(row)} twice")
+            self._rows[key] = row
 
     def rounds(self, batch: ImageBatch, protocol: EvaluationProtocol, size: int) -> list[Prompts]:
         """Return the prompts of each round for all objects of a batch, in the model frame.
@@ -134,9 +137,12 @@ class RecordedPrompts:
         played = []
         for number in range(protocol.num_rounds):
             boxes, points, labels = [], [], []
+            first: PromptRow | None = None
             for position, image in enumerate(batch.targets.image_index.tolist()):
                 info = batch.infos[image]
                 row = self._row(protocol, info.id, batch.objects[position].mask_id, number)
+                first = first or row
+                self._check_alike(row, first)
                 plan = ResizePlan(info.height, info.width, size)
                 if row.box is not None:
                     boxes.append(plan.boxes_to_model(torch.tensor(row.box, dtype=torch.float64)))
@@ -147,9 +153,9 @@ class RecordedPrompts:
             played.append(
                 Prompts(
                     image_index=batch.targets.image_index.cpu(),
-                    boxes=self._stack(boxes, number),
-                    points=self._stack(points, number),
-                    point_labels=self._stack(labels, number),
+                    boxes=_stack(boxes),
+                    points=_stack(points),
+                    point_labels=_stack(labels),
                 )
             )
         return played
@@ -170,11 +176,40 @@ class RecordedPrompts:
             )
         return row
 
-    def _stack(self, tensors: Sequence[Tensor], number: int) -> Tensor | None:
-        if not tensors:
-            return None
-        if len({tensor.shape for tensor in tensors}) > 1:
+    def _check_alike(self, row: PromptRow, first: PromptRow) -> None:
+        """Raise unless a row is whole and of the same kind as another of its batch and round."""
+        if _kind(row) != _kind(first):
             raise PromptFileError(
-                f"{self.path} holds different numbers of points for objects of round {number}"
+                f"{self.path} holds {_describe(row)} for {_name(row)}, but {_describe(first)} for "
+                f"{_name(first)}: all objects of a round need the same kinds of prompts"
             )
-        return torch.stack(list(tensors))
+        if row.box is not None and len(row.box) != 4:
+            raise PromptFileError(
+                f"{self.path}: the box of {_name(row)} must have 4 numbers, got {len(row.box)}"
+            )
+        if len(row.points or ()) != len(row.point_labels or ()):
+            raise PromptFileError(
+                f"{self.path}: {_name(row)} has {len(row.points or ())} points but "
+                f"{len(row.point_labels or ())} labels"
+            )
+
+
+def _kind(row: PromptRow) -> tuple[bool, int | None]:
+    return row.box is not None, None if row.points is None else len(row.points)
+
+
+def _describe(row: PromptRow) -> str:
+    box = ["a box"] if row.box is not None else []
+    points = [f"{len(row.points)} points"] if row.points is not None else []
+    return " and ".join(box + points) or "no prompt"
+
+
+def _name(row: PromptRow) -> str:
+    return (
+        f"mask {row.mask_id} of image {row.image_id} in round {row.round} of protocol "
+        f"{row.protocol}"
+    )
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor | None:
+    return torch.stack(list(tensors)) if tensors else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,10 @@ class Report:
         """Return the table as text: group, name, masks, filling the box, each protocol."""
         rows = [self._row("all", "", self.scores)]
         for title, attribute in _GROUPINGS:
-            names = sorted({str(getattr(score, attribute)) for score in self.scores})
-            for name in names:
-                members = [score for score in self.scores if getattr(score, attribute) == name]
-                rows.append(self._row(title, name, members))
+            members: dict[str, list[MaskScore]] = defaultdict(list)
+            for score in self.scores:
+                members[getattr(score, attribute)].append(score)
+            rows += [self._row(title, name, members[name]) for name in sorted(members)]
         return rows
 
     def _row(self, group: str, name: str, scores: Sequence[MaskScore]) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class Report:
     def write(self, folder: Path) -> None:
         """Write ``scores.parquet``, ``scores.csv`` and ``report.md`` into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        columns = {name: [asdict(s)[name] for s in self.scores] for name in SCORE_FIELDS}
+        columns = {name: [getattr(s, name) for s in self.scores] for name in SCORE_FIELDS}
         table = pa.table(columns)
         for name, write in (("scores.parquet", pq.write_table), ("scores.csv", pa_csv.write_csv)):
             partial = folder / f".{name}.partial"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.data.batch import ImageBatch, ImageInfo
 from syncsam_lightning.evaluation.scores import MaskScore, fill_box_dice
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.interaction import EvaluationProtocol, run_rounds
@@ -81,23 +81,22 @@ def evaluate_batch(
         prediction = plan.logits_to_original(logits[begin:end]) > 0
         predictions.append(prediction)
         if info.valid:
-            scores += _scores(batch, protocol, slice(begin, end), prediction, truth)
+            scores += _scores(batch, info, protocol, begin, prediction, truth)
         begin = end
     return BatchEvaluation(protocol, [r.prompts for r in played], predictions, scores)
 
 
 def _scores(
     batch: ImageBatch,
+    info: ImageInfo,
     protocol: EvaluationProtocol,
-    objects: slice,
+    begin: int,
     prediction: Tensor,
     truth: Tensor,
 ) -> list[MaskScore]:
-    image = int(batch.targets.image_index[objects.start])
-    info = batch.infos[image]
     overlaps = zip(dice(prediction, truth).tolist(), iou(prediction, truth).tolist(), strict=True)
     scores = []
-    for position, (dice_score, iou_score) in enumerate(overlaps, start=objects.start):
+    for position, (dice_score, iou_score) in enumerate(overlaps, start=begin):
         entry = batch.objects[position]
         scores.append(
             MaskScore(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -75,6 +77,9 @@ class InteractiveSegmentation(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        # Hyperparameters go into checkpoints, which must load with weights_only: plain values only.
+        lr, lr_gamma, sam_checkpoint = float(lr), float(lr_gamma), os.fspath(sam_checkpoint)
+        replay_prompts = None if replay_prompts is None else os.fspath(replay_prompts)
         # From a config, plain values of all arguments are stored; live objects never are.
         from_config = _given_hyperparameters.get() is not None
         self.save_hyperparameters(ignore=[] if from_config else ["network", "episode", "loss"])
@@ -93,18 +98,29 @@ class InteractiveSegmentation(LightningModule):
         self.automatic_optimization = self.episode.schedule == "joint"
         self.outcome = EvaluationOutcome()
         self._checksum: str | None = None
+        self._begun = False
+        self._has_frozen_weights = False
 
     # Weights
 
+    def _begins(self, stage: str | None) -> bool:
+        # A module that was trained or loaded before goes on from there.
+        return stage == "fit" and self.trainer.ckpt_path is None and not self._begun
+
     def prepare_data(self) -> None:
         """Fetch pretrained weights once per machine, before any rank needs them."""
-        self.pretrained.fetch(self.network)
+        self.pretrained.fetch(self.network, begins=self._begins(self.trainer.state.fn))
 
     def setup(self, stage: str) -> None:
         """Load pretrained weights: frozen ones always, others only when a training begins."""
-        begins = stage == "fit" and self.trainer.ckpt_path is None
-        self.pretrained.load(self.network, begins=begins)
-        self._checksum = frozen_checksum(self.network)
+        self._load_pretrained(begins=self._begins(stage))
+        self._begun = self._begun or stage == "fit"
+
+    def _load_pretrained(self, *, begins: bool) -> None:
+        if begins or not self._has_frozen_weights:
+            self.pretrained.load(self.network, begins=begins)
+            self._checksum = frozen_checksum(self.network)
+            self._has_frozen_weights = True
 
     @property
     def checksum(self) -> str:
@@ -119,9 +135,15 @@ class InteractiveSegmentation(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the frozen weights back, if they are those it was trained on."""
+        self._load_pretrained(begins=False)  # `load_from_checkpoint` comes here without `setup`
+        self._begun = True
         put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     # Training
+
+    def on_fit_start(self) -> None:
+        """Keep Lightning from warning of frozen parts in eval mode, where they belong."""
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
     def configure_optimizers(self) -> Any:
         """Return Adam over the trained parameters, and the step schedule by epoch."""
@@ -145,11 +167,13 @@ class InteractiveSegmentation(LightningModule):
         policy = self.episode.policy(stable_key("batch", self.seed, self.current_epoch, batch_idx))
         if self.automatic_optimization:
             losses = joint_loss(self.network, self.loss, batch, policy)
+            self._check_finite(losses.total, batch)
             self._log_losses(losses, batch)
             return losses.total
         optimizer = self.optimizers()
         rounds = []
         for terms in per_round_losses(self.network, self.loss, batch, policy):
+            self._check_finite(terms.total, batch)
             optimizer.zero_grad()  # type: ignore[union-attr]
             self.manual_backward(terms.total)
             optimizer.step()  # type: ignore[union-attr]
@@ -162,13 +186,15 @@ class InteractiveSegmentation(LightningModule):
         if not self.automatic_optimization:
             self.lr_schedulers().step()  # type: ignore[union-attr]
 
-    def _log_losses(self, losses: EpisodeLoss, batch: ImageBatch) -> None:
-        if not torch.isfinite(losses.total):
+    def _check_finite(self, loss: Tensor, batch: ImageBatch) -> None:
+        if not torch.isfinite(loss):
             raise NonFiniteLossError(
-                f"the loss is {losses.total.item()} at step {self.global_step} on images "
+                f"the loss is {loss.item()} at step {self.global_step} on images "
                 f"{', '.join(info.id for info in batch.infos)}: look at these, or lower the "
                 "learning rate"
             )
+
+    def _log_losses(self, losses: EpisodeLoss, batch: ImageBatch) -> None:
         self.log("train/loss", losses.total, prog_bar=True, batch_size=batch.num_images)
         parts = {"train/dice_loss": losses.dice, "train/focal_loss": losses.focal}
         self.log_dict(parts, batch_size=batch.num_images)

@@ -103,7 +103,10 @@ class EvaluationOutcome:
             gather(self.scores, trainer),
             key=lambda s: (self._order(s.protocol), s.index, s.mask_id),
         )
-        prompts = gather(self.prompts, trainer)
+        prompts = sorted(
+            gather(self.prompts, trainer),
+            key=lambda p: (self._order(p.protocol), p.image_id, p.mask_id, p.round),
+        )
         if trainer.is_global_zero:
             self._check_complete(scores, trainer)
             report = Report(scores)
@@ -120,7 +123,10 @@ class EvaluationOutcome:
         if len(set(seen)) != len(seen):
             raise EvaluationError("some masks were scored twice: is the sampler the datamodule's?")
         datamodule: Any = getattr(trainer, "datamodule", None)
-        if trainer.limit_test_batches != 1.0 or not hasattr(datamodule, "num_rows"):
+        limit = trainer.limit_test_batches
+        # 1.0 is all batches, but 1 is one batch, which the comparison alone can't tell.
+        is_whole = isinstance(limit, float) and limit == 1.0
+        if not is_whole or not hasattr(datamodule, "num_rows"):
             return
         rows, expected = {s.index for s in scores}, datamodule.num_rows("test")
         if rows != set(range(expected)):

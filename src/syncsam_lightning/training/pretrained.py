@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from syncsam_lightning.models import (
+    LoadReport,
     PromptableModel,
     SyncSAM,
     find_sam_checkpoint,
@@ -31,16 +32,23 @@ class PretrainedWeights:
     sam: str
     cnn: Literal["imagenet", "none"]
 
-    def fetch(self, model: PromptableModel) -> None:
-        """Download SAM's checkpoint if it will be needed and isn't there."""
-        if self.sam != NONE and model.frozen_keys():
+    def fetch(self, model: PromptableModel, *, begins: bool) -> None:
+        """Download what :meth:`load` will need and isn't there.
+
+        Args:
+            model: that will be given the weights.
+            begins: see :meth:`load`.
+        """
+        if self.sam != NONE and (begins or model.frozen_keys()):
             find_sam_checkpoint(self.sam)
+        if begins and self.cnn == "imagenet" and isinstance(model, SyncSAM):
+            load_imagenet_weights(model)
 
     def load(self, model: PromptableModel, *, begins: bool) -> None:
         """Load what a stage needs.
 
         Frozen weights are not in checkpoints, so they are loaded for every stage. Everything else
-        only when a training begins: a checkpoint has it afterwards.
+        only when a training begins, and is left alone otherwise: it has been trained.
 
         Args:
             model: is changed in place.
@@ -59,7 +67,18 @@ class PretrainedWeights:
                     "things out, not for results"
                 )
         elif has_frozen or begins:
-            report = load_weights(model, find_sam_checkpoint(self.sam))
+            report = self._load_sam(model, frozen_only=not begins)
             log.info("SAM: %s", report.summary())
         if begins and self.cnn == "imagenet" and isinstance(model, SyncSAM):
             log.info("CNN: %s", load_imagenet_weights(model).summary())
+
+    def _load_sam(self, model: PromptableModel, *, frozen_only: bool) -> LoadReport:
+        frozen = model.frozen_keys()
+        kept = {
+            key: value.clone()
+            for key, value in model.state_dict().items()
+            if frozen_only and key not in frozen
+        }
+        report = load_weights(model, find_sam_checkpoint(self.sam))
+        model.load_state_dict(kept, strict=False)
+        return report

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from syncsam_lightning.errors import PromptFileError
+from syncsam_lightning.errors import EvaluationError, PromptFileError
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import evaluate_batch
 from syncsam_lightning.interaction import get_protocol
@@ -45,6 +45,31 @@ def test_filling_the_box_of_a_rectangle_is_perfect_and_stands_in_the_report(test
     report = (folder / "report.md").read_text()
     assert "| fill box" in report
     assert "1.000 ± 0.000" in next(line for line in report.splitlines() if "| bar" in line)
+
+
+@pytest.mark.parametrize("kwargs", [{"limit_test_batches": 1}, {"fast_dev_run": True}])
+def test_a_test_of_the_first_batch_alone_is_no_error(discs, task, trainer, tmp_path, kwargs):
+    trainer(tmp_path, **kwargs).test(task(), discs(), verbose=False)
+    rows = pq.read_table(tmp_path / "test" / "scores.parquet").to_pylist()
+    assert len({row["image_id"] for row in rows}) == 2
+
+
+def test_a_sampler_that_leaves_rows_out_is_an_error(discs, task, trainer, tmp_path, monkeypatch):
+    datamodule = discs()
+    monkeypatch.setattr(datamodule, "num_rows", lambda split: 4)
+    with pytest.raises(EvaluationError, match="3 of 4 test images were scored"):
+        trainer(tmp_path).test(task(), datamodule, verbose=False)
+
+
+def test_prompts_are_written_in_an_order_of_their_own(tested):
+    *_, folder = tested
+    rows = pq.read_table(folder / "prompts.parquet").to_pylist()
+    order = [
+        (("box", "1pt", "5pts").index(r["protocol"]), r["image_id"], r["mask_id"], r["round"])
+        for r in rows
+    ]
+    assert order == sorted(order)
+    assert len(order) == 3 * 2 * (1 + 1 + 5)
 
 
 def test_the_picture_has_a_row_for_every_mask_shown(tested):
@@ -100,6 +125,12 @@ def test_predictions_are_written_at_the_original_size(discs, task, trainer, tmp_
         with Image.open(tmp_path / "out" / row["file"]) as mask:
             assert mask.size == (64, 50)
             assert sum(value for value in mask.histogram()[1:]) == int(row["pixels"])
+
+
+def test_the_longest_names_make_a_file_name_together(tmp_path):
+    name = f"{safe_name('x' * 400)}--12345_{safe_name('ü' * 400)}.png"
+    (tmp_path / name).touch()
+    assert safe_name("x" * 400) != safe_name("x" * 401)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/abs", "a b", "x" * 400, "", "..", "a\0b"])

@@ -1,5 +1,9 @@
 """Training touches what it should, and checkpoints hold what was trained."""
 
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -157,3 +161,88 @@ def test_batches_are_planned_by_seed_epoch_and_index_alone(task):
     module = task()
     key = stable_key("batch", module.seed, 0, 3)
     assert module.episode.policy(key) == module.episode.policy(key)
+
+
+def test_a_loss_that_is_not_finite_moves_no_weight_in_any_schedule(discs, task, trainer, tmp_path):
+    class Broken(torch.nn.Module):
+        def __init__(self, loss):
+            super().__init__()
+            self.loss = loss
+
+        def terms(self, logits, truth):
+            terms = self.loss.terms(logits, truth)
+            return replace(terms, total=terms.total * float("nan"))
+
+    for episode in (
+        TrainingEpisode(iterations=2, schedule="per_round"),
+        TrainingEpisode(iterations=2, schedule="joint"),
+    ):
+        module = task(episode=episode)
+        module.loss = Broken(module.loss)
+        with pytest.raises(NonFiniteLossError, match="the loss is nan at step 0"):
+            trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, discs())
+        assert all(torch.isfinite(p).all() for p in module.network.parameters())
+
+
+class Gradients(pl.Callback):
+    """Keeps the gradients of every step."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        network = pl_module.network
+        self.steps.append(
+            {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+        )
+
+
+@pytest.fixture
+def joint_run(discs, task, trainer, tmp_path):
+    """A network before training, its module after three steps, and the gradients of each."""
+    torch.manual_seed(0)
+    module = task(lr=1e-3)
+    module.pretrained.load(module.network, begins=True)
+    network, gradients = deepcopy(module.network), Gradients()
+    trainer(tmp_path, max_steps=3, limit_val_batches=0, callbacks=[gradients]).fit(module, discs())
+    return network, module, gradients.steps
+
+
+def test_a_joint_step_has_the_gradients_of_an_episode_written_by_hand(joint_run, discs):
+    network, module, (first, *_) = joint_run
+    datamodule = discs()
+    datamodule.setup("fit")
+    network.train()
+    batch = next(iter(datamodule.train_dataloader()))
+    features = network.encode(batch.images, batch.targets.sizes)
+    policy = module.episode.policy(stable_key("batch", 0, 0, 0))
+    losses = []
+    for played in run_rounds(partial(network.decode, features), batch.targets, policy):
+        full = torch.nn.functional.interpolate(
+            played.logits[:, None], (64, 64), mode="bilinear", align_corners=False
+        )[:, 0]
+        p, y = full.sigmoid().flatten(1), batch.targets.masks.flatten(1).float()
+        dice = 1 - (2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)
+        right = torch.where(y > 0, p, 1 - p)
+        focal = torch.where(y > 0, 0.25, 0.75) * (1 - right) ** 2 * -right.log()
+        losses.append(20 * dice.mean() + focal.mean())
+    torch.stack(losses).mean().backward()
+    by_hand = {n: p.grad for n, p in network.named_parameters() if p.requires_grad}
+    assert by_hand.keys() == first.keys()
+    largest = max(grad.norm() for grad in by_hand.values())
+    for name, grad in by_hand.items():
+        # Behind a normalisation some gradients are zero but for rounding.
+        assert (grad - first[name]).norm() < 1e-3 * grad.norm() + 1e-6 * largest, name
+
+
+def test_steps_are_adams(joint_run):
+    network, module, steps = joint_run
+    trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    adam = torch.optim.Adam(trained.values(), lr=1e-3)
+    for gradients in steps:
+        for name, parameter in trained.items():
+            parameter.grad = gradients[name]
+        adam.step()
+    after = dict(module.network.named_parameters())
+    assert len(steps) == 3
+    assert all(torch.equal(parameter, after[name]) for name, parameter in trained.items())

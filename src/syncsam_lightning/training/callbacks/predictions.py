@@ -77,7 +77,7 @@ class PredictionWriter(Callback):
             print(f"{len(rows)} masks written to {self._target}")
 
 
-def safe_name(text: str, *, longest: int = 150) -> str:
+def safe_name(text: str, *, longest: int = 100) -> str:
     """Return ``text`` as part of a file name that stays in its folder.
 
     What had to be changed is followed by a short hash of the original, so that two ids never share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -29,6 +30,8 @@ class ResumeExactly(Callback):
             return
         done = Position.from_state(state).batches_done(datamodule.geometry())
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        # The order resumes through the datamodule's state, which Lightning doesn't look for.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
         shift = done - progress["current"]["processed"]
         for counts in (progress["current"], progress["total"]):
             for key in counts:
