@@ -27,8 +27,8 @@ TISSUE_FROM = 128
 SMALLEST_BRAIN = 3000
 """Slices with fewer brain pixels (of 1 mm²) are left out."""
 
-SMALLEST_TISSUE = 100
-"""A tissue with fewer pixels on a slice is absent from it."""
+SMALLEST_OBJECT = 100
+"""What has fewer pixels on a slice is absent from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,27 @@ class Band:
 
 
 BANDS: tuple[Band, ...] = (
-    Band(-60, -29, "train"),
-    Band(-23, -14, "test"),
-    Band(-8, 17, "train"),
-    Band(23, 32, "val"),
-    Band(38, 51, "train"),
-    Band(57, 66, "test"),
+    Band(-60, -41, "train"),
+    Band(-35, -28, "test"),
+    Band(-22, -3, "train"),
+    Band(3, 8, "val"),
+    Band(14, 33, "train"),
+    Band(39, 46, "test"),
+    Band(52, 66, "train"),
 )
 """Five slices between neighbouring bands belong to none, so slices of two bands are at least 6 mm
 apart. What is above 66 mm is left out too."""
 
+MARGIN = 4
+"""Pixels (mm) that are kept around the head; the template's empty border is cut off."""
+
 _canonical: Callable[[Any], Any] = nib.as_closest_canonical
-_FILES: Mapping[str, str] = {
-    "t1": "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz",
+_SOURCES: Mapping[str, str] = {
+    "brain": "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz",
     "grey matter": "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz",
     "white matter": "mni_icbm152_wm_tal_nlin_sym_09a_converted.nii.gz",
 }
+"""The file of each class; the T1 template itself gives images and brain."""
 
 
 class MNI152(PromptableDataModule):
@@ -76,6 +81,7 @@ class MNI152(PromptableDataModule):
     split is by height in bands with gaps (:data:`BANDS`).
 
     Images are seen as radiologists do: anterior is up, the patient's right is left.
+
     """
 
     card: ClassVar[DatasetCard] = DatasetCard(
@@ -93,11 +99,36 @@ class MNI152(PromptableDataModule):
         modalities=("mr",),
         layout=(
             "nothing to download: the volumes are read from the installed nilearn package",
-            *_FILES.values(),
+            *_SOURCES.values(),
         ),
     )
 
     needs_root: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        root: str | None = None,
+        table: str | None = None,
+        *,
+        hemispheres: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Create the datamodule.
+
+        Args:
+            root: not used.
+            table: the prepared table.
+            hemispheres: give each hemisphere masks of its own (instance 0 is the patient's right).
+                On whole slices, brain and grey matter have nearly the same box; with hemispheres
+                every prompt tells at least which side is meant.
+            kwargs: see :class:`~syncsam_lightning.data.datamodule.PromptableDataModule`.
+        """
+        super().__init__(root, table, **kwargs)
+        self.hemispheres = hemispheres
+
+    def table_settings(self) -> dict[str, Any]:
+        """Return what shapes the table."""
+        return super().table_settings() | {"hemispheres": self.hemispheres}
 
     def records(self, root: Path) -> Iterator[RawSample | Skipped]:
         """Yield the slices of :data:`BANDS` from bottom to top.
@@ -108,33 +139,63 @@ class MNI152(PromptableDataModule):
         Raises:
             DatasetNotFoundError: ``nilearn`` is not installed or has no such volumes.
         """
-        folder = _nilearn_folder()
-        volumes = {name: _read(folder / file) for name, file in _FILES.items()}
-        template, affine = volumes.pop("t1")
-        offset = round(float(affine[2, 3]))
-        masks = {"brain": template > BRAIN_ABOVE}
-        masks |= {name: voxels >= TISSUE_FROM for name, (voxels, _) in volumes.items()}
-        smallest = dict.fromkeys(masks, SMALLEST_TISSUE) | {"brain": 1}
+        head = _read_head(_nilearn_folder())
+        width = head.template.shape[0]
+        # Columns run from the patient's right to left; x = 0 mm counts as left.
+        midline = width - 1 + head.left
+        sides = (slice(0, midline), slice(midline, width)) if self.hemispheres else (slice(width),)
         for band in BANDS:
             for height in range(band.first, band.last + 1):
-                planes = {name: _plane(mask, height - offset) for name, mask in masks.items()}
+                index = height - head.bottom
+                planes = {name: _plane(mask, index) for name, mask in head.masks.items()}
                 if planes["brain"].sum() < SMALLEST_BRAIN:
                     continue
                 yield RawSample(
                     id=f"mni152/z{height:+04d}",
-                    image=_plane(template, height - offset),
-                    masks=tuple(
-                        NamedMask(name, plane, path=f"{_FILES.get(name, _FILES['t1'])}[{height}]")
+                    image=_plane(head.template, index),
+                    masks=[
+                        NamedMask(name, part, path=f"{_SOURCES[name]}[{height}]", instance=number)
                         for name, plane in planes.items()
-                        if plane.sum() >= smallest[name]
-                    ),
+                        for number, side in enumerate(sides)
+                        if (part := _only(plane, side)).sum() >= SMALLEST_OBJECT
+                    ],
                     modality="mr",
                     source="MNI152",
                     case=band.name,
                     slice=f"{height:+d}",
                     split=band.split,
-                    path=f"{_FILES['t1']}[{height}]",
+                    path=f"{_SOURCES['brain']}[{height}]",
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The volumes without their empty border; ``left`` and ``bottom`` are mm of the first voxel."""
+
+    template: np.ndarray
+    masks: Mapping[str, np.ndarray]
+    left: int
+    bottom: int
+
+
+def _read_head(folder: Path) -> _Head:
+    volumes = {name: _read(folder / file) for name, file in _SOURCES.items()}
+    template, affine = volumes.pop("brain")
+    there = _surroundings(template)
+    masks = {"brain": template[there] > BRAIN_ABOVE}
+    masks |= {name: voxels[there] >= TISSUE_FROM for name, (voxels, _) in volumes.items()}
+    left, bottom = (round(float(affine[axis, 3])) + there[axis].start for axis in (0, 2))
+    return _Head(template[there], masks, left, bottom)
+
+
+def _surroundings(template: np.ndarray) -> tuple[slice, slice, slice]:
+    """Return the part of the axial planes that holds the head, of all planes."""
+    xs, ys, _ = np.nonzero(template)
+    along_x, along_y = (
+        slice(max(0, int(found.min()) - MARGIN), int(found.max()) + 1 + MARGIN)
+        for found in (xs, ys)
+    )
+    return along_x, along_y, slice(0, template.shape[2])
 
 
 def _nilearn_folder() -> Path:
@@ -161,3 +222,9 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _plane(voxels: np.ndarray, index: int) -> np.ndarray:
     """Cut an axial slice: rows from anterior to posterior, columns from right to left."""
     return np.ascontiguousarray(voxels[::-1, ::-1, index].T)
+
+
+def _only(plane: np.ndarray, columns: slice) -> np.ndarray:
+    part = np.zeros_like(plane)
+    part[:, columns] = plane[:, columns]
+    return part

@@ -46,6 +46,8 @@ class InteractiveSegmentation(LightningModule):
         lr: learning rate of Adam.
         lr_milestones: epochs at which it is multiplied by ``lr_gamma``.
         lr_gamma: factor at the milestones.
+        warmup_steps: batches over which the rate first rises, linearly from ``lr / warmup_steps``.
+            The published schedule has none; a decoder that starts from scratch needs it.
         sam_checkpoint: where SAM's weights come from: ``auto`` (cache, else the official address),
             a path, or ``none`` for random ones, for trying things out.
         cnn_weights: ``imagenet`` starts the CNN branch from torchvision's weights.
@@ -56,7 +58,7 @@ class InteractiveSegmentation(LightningModule):
         seed: of the decisions that a training episode makes per batch.
 
     Raises:
-        ValueError: a protocol is unknown.
+        ValueError: a protocol is unknown, or ``warmup_steps`` is negative.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class InteractiveSegmentation(LightningModule):
         lr: float = 1e-4,
         lr_milestones: Sequence[int] = (5, 10),
         lr_gamma: float = 0.5,
+        warmup_steps: int = 0,
         sam_checkpoint: str = "auto",
         cnn_weights: Literal["imagenet", "none"] = "imagenet",
         protocols: Sequence[str] = ("box", "1pt", "5pts"),
@@ -86,7 +89,10 @@ class InteractiveSegmentation(LightningModule):
         self.network = network
         self.episode = episode or TrainingEpisode()
         self.loss = loss or PromptLoss()
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
         self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
+        self.warmup_steps = warmup_steps
         self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights)
         self.protocols = {
             "validate": [get_protocol(name) for name in val_protocols],
@@ -146,16 +152,22 @@ class InteractiveSegmentation(LightningModule):
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
     def configure_optimizers(self) -> Any:
-        """Return Adam over the trained parameters, and the step schedule by epoch."""
+        """Return Adam over the trained parameters, the schedule by epoch and the warm-up by step.
+
+        Both schedules multiply the rate, so they may overlap.
+        """
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=self.lr)
-        schedule = torch.optim.lr_scheduler.MultiStepLR(
+        steps = torch.optim.lr_scheduler.MultiStepLR(
             optimizer, milestones=self.lr_milestones, gamma=self.lr_gamma
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "epoch"},
-        }
+        schedules: list[dict[str, Any]] = [{"scheduler": steps, "interval": "epoch"}]
+        if self.warmup_steps:
+            warmup = torch.optim.lr_scheduler.LinearLR(
+                optimizer, start_factor=1 / self.warmup_steps, total_iters=self.warmup_steps - 1
+            )
+            schedules.append({"scheduler": warmup, "interval": "step"})
+        return [optimizer], schedules
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor | None:
         """Play one episode on a batch.
@@ -178,13 +190,20 @@ class InteractiveSegmentation(LightningModule):
             self.manual_backward(terms.total)
             optimizer.step()  # type: ignore[union-attr]
             rounds.append(terms)
+        for warmup in self._schedules()[1:]:
+            warmup.step()
         self._log_losses(mean_of_rounds(rounds), batch)
         return None
 
     def on_train_epoch_end(self) -> None:
         """Step the schedule, where optimisation is not automatic."""
         if not self.automatic_optimization:
-            self.lr_schedulers().step()  # type: ignore[union-attr]
+            self._schedules()[0].step()
+
+    def _schedules(self) -> list[Any]:
+        """Return the schedule by epoch, then the warm-up if there is one."""
+        found = self.lr_schedulers()
+        return found if isinstance(found, list) else [found]
 
     def _check_finite(self, loss: Tensor, batch: ImageBatch) -> None:
         if not torch.isfinite(loss):

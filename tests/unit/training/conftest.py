@@ -59,8 +59,8 @@ def discs(tmp_path):
 
 @pytest.fixture
 def task():
-    def build(*, episode=None, frozen=("decoder",), vit="frozen", **kwargs):
-        network = SyncSAM(**SMALL, frozen=frozen, vit=vit)
+    def build(*, episode=None, frozen=("decoder",), vit="frozen", cnn="resnet18", **kwargs):
+        network = SyncSAM(**(SMALL | {"cnn": cnn}), frozen=frozen, vit=vit)
         options = {"sam_checkpoint": "none", "cnn_weights": "none", "lr": 1e-3}
         return InteractiveSegmentation(
             network, episode or TrainingEpisode(iterations=2), **(options | kwargs)

@@ -184,6 +184,43 @@ def test_a_loss_that_is_not_finite_moves_no_weight_in_any_schedule(discs, task, 
         assert all(torch.isfinite(p).all() for p in module.network.parameters())
 
 
+class Rates(pl.Callback):
+    """Keeps the rate of every step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup"), [("joint", 0), ("joint", 6), ("per_round", 1), ("per_round", 6)]
+)
+def test_the_rate_rises_by_step_and_falls_by_epoch(
+    discs, task, trainer, tmp_path, schedule, warmup
+):
+    rates = Rates()
+    module = task(
+        lr=0.1,
+        lr_milestones=(1,),
+        warmup_steps=warmup,
+        episode=TrainingEpisode(iterations=1, schedule=schedule),
+        cnn="none",
+    )
+    runner = trainer(tmp_path, max_epochs=2, limit_val_batches=0, callbacks=[rates])
+    runner.fit(module, discs(batch_size=3))
+    expected = [
+        0.1 * min(1, (step + 1) / max(warmup, 1)) * (1 if step < 4 else 0.5) for step in range(8)
+    ]
+    assert rates.rates == pytest.approx(expected)
+
+
+def test_a_negative_warmup_is_refused(task):
+    with pytest.raises(ValueError, match="warmup_steps must be 0 or more, got -1"):
+        task(warmup_steps=-1)
+
+
 class Gradients(pl.Callback):
     """Keeps the gradients of every step."""
 

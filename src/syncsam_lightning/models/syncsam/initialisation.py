@@ -26,3 +26,15 @@ def initialise_vit(vit: StagedViT) -> None:
         if isinstance(layer, nn.Linear):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
+
+
+def initialise_decoder(decoder: nn.Module) -> None:
+    """Draw the linear layers of the decoder from Xavier's uniform; biases are zero.
+
+    torch's own default makes queries and keys so small that attention starts almost uniform; the
+    prompt then hardly reaches the mask, and a decoder trained from scratch ignores it for long.
+    """
+    for layer in decoder.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)

@@ -20,6 +20,7 @@ from syncsam_lightning.models.syncsam.decoder import MedTokenDecoder, SAMTokenDe
 from syncsam_lightning.models.syncsam.encoder import DualBranchEncoder
 from syncsam_lightning.models.syncsam.initialisation import (
     initialise_convolutions,
+    initialise_decoder,
     initialise_vit,
 )
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
@@ -106,6 +107,7 @@ class SyncSAM(PromptableModel):
     def _initialise(self) -> None:
         if self.image_encoder.vit is not None:
             initialise_vit(self.image_encoder.vit)
+        initialise_decoder(self.mask_decoder)
         for part in (
             self.image_encoder.adapters,
             self.image_encoder.bridges,
