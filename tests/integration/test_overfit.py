@@ -9,6 +9,7 @@ import torch
 from syncsam_datamodules.samed2d import SAMed2D
 
 from syncsam_lightning.interaction import TrainingEpisode
+from syncsam_lightning.losses import PromptLoss
 from syncsam_lightning.models import SyncSAM
 from syncsam_lightning.prompts import BoxJitter
 from syncsam_lightning.records import RawSample
@@ -47,18 +48,23 @@ def test_thirty_masks_are_learned_to_a_box_dsc_above_90_percent(tmp_path):
     module = InteractiveSegmentation(
         network,
         episode,
-        lr=1e-3,
-        lr_milestones=(180, 230),
+        # As in the demo's config: what a model needs that starts from scratch.
+        PromptLoss(dice_weight=4.0, focal_weight=20.0, gamma=0.0, alpha=0.5),
+        lr=5e-4,
+        warmup_steps=50,
+        lr_milestones=(120, 160),
+        lr_gamma=0.3,
         sam_checkpoint="none",
         cnn_weights="none",
         protocols=("box",),
     )
-    options = {"image_size": 256, "batch_size": 4, "masks_per_image": 6, "num_workers": 0}
+    options = {"image_size": 256, "batch_size": 4, "masks_per_image": 8, "num_workers": 0}
     train = AllForTraining(str(RELEASE), str(tmp_path / "train.lance"), val_fraction=0.0, **options)
     test = AllForTesting(str(RELEASE), str(tmp_path / "test.lance"), **options)
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_epochs=260,
+        max_epochs=180,
+        gradient_clip_val=1.0,
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,

@@ -42,7 +42,7 @@ class Panel:
 def draw_panels(
     batch: ImageBatch, evaluation: BatchEvaluation, *, limit: int, side: int = 192
 ) -> list[Panel]:
-    """Draw the first objects of a batch.
+    """Draw some objects of a batch, evenly spread over it.
 
     Args:
         batch: the images and objects.
@@ -52,14 +52,12 @@ def draw_panels(
     """
     panels: list[Panel] = []
     scores = {(s.image_id, s.mask_id): s.dice for s in evaluation.scores}
-    first: dict[int, int] = {}
-    for position, image in enumerate(batch.targets.image_index.tolist()):
-        start = first.setdefault(image, position)
+    images = batch.targets.image_index.tolist()
+    for position in _spread([batch.infos[image].valid for image in images], limit):
+        image = images[position]
         info, entry = batch.infos[image], batch.objects[position]
-        if not info.valid or len(panels) == limit:
-            continue
         truth = batch.targets.masks[position].cpu()
-        answer = evaluation.predictions[image][position - start].cpu()
+        answer = evaluation.predictions[image][position - images.index(image)].cpu()
         score = scores[info.id, entry.mask_id]
         panels.append(
             Panel(
@@ -68,6 +66,16 @@ def draw_panels(
             )
         )
     return panels
+
+
+def _spread(usable: Sequence[bool], limit: int) -> list[int]:
+    """Return at most ``limit`` of the positions that are true, at equal distances."""
+    positions = np.flatnonzero(usable)
+    steps = np.arange(min(limit, len(positions))) + 0.5
+    chosen: list[int] = positions[
+        (steps * len(positions) / max(len(steps), 1)).astype(int)
+    ].tolist()
+    return chosen
 
 
 def stack_panels(panels: Sequence[Panel]) -> np.ndarray:

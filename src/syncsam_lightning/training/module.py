@@ -157,7 +157,9 @@ class InteractiveSegmentation(LightningModule):
         Both schedules multiply the rate, so they may overlap.
         """
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.lr)
+        # fp16's gradient scaler does not let gradients be clipped before a fused step.
+        fused = self.trainer.precision != "16-mixed"
+        optimizer = torch.optim.Adam(trained, lr=self.lr, fused=fused)
         steps = torch.optim.lr_scheduler.MultiStepLR(
             optimizer, milestones=self.lr_milestones, gamma=self.lr_gamma
         )

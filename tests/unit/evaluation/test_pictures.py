@@ -69,6 +69,12 @@ def test_no_more_than_asked_for_are_drawn_and_none_that_only_fill_up(panels):
     assert len(panels(second_is_valid=False)) == 2
 
 
+def test_what_is_drawn_is_spread_over_the_batch(panels):
+    everything = [panel.caption for panel in panels(limit=9)]
+    assert [panel.caption for panel in panels(limit=1)] == everything[1:2]
+    assert [panel.caption for panel in panels(limit=2)] == [everything[0], everything[2]]
+
+
 def test_a_stack_holds_portrait_and_landscape_images(panels):
     drawn = panels()
     picture = stack_panels(drawn)

@@ -275,7 +275,7 @@ def test_a_joint_step_has_the_gradients_of_an_episode_written_by_hand(joint_run,
 def test_steps_are_adams(joint_run):
     network, module, steps = joint_run
     trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
-    adam = torch.optim.Adam(trained.values(), lr=1e-3)
+    adam = torch.optim.Adam(trained.values(), lr=1e-3, fused=True)
     for gradients in steps:
         for name, parameter in trained.items():
             parameter.grad = gradients[name]

@@ -23,7 +23,7 @@ class PredictionPictures(Callback):
         masks_per_batch: at most this many from one batch, so that several images are seen.
     """
 
-    def __init__(self, num_masks: int = 6, masks_per_batch: int = 3) -> None:
+    def __init__(self, num_masks: int = 6, masks_per_batch: int = 2) -> None:
         self.num_masks = num_masks
         self.masks_per_batch = masks_per_batch
         self._panels: dict[str, list[Panel]] = {}
