@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.dataset import Sample
@@ -50,13 +51,19 @@ def collate(samples: Sequence[Sample]) -> ImageBatch:
     )
 
 
-# One array for each batch, written in place: copies and their fresh pages would cost as much as
+# One array for each batch, written in place: copies and their fresh pages would cost more than
 # decoding.
+
+
+def _allocated(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return a tensor to write to; in a worker it lies where the main process will read it."""
+    tensor = torch.empty(shape, dtype=dtype)
+    return tensor if get_worker_info() is None else tensor.share_memory_()
 
 
 def _stacked_images(samples: Sequence[Sample]) -> Tensor:
     side = samples[0].side
-    images = torch.empty((len(samples), 3, side, side), dtype=torch.uint8)
+    images = _allocated((len(samples), 3, side, side), torch.uint8)
     for square, sample in zip(images.numpy(), samples, strict=True):
         _pad_into(square, sample.image.transpose(2, 0, 1))  # grey is repeated
     return images
@@ -64,7 +71,7 @@ def _stacked_images(samples: Sequence[Sample]) -> Tensor:
 
 def _stacked_masks(samples: Sequence[Sample]) -> Tensor:
     side, masks = samples[0].side, [mask for sample in samples for mask in sample.masks]
-    stacked = torch.empty((len(masks), side, side), dtype=torch.bool)
+    stacked = _allocated((len(masks), side, side), torch.bool)
     for square, mask in zip(stacked.numpy(), masks, strict=True):
         _pad_into(square, mask)
     return stacked

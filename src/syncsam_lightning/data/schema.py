@@ -64,16 +64,17 @@ def record_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Rec
         rows: a value for each of :data:`COLUMNS`.
         schema: of :func:`table_schema`.
     """
-    return with_checksums(pa.RecordBatch.from_pylist(list(rows), schema=pa.schema(_FIELDS)), schema)
+    batch = pa.RecordBatch.from_pylist(list(rows), schema=pa.schema(_FIELDS))
+    return with_checksums(batch, schema)
 
 
 def with_checksums(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return a batch of :data:`COLUMNS` with the checksum of each row appended.
+    """Return a batch with the checksum of each row appended.
 
     Args:
-        batch: the rows.
+        batch: with :data:`COLUMNS`, in any order.
         schema: of :func:`table_schema`.
     """
     checksums = [row.checksum() for row in stored_rows(pa.Table.from_batches([batch]))]
-    columns = [batch.column(name) for name in COLUMNS]
+    columns = [batch.column(field.name).cast(field.type) for field in _FIELDS]
     return pa.RecordBatch.from_arrays([*columns, pa.array(checksums, pa.uint32())], schema=schema)
