@@ -5,14 +5,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help setup demo test test-slow lint format clean
+.PHONY: help setup demo test test-slow bench-data lint format clean
 
 help:
 	@echo "make setup      environment in $(VENV)"
 	@echo "make demo       train and measure a small SyncSAM on MNI152 slices; results in demo/"
 	@echo "make test       every test that is not slow"
 	@echo "make test-slow  the slow tests"
+	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
 	@echo "make lint       style, types and layers"
 	@echo "make format     let ruff rewrite the code"
 	@echo "make clean      remove what the commands above made, but not $(VENV)"
@@ -38,6 +40,9 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
 
+bench-data: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data --json bench-data.json $(BENCH_ARGS)
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,6 +54,6 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist demo logs lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf build dist demo logs bench-data.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache src/*.egg-info
 	find src datamodules configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,9 @@ from syncsam_lightning.cli.given import GivenSettings
 from syncsam_lightning.cli.parser import ConfigFile, Parser, ParserMessage
 from syncsam_lightning.cli.run_config import RUN_CONFIG, SaveRunConfig
 from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.mixture import Mixture
 from syncsam_lightning.data.plugins import load_datamodules
+from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.models import PromptableModel
 from syncsam_lightning.training.module import InteractiveSegmentation
 
@@ -52,7 +54,7 @@ class SyncSAMCLI(LightningCLI):
         configs = map(resolve_config, config_values(args))
         super().__init__(
             InteractiveSegmentation,
-            PromptableDataModule,
+            StreamingDataModule,
             save_config_callback=SaveRunConfig,
             save_config_kwargs={
                 "overwrite": True,
@@ -133,7 +135,7 @@ class SyncSAMCLI(LightningCLI):
         return Choices(
             groups=groups,
             keys=[action.dest for action in parser._actions],
-            classes={"data": _known(PromptableDataModule), NETWORK: _known(PromptableModel)},
+            classes={"data": _known_data(), NETWORK: _known(PromptableModel)},
             broken_plugins=[f"{name} ({why})" for name, why in load_datamodules()[1].items()],
         )
 
@@ -177,6 +179,10 @@ def _is_file(config: str) -> bool:
 def _known(base: type) -> dict[str, type]:
     """Return the classes that a config may name for ``base``, by their short names."""
     return {cls.__name__: cls for cls in _subclasses(base) if not inspect.isabstract(cls)}
+
+
+def _known_data() -> dict[str, type]:
+    return {**_known(PromptableDataModule), Mixture.__name__: Mixture}
 
 
 def _subclasses(cls: type[Any]) -> Iterator[type]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.dataset import Sample
@@ -14,18 +16,16 @@ from syncsam_lightning.prompts import Targets
 
 
 def collate(samples: Sequence[Sample]) -> ImageBatch:
-    """Stack samples; objects keep the order of their images.
+    """Pad samples to the model's square and stack them; objects keep the order of their images.
 
     Boxes in the model frame are those of the masks there in training, and the original boxes mapped
     by the resize plan in evaluation.
     """
-    images = np.stack([_three_channels(sample.image) for sample in samples])
-    masks = torch.from_numpy(np.concatenate([sample.masks for sample in samples]))
+    masks = _stacked_masks(samples)
     counts = torch.tensor([len(sample.masks) for sample in samples])
     evaluation = samples[0].original is not None
-    size = samples[0].image.shape[0]
     if evaluation:
-        boxes = torch.cat([_mapped_boxes(sample, size) for sample in samples])
+        boxes = torch.cat([_mapped_boxes(sample) for sample in samples])
     else:
         boxes = masks_to_boxes(masks)
     targets = Targets(
@@ -36,7 +36,7 @@ def collate(samples: Sequence[Sample]) -> ImageBatch:
         sizes=torch.tensor([sample.size for sample in samples]),
     )
     return ImageBatch(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
+        images=_stacked_images(samples),
         targets=targets,
         infos=[sample.info for sample in samples],
         objects=[entry for sample in samples for entry in sample.objects],
@@ -51,12 +51,42 @@ def collate(samples: Sequence[Sample]) -> ImageBatch:
     )
 
 
-def _three_channels(image: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(image, (*image.shape[:2], 3))
+# One array for each batch, written in place: copies and their fresh pages would cost more than
+# decoding.
 
 
-def _mapped_boxes(sample: Sample, size: int) -> torch.Tensor:
+def _allocated(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return a tensor to write to; in a worker it lies where the main process will read it."""
+    tensor = torch.empty(shape, dtype=dtype)
+    return tensor if get_worker_info() is None else tensor.share_memory_()
+
+
+def _stacked_images(samples: Sequence[Sample]) -> Tensor:
+    side = samples[0].side
+    images = _allocated((len(samples), 3, side, side), torch.uint8)
+    for square, sample in zip(images.numpy(), samples, strict=True):
+        _pad_into(square, sample.image.transpose(2, 0, 1))  # grey is repeated
+    return images
+
+
+def _stacked_masks(samples: Sequence[Sample]) -> Tensor:
+    side, masks = samples[0].side, [mask for sample in samples for mask in sample.masks]
+    stacked = _allocated((len(masks), side, side), torch.bool)
+    for square, mask in zip(stacked.numpy(), masks, strict=True):
+        _pad_into(square, mask)
+    return stacked
+
+
+def _pad_into(square: np.ndarray, pixels: np.ndarray) -> None:
+    """Write ``(..., h, w)`` pixels into the top left of ``(..., S, S)``, and zeros elsewhere."""
+    height, width = pixels.shape[-2:]
+    square[..., :height, :width] = pixels
+    square[..., height:, :] = 0
+    square[..., :height, width:] = 0
+
+
+def _mapped_boxes(sample: Sample) -> Tensor:
     if sample.original_boxes is None:
         raise ValueError(f"sample {sample.info.id} has no original boxes")
-    plan = ResizePlan(sample.info.height, sample.info.width, size)
+    plan = ResizePlan(sample.info.height, sample.info.width, sample.side)
     return plan.boxes_to_model(torch.from_numpy(sample.original_boxes))

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from syncsam_lightning.data.codec import collapse_grey, encode_image, encode_mask
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
-from syncsam_lightning.data.schema import table_schema
+from syncsam_lightning.data.schema import record_batch, table_schema
 from syncsam_lightning.data.transforms import fit_image, resize_masks
 from syncsam_lightning.errors import BrokenInputError, ConversionError
 from syncsam_lightning.geometry import ResizePlan
@@ -145,10 +145,10 @@ class _RowWriter:
                 if (row := self._row(sample)) is not None:
                     rows.append(row)
                 if len(rows) == _ROWS_PER_BATCH:
-                    yield pa.RecordBatch.from_pylist(rows, schema=schema)
+                    yield record_batch(rows, schema)
                     rows = []
             if rows:
-                yield pa.RecordBatch.from_pylist(rows, schema=schema)
+                yield record_batch(rows, schema)
         except BaseException as error:
             self.failure = error
             raise

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 
-from syncsam_lightning.data.batch import ImageBatch
-from syncsam_lightning.data.collate import collate
 from syncsam_lightning.data.convert import convert
-from syncsam_lightning.data.dataset import EvaluationSet, Sample, TrainingSet
-from syncsam_lightning.data.resume import Position
-from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
+from syncsam_lightning.data.filter import RowFilter
+from syncsam_lightning.data.index import TableIndex
+from syncsam_lightning.data.order import Stratum
+from syncsam_lightning.data.rows import Rows, TableRows
+from syncsam_lightning.data.sampling import Sampling
 from syncsam_lightning.data.splits import SplitBy, SplitRule, Splitter
+from syncsam_lightning.data.streaming import Groups, StreamingDataModule
 from syncsam_lightning.data.table import Table
-from syncsam_lightning.data.workers import ignore_sigterm, worker_context
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
-from syncsam_lightning.records import DatasetCard, RawSample, Skipped, Split
+from syncsam_lightning.records import SPLITS, DatasetCard, RawSample, Skipped, Split
 
 DEFAULT_FOLDER = "tables"
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """The groups by which scores are averaged.
-
-    Args:
-        sources: data sets that images come from.
-        modalities: of the images.
-    """
-
-    sources: tuple[str, ...]
-    modalities: tuple[str, ...]
-
-
-class PromptableDataModule(LightningDataModule):
+class PromptableDataModule(StreamingDataModule):
     """Streams images with masks from a prepared table, which it makes when there is none.
 
     A plugin is a subclass with a :attr:`card` and one method, :meth:`records`; table, split, order,
@@ -49,7 +34,8 @@ class PromptableDataModule(LightningDataModule):
 
     Args:
         root: folder of the raw release. Not needed when the table is there already.
-        table: folder of the prepared table. None: ``tables/CLASS.lance`` in the working folder.
+        table: the prepared table: a folder, or a URI such as ``s3://bucket/table.lance``. None:
+            ``tables/CLASS.lance`` in the working folder.
         image_size: side S of the model's square input in pixels; set by the model when run by
             ``syncsam``.
         batch_size: images per rank and training step.
@@ -64,6 +50,11 @@ class PromptableDataModule(LightningDataModule):
         seed: of split, order, masks, augmentation and prompts.
         augmentation: transforms for training images, see
             :class:`syncsam_lightning.data.transforms.Augmentation`.
+        filter: which images and masks of the table are used; None: all.
+        sampling: how often modalities or sources come up in training; None: every training image
+            once per epoch.
+        storage_options: of the object store that a table's URI points to, see
+            :class:`syncsam_lightning.data.location.TableLocation`.
 
     Raises:
         ValueError: a number is out of range.
@@ -88,32 +79,36 @@ class PromptableDataModule(LightningDataModule):
         val_fraction: float = 0.05,
         seed: int = 0,
         augmentation: list[dict[str, Any]] | None = None,
+        filter: RowFilter | None = None,
+        sampling: Sampling | None = None,
+        storage_options: dict[str, str] | None = None,
     ) -> None:
-        super().__init__()
-        for name, value in (
-            ("image_size", image_size),
-            ("batch_size", batch_size),
-            ("masks_per_image", masks_per_image),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        super().__init__(
+            image_size=image_size,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            masks_per_image=masks_per_image,
+            num_workers=num_workers,
+            seed=seed,
+            augmentation=augmentation,
+            epoch_size=None if sampling is None else sampling.epoch_size,
+        )
         self.save_hyperparameters(logger=False)
+        # Hyperparameters go into checkpoints, which must load with weights_only: plain values only.
+        for name, value in (("filter", filter), ("sampling", sampling)):
+            if value is not None:
+                self.hparams[name] = asdict(value)
         self.root = None if root is None else Path(root).expanduser()
         self.table = Table(
-            Path(DEFAULT_FOLDER, f"{type(self).__name__}.lance")
-            if table is None
-            else Path(table).expanduser()
+            Path(DEFAULT_FOLDER, f"{type(self).__name__}.lance") if table is None else table,
+            storage_options,
         )
-        self.image_size = image_size
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size or batch_size
-        self.masks_per_image = masks_per_image
-        self.num_workers = num_workers
+        self._has_default_table = table is None
         self.split_rule = SplitRule(split_by, test_fraction, val_fraction, seed)
-        self.seed = seed
-        self.augmentation = augmentation or []
-        self._offsets: dict[Split, np.ndarray] = {}
-        self._begin: Position | None = None
+        self.filter = filter or RowFilter()
+        self.sampling = sampling
+        self._index: TableIndex | None = None
+        self._chosen: np.ndarray | None = None
 
     @abstractmethod
     def records(self, root: Path) -> Iterator[RawSample | Skipped]:
@@ -149,7 +144,7 @@ class PromptableDataModule(LightningDataModule):
             DatasetNotFoundError: neither the table nor the raw release is there.
             ConversionError: not one image of the release could be used.
         """
-        if self.table.path.exists():
+        if self.table.exists():
             return
         root = self._require_root()
         settings = self.table_settings() | {"root": os.fspath(root.resolve())}
@@ -169,7 +164,7 @@ class PromptableDataModule(LightningDataModule):
         expected = f"it should hold {layout}" if layout else "see the datamodule's documentation"
         if self.root is None:
             raise DatasetNotFoundError(
-                f"{name} has no table at {self.table.path} and no root to make it from: set "
+                f"{name} has no table at {self.table} and no root to make it from: set "
                 f"data.root to the folder of the release ({expected}), or data.table to a "
                 "prepared table"
             )
@@ -181,22 +176,6 @@ class PromptableDataModule(LightningDataModule):
             )
         return self.root
 
-    def setup(self, stage: str | None = None) -> None:
-        """Open the table and look up the rows of every split.
-
-        Raises:
-            TableError: the table was prepared with other settings, or lacks the rows of a split
-                that the stage needs.
-        """
-        self._check_settings()
-        self._offsets = {split: self.table.offsets(split) for split in ("train", "val", "test")}
-        needed: dict[str, Split] = {"fit": "train", "test": "test", "predict": "test"}
-        if stage in needed and not len(self._offsets[needed[stage]]):
-            raise TableError(
-                f"{self.table.path} has no rows for the {needed[stage]} split: prepare it again "
-                "with another data.test_fraction or data.val_fraction"
-            )
-
     def _check_settings(self) -> None:
         stored = self.table.settings
         if not stored:
@@ -204,136 +183,64 @@ class PromptableDataModule(LightningDataModule):
         for key, wanted in self.table_settings().items():
             if key in stored and stored[key] != wanted:
                 raise TableError(
-                    f"{self.table.path} was prepared with {key}={stored[key]!r}, but "
+                    f"{self.table} was prepared with {key}={stored[key]!r}, but "
                     f"{key}={wanted!r} is asked for: give another data.table to prepare a new "
                     "one, or use the setting it was made with"
                 )
         if (
             self.root is not None
-            and self.hparams.get("table") is None
+            and self._has_default_table
             and stored.get("root") not in (None, os.fspath(self.root.resolve()))
         ):
             raise TableError(
-                f"{self.table.path} was prepared from {stored['root']}, not from {self.root}: "
+                f"{self.table} was prepared from {stored['root']}, not from {self.root}: "
                 "give a data.table of its own to each release"
             )
 
-    def groups(self) -> Groups:
-        """Return the sources and modalities in the table, sorted."""
-        return Groups(tuple(self.table.distinct("source")), tuple(self.table.distinct("modality")))
+    # Rows
 
-    def num_rows(self, split: Split) -> int:
-        """Return the number of images in a split; after :meth:`setup`."""
-        return len(self._offsets[split])
+    def place(self) -> str:
+        """Return where the table lies."""
+        return str(self.table)
 
-    # Loaders
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Return the training loader of this rank."""
-        begin = self._begin or Position(self.seed, 0, 0, self.num_rows("train"))
-        trainer = self.trainer
-        sampler = GlobalOrderSampler(
-            self.geometry(),
-            rank=0 if trainer is None else trainer.global_rank,
-            seed=begin.seed,
-            epoch=begin.epoch,
-            start=begin.samples,
-            current_epoch=None if trainer is None else (lambda: trainer.current_epoch),
-        )
-        dataset = TrainingSet(
-            self.table,
-            self._offsets["train"],
-            image_size=self.image_size,
-            masks_per_image=self.masks_per_image,
-            seed=self.seed,
-            augmentation=self.augmentation,
-        )
-        return self._loader(dataset, sampler, self.batch_size)
-
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """Return the validation loader of this rank."""
-        return self._evaluation_loader("val")
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """Return the test loader of this rank."""
-        return self._evaluation_loader("test")
-
-    def predict_dataloader(self) -> DataLoader[Sample]:
-        """Return the prediction loader of this rank: the test rows."""
-        return self._evaluation_loader("test")
-
-    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        offsets, trainer = self._offsets[split], self.trainer
-        sampler = PaddedOnceSampler(
-            len(offsets),
-            rank=0 if trainer is None else trainer.global_rank,
-            world_size=1 if trainer is None else trainer.world_size,
-        )
-        dataset = EvaluationSet(self.table, offsets, image_size=self.image_size, seed=self.seed)
-        return self._loader(dataset, sampler, self.eval_batch_size)
-
-    def _loader(
-        self,
-        dataset: TrainingSet | EvaluationSet,
-        sampler: GlobalOrderSampler | PaddedOnceSampler,
-        batch_size: int,
-    ) -> DataLoader[Sample]:
-        return DataLoader(
-            dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            multiprocessing_context=worker_context(self.num_workers),
-            persistent_workers=self.num_workers > 0,
-            worker_init_fn=ignore_sigterm,
-            pin_memory=self._on_gpu(),
-        )
-
-    def _on_gpu(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-
-    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-        """Move a batch without waiting, where its memory is pinned."""
-        if isinstance(batch, ImageBatch):
-            return batch.to(device, non_blocking=True)
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
-
-    # Resume
-
-    def geometry(self) -> BatchGeometry:
-        """Return how an epoch is cut into batches; after :meth:`setup`."""
-        world_size = 1 if self.trainer is None else self.trainer.world_size
-        return BatchGeometry(self.num_rows("train"), self.batch_size, world_size)
-
-    def position(self) -> Position:
-        """Return how far the running fit has come in its epoch.
-
-        Counted where batches are trained on, not where they are fetched, so that what workers have
-        read ahead doesn't count.
-        """
-        trainer, geometry = self.trainer, self.geometry()
-        if trainer is None:
-            return Position(self.seed, 0, 0, geometry.num_rows)
-        epoch = max(0, trainer.fit_loop.epoch_progress.current.ready - 1)
-        begin = self._begin
-        if begin is None or begin.epoch != epoch:
-            seed = self.seed if begin is None else begin.seed
-            begin = Position(seed, epoch, 0, geometry.num_rows)
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
-        done: int = progress.processed  # type: ignore[attr-defined]
-        return begin.advanced(done - begin.batches_done(geometry), geometry)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position, for Lightning to put into checkpoints."""
-        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
-        return self.position().state() if fitting and self._offsets else {}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue where a checkpoint left off.
+    def load_rows(self) -> Mapping[Split, Rows]:
+        """Open the table and choose the rows of every split.
 
         Raises:
-            ResumeError: the training set has another number of rows.
+            TableError: the table was prepared with other settings, or can't be read.
+            FilterError: the filter names what is not in the table, or leaves nothing.
         """
-        if state_dict and self.trainer is not None and self.trainer.state.fn == "fit":
-            self._begin = Position.from_state(state_dict).normalised(self.geometry())
+        self._check_settings()
+        self._index = TableIndex.read(self.table)
+        self._chosen = self.filter.chosen(self.table, self._index)
+        keeps = self.filter.keeps_label if self.filter.restricts_labels else None
+        return {
+            split: TableRows(self.table, self._offsets(split).astype(np.int32), keeps)
+            for split in SPLITS
+        }
+
+    def _offsets(self, split: Split) -> np.ndarray:
+        index, chosen = self._looked_up()
+        return np.flatnonzero(chosen & index.in_split(split))
+
+    def _looked_up(self) -> tuple[TableIndex, np.ndarray]:
+        if self._index is None or self._chosen is None:
+            raise TableError(f"{self.table} is not open yet: call setup() first")
+        return self._index, self._chosen
+
+    def strata(self) -> Sequence[Stratum]:
+        """Return how the training rows share an epoch.
+
+        Raises:
+            SamplingError: the weights don't fit the groups in the training set.
+        """
+        index, _ = self._looked_up()
+        offsets = self._offsets("train")
+        if self.sampling is None:
+            return [Stratum(np.arange(len(offsets)), 1.0)]
+        return self.sampling.strata(index, offsets)
+
+    def groups(self) -> Groups:
+        """Return the sources and modalities of the rows that are used, sorted."""
+        index, chosen = self._looked_up()
+        return Groups(index.source.present(chosen), index.modality.present(chosen))

@@ -1,4 +1,4 @@
-"""Map-style data sets over a table: rows in, samples in the model frame out."""
+"""Map-style data sets over the rows of tables: rows in, samples in the model frame out."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from syncsam_lightning.data.batch import ImageInfo, ObjectInfo
+from syncsam_lightning.data.row import StoredRow
+from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import EvaluationKey, TrainingKey
-from syncsam_lightning.data.table import Table
 from syncsam_lightning.data.transforms import (
     Augmentation,
     AugmentationConfig,
     fit_image,
-    pad_to_square,
     resize_masks,
 )
 from syncsam_lightning.geometry import ResizePlan
-from syncsam_lightning.records import ImageRecord
 from syncsam_lightning.seeding import mask_key, numpy_generator, stable_key
 
 _EVALUATION_EPOCH = 0
@@ -27,12 +26,12 @@ _EVALUATION_EPOCH = 0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with the objects chosen on it, in the model frame.
+    """One image with the objects chosen on it, at the size it has inside the model's square.
 
     Args:
-        image: ``(S, S, 1 or 3)`` uint8.
-        masks: ``(n, S, S)`` bool.
-        size: height and width of the image part of the square.
+        image: ``(h, w, 1 or 3)`` uint8.
+        masks: n masks ``(h, w)`` bool.
+        side: S of the square that the collation pads to.
         keys: n random keys, see :class:`syncsam_lightning.prompts.Targets`.
         info: who the image is.
         objects: who the objects are.
@@ -41,24 +40,29 @@ class Sample:
     """
 
     image: np.ndarray
-    masks: np.ndarray
-    size: tuple[int, int]
+    masks: Sequence[np.ndarray]
+    side: int
     keys: tuple[int, ...]
     info: ImageInfo
     objects: tuple[ObjectInfo, ...]
     original: np.ndarray | None = None
     original_boxes: np.ndarray | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image part of the square."""
+        return self.image.shape[0], self.image.shape[1]
+
 
 class TrainingSet(Dataset[Sample]):
     """Training rows, each with a fixed number of masks drawn with replacement.
 
-    Everything random is a function of (seed, epoch, image id): the same for any number of workers
-    and ranks, and after a restart.
+    Everything random is a function of (seed, epoch, image id), and of how often the order has
+    brought the image before in that epoch: the same for any number of workers and ranks, and after
+    a restart.
 
     Args:
-        table: to read from.
-        offsets: positions of the training rows in the table.
+        rows: the training rows.
         image_size: side S of the model's square.
         masks_per_image: M, masks drawn from each image.
         seed: of everything random.
@@ -67,122 +71,128 @@ class TrainingSet(Dataset[Sample]):
 
     def __init__(
         self,
-        table: Table,
-        offsets: np.ndarray,
+        rows: Rows,
         *,
         image_size: int,
         masks_per_image: int,
         seed: int,
         augmentation: AugmentationConfig = (),
     ) -> None:
-        self.table, self.offsets = table, offsets
+        self.rows = rows
         self.image_size, self.masks_per_image, self.seed = image_size, masks_per_image, seed
         self.augmentation = Augmentation(augmentation) if augmentation else None
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return len(self.rows)
 
     def __getitem__(self, key: TrainingKey) -> Sample:
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[TrainingKey]) -> list[Sample]:
         """Read the rows of a batch in one request."""
-        records = self.table.read([self.offsets[key.row] for key in keys])
-        return [self._sample(key, record) for key, record in zip(keys, records, strict=True)]
+        rows = self.rows.read([key.row for key in keys])
+        return [self._sample(key, row) for key, row in zip(keys, rows, strict=True)]
 
-    def _sample(self, key: TrainingKey, record: ImageRecord) -> Sample:
-        plan = ResizePlan(record.height, record.width, self.image_size)
-        image, masks = fit_image(record.image, plan), resize_masks(record.masks, *plan.resized)
+    def _sample(self, key: TrainingKey, row: StoredRow) -> Sample:
+        # A first visit leaves the repeat out, as before orders could repeat a row.
+        visit = (key.epoch, row.id, key.repeat) if key.repeat else (key.epoch, row.id)
+        plan = ResizePlan(row.height, row.width, self.image_size)
+        image = fit_image(row.image(), plan)
+        masks: Sequence[np.ndarray] | None = None
+        there: Sequence[int] = range(row.num_masks)
         if self.augmentation is not None:
+            before = resize_masks(row.masks(), *plan.resized)
             changed, moved = self.augmentation(
-                image, masks, key=stable_key("augment", self.seed, key.epoch, record.id)
+                image, before, key=stable_key("augment", self.seed, *visit)
             )
             # A transform may push every object off the image; there is nothing to learn then.
-            if moved.any():
-                image, masks = changed, moved
-        there = np.flatnonzero(masks.any(axis=(1, 2)))
-        rng = numpy_generator("masks", self.seed, key.epoch, record.id)
-        chosen = there[rng.integers(len(there), size=self.masks_per_image)]
-        keys = [
-            # The same mask drawn twice gets different prompts.
-            stable_key(slot, mask_key(self.seed, key.epoch, record.id, int(record.mask_ids[i])))
-            for slot, i in enumerate(chosen)
-        ]
+            image, masks = (changed, list(moved)) if moved.any() else (image, list(before))
+            there = [index for index, mask in enumerate(masks) if mask.any()]
+        rng = numpy_generator("masks", self.seed, *visit)
+        draws = rng.integers(len(there), size=self.masks_per_image).tolist()
+        chosen = [there[draw] for draw in draws]
+        if masks is None:
+            decoded = {index: row.mask(index) for index in set(chosen)}
+            drawn = _fit_masks([decoded[index] for index in chosen], plan)
+        else:
+            drawn = [masks[index] for index in chosen]
         return Sample(
-            image=pad_to_square(image, self.image_size),
-            masks=_pad_masks(masks[chosen], self.image_size),
-            size=plan.resized,
-            keys=tuple(keys),
-            info=_image_info(key.row, record),
-            objects=tuple(_object_info(record, int(i)) for i in chosen),
+            image=image,
+            masks=drawn,
+            side=self.image_size,
+            keys=tuple(self._mask_key(key, slot, row, i) for slot, i in enumerate(chosen)),
+            info=_image_info(key.row, row),
+            objects=tuple(_object_info(row, index) for index in chosen),
         )
+
+    def _mask_key(self, key: TrainingKey, slot: int, row: StoredRow, index: int) -> int:
+        # The same mask drawn twice, from one visit of the image or from two, gets other prompts.
+        slot += key.repeat * self.masks_per_image
+        return stable_key(slot, mask_key(self.seed, key.epoch, row.id, int(row.mask_ids[index])))
 
 
 class EvaluationSet(Dataset[Sample]):
     """Rows for validation, test or prediction, each with all its masks.
 
     Args:
-        table: to read from.
-        offsets: positions of the rows in the table.
+        rows: the rows.
         image_size: side S of the model's square.
         seed: of the prompts.
     """
 
-    def __init__(self, table: Table, offsets: np.ndarray, *, image_size: int, seed: int) -> None:
-        self.table, self.offsets = table, offsets
-        self.image_size, self.seed = image_size, seed
+    def __init__(self, rows: Rows, *, image_size: int, seed: int) -> None:
+        self.rows, self.image_size, self.seed = rows, image_size, seed
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return len(self.rows)
 
     def __getitem__(self, key: EvaluationKey) -> Sample:
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[EvaluationKey]) -> list[Sample]:
         """Read the rows of a batch in one request."""
-        records = self.table.read([self.offsets[key.row] for key in keys])
-        return [self._sample(key, record) for key, record in zip(keys, records, strict=True)]
+        rows = self.rows.read([key.row for key in keys])
+        return [self._sample(key, row) for key, row in zip(keys, rows, strict=True)]
 
-    def _sample(self, key: EvaluationKey, record: ImageRecord) -> Sample:
-        plan = ResizePlan(record.height, record.width, self.image_size)
-        masks = resize_masks(record.masks, *plan.resized)
+    def _sample(self, key: EvaluationKey, row: StoredRow) -> Sample:
+        plan = ResizePlan(row.height, row.width, self.image_size)
+        masks = row.masks()
         return Sample(
-            image=pad_to_square(fit_image(record.image, plan), self.image_size),
-            masks=_pad_masks(masks, self.image_size),
-            size=plan.resized,
+            image=fit_image(row.image(), plan),
+            masks=_fit_masks(list(masks), plan),
+            side=self.image_size,
             keys=tuple(
-                mask_key(self.seed, _EVALUATION_EPOCH, record.id, int(mask_id))
-                for mask_id in record.mask_ids
+                mask_key(self.seed, _EVALUATION_EPOCH, row.id, mask_id)
+                for mask_id in row.mask_ids.tolist()
             ),
-            info=_image_info(key.row, record, valid=key.valid),
-            objects=tuple(_object_info(record, i) for i in range(record.num_masks)),
-            original=record.masks,
-            original_boxes=record.boxes,
+            info=_image_info(key.row, row, valid=key.valid),
+            objects=tuple(_object_info(row, index) for index in range(row.num_masks)),
+            original=masks,
+            original_boxes=row.boxes.astype(np.float32),
         )
 
 
-def _pad_masks(masks: np.ndarray, size: int) -> np.ndarray:
-    padded = np.zeros((len(masks), size, size), bool)
-    padded[:, : masks.shape[1], : masks.shape[2]] = masks
-    return padded
+def _fit_masks(masks: Sequence[np.ndarray], plan: ResizePlan) -> Sequence[np.ndarray]:
+    """Bring masks of one shape to the size that their image has inside the square."""
+    if masks[0].shape == plan.resized:
+        return masks
+    return list(resize_masks(np.stack(masks), *plan.resized))
 
 
-def _image_info(row: int, record: ImageRecord, *, valid: bool = True) -> ImageInfo:
+def _image_info(index: int, row: StoredRow, *, valid: bool = True) -> ImageInfo:
     return ImageInfo(
-        index=row,
-        id=record.id,
-        height=record.height,
-        width=record.width,
-        modality=record.modality,
-        source=record.source,
-        case=record.case,
+        index=index,
+        id=row.id,
+        height=row.height,
+        width=row.width,
+        modality=row.modality,
+        source=row.source,
+        case=row.case,
         valid=valid,
     )
 
 
-def _object_info(record: ImageRecord, index: int) -> ObjectInfo:
+def _object_info(row: StoredRow, index: int) -> ObjectInfo:
     return ObjectInfo(
-        mask_id=int(record.mask_ids[index]),
-        label=record.labels[index],
-        area=int(record.areas[index]),
+        mask_id=int(row.mask_ids[index]), label=row.labels[index], area=int(row.areas[index])
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from syncsam_lightning.data.sampler import BatchGeometry
@@ -24,13 +24,15 @@ class Position:
         seed: of the order.
         epoch: current epoch.
         samples: consumed in it, over all ranks.
-        num_rows: rows in the training set.
+        num_samples: of an epoch.
+        order: fingerprint of the order; 0 where it was not recorded.
     """
 
     seed: int
     epoch: int
     samples: int
-    num_rows: int
+    num_samples: int
+    order: int = 0
 
     def state(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""
@@ -39,23 +41,34 @@ class Position:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Position:
         """Read back what :meth:`state` gave."""
-        return cls(**{key: int(state[key]) for key in cls.__dataclass_fields__})
+        return cls(**{key: int(state.get(key, 0)) for key in cls.__dataclass_fields__})
 
-    def normalised(self, geometry: BatchGeometry) -> Position:
+    def normalised(self, geometry: BatchGeometry, order: int = 0) -> Position:
         """Return the start of the next epoch if nothing is left of this one.
 
+        Args:
+            geometry: of the epochs now.
+            order: fingerprint of the order now; 0 doesn't compare.
+
         Raises:
-            ResumeError: the training set has another number of rows now.
+            ResumeError: an epoch has another length or order now.
         """
-        if geometry.num_rows != self.num_rows:
+        if geometry.num_samples != self.num_samples:
             raise ResumeError(
-                f"the training set has {geometry.num_rows} rows, the checkpoint's had "
-                f"{self.num_rows}: its order can't be resumed; use the same table, or start a new "
-                "run from the weights"
+                f"an epoch has {geometry.num_samples} samples, the checkpoint's had "
+                f"{self.num_samples}: its order can't be resumed; use the same table and settings, "
+                "or start a new run from the weights"
             )
-        if geometry.batches(self.samples):
-            return self
-        return Position(self.seed, self.epoch + 1, 0, self.num_rows)
+        if 0 not in (order, self.order) and order != self.order:
+            raise ResumeError(
+                "filter, sampling or weights differ from the checkpoint's, so that its order can't "
+                "be resumed; use the same settings, or start a new run from the weights"
+            )
+        return self if geometry.batches(self.samples) else self.next_epoch()
+
+    def next_epoch(self) -> Position:
+        """Return the start of the epoch after this one."""
+        return replace(self, epoch=self.epoch + 1, samples=0)
 
     def batches_done(self, geometry: BatchGeometry) -> int:
         """Return the position in batches of a geometry, such that those left add up to an epoch."""
@@ -65,8 +78,8 @@ class Position:
         """Return the position ``batches`` steps later within the epoch."""
         cuts = geometry.batches(self.samples)
         samples = (
-            self.num_rows
+            self.num_samples
             if batches >= len(cuts)
             else self.samples + batches * geometry.global_batch
         )
-        return Position(self.seed, self.epoch, samples, self.num_rows)
+        return replace(self, samples=samples)

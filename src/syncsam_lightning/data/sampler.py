@@ -1,4 +1,4 @@
-"""The order of samples: pure functions of (seed, epoch) and a position."""
+"""Handing the order of samples to ranks and workers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 from torch.utils.data.distributed import DistributedSampler
 
-from syncsam_lightning.seeding import numpy_generator
+from syncsam_lightning.data.order import EpochOrder
 
 
 class TrainingKey(NamedTuple):
-    """What the training set is asked for. It carries the epoch: workers have no state."""
+    """What the training set is asked for. It carries the epoch: workers have no state.
+
+    ``repeat`` tells apart the visits of a row that comes more than once in an epoch.
+    """
 
     epoch: int
     row: int
+    repeat: int = 0
 
 
 class EvaluationKey(NamedTuple):
@@ -26,22 +29,17 @@ class EvaluationKey(NamedTuple):
     valid: bool
 
 
-def epoch_order(num_rows: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Return the permutation of an epoch, int64."""
-    return numpy_generator("order", seed, epoch).permutation(num_rows)
-
-
 @dataclass(frozen=True, slots=True)
 class BatchGeometry:
     """How an epoch is cut into global batches, one share of each for every rank.
 
     Args:
-        num_rows: rows in the training set.
+        num_samples: of an epoch.
         batch_size: images per rank and step.
         world_size: number of ranks.
     """
 
-    num_rows: int
+    num_samples: int
     batch_size: int
     world_size: int
 
@@ -56,21 +54,22 @@ class BatchGeometry:
         A last batch with fewer samples than ranks is dropped: some ranks would have nothing.
         """
         cuts = [
-            (begin, min(begin + self.global_batch, self.num_rows))
-            for begin in range(start, self.num_rows, self.global_batch)
+            (begin, min(begin + self.global_batch, self.num_samples))
+            for begin in range(start, self.num_samples, self.global_batch)
         ]
         return [(begin, end) for begin, end in cuts if end - begin >= self.world_size]
 
 
 class GlobalOrderSampler(DistributedSampler[TrainingKey]):
-    """One permutation per epoch for all ranks, resumable at any count of consumed samples.
+    """One order per epoch for all ranks, resumable at any count of consumed samples.
 
     The order does not depend on the number of ranks, so a run may resume on another.
 
     Args:
-        geometry: rows, batch size and world size.
+        geometry: samples, batch size and world size.
         rank: of this process.
         seed: of the order.
+        order: which rows an epoch visits; None: each of ``geometry.num_samples`` rows once.
         epoch: to begin with.
         start: samples of that epoch that were consumed before.
         current_epoch: tells the trainer's epoch. Lightning's own argument to :meth:`set_epoch` is
@@ -83,34 +82,41 @@ class GlobalOrderSampler(DistributedSampler[TrainingKey]):
         *,
         rank: int,
         seed: int,
+        order: EpochOrder | None = None,
         epoch: int = 0,
         start: int = 0,
         current_epoch: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(
-            range(geometry.num_rows),  # type: ignore[arg-type]
+            range(geometry.num_samples),  # type: ignore[arg-type]
             num_replicas=geometry.world_size,
             rank=rank,
             seed=seed,
         )
         self.geometry = geometry
+        self.order = order or EpochOrder.uniform(geometry.num_samples)
         self.epoch, self.start = epoch, start
         self._first_epoch = epoch
         self._current_epoch = current_epoch
 
-    def _share(self, order: np.ndarray) -> np.ndarray:
-        return np.array_split(order, self.geometry.world_size)[self.rank]
+    def _share(self, begin: int, end: int) -> slice:
+        """Return this rank's part of a global batch; the first ranks take one more if need be."""
+        size, more = divmod(end - begin, self.geometry.world_size)
+        first = begin + self.rank * size + min(self.rank, more)
+        return slice(first, first + size + (self.rank < more))
 
     def __iter__(self) -> Iterator[TrainingKey]:
-        order = epoch_order(self.geometry.num_rows, seed=self.seed, epoch=self.epoch)
+        visits = self.order.epoch(self.seed, self.epoch)
         for begin, end in self.geometry.batches(self.start):
-            for row in self._share(order[begin:end]):
-                yield TrainingKey(self.epoch, int(row))
+            share = self._share(begin, end)
+            rows, repeats = visits.rows[share].tolist(), visits.repeats[share].tolist()
+            for row, repeat in zip(rows, repeats, strict=True):
+                yield TrainingKey(self.epoch, row, repeat)
 
     def __len__(self) -> int:
         """Samples of this rank in a whole epoch; the trainer counts those already done itself."""
-        whole = np.arange(self.geometry.num_rows)
-        return sum(len(self._share(whole[begin:end])) for begin, end in self.geometry.batches())
+        shares = (self._share(begin, end) for begin, end in self.geometry.batches())
+        return sum(share.stop - share.start for share in shares)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to another epoch; called by Lightning before every epoch."""

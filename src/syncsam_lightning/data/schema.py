@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pyarrow as pa
 
-FORMAT_VERSION = 1
+from syncsam_lightning.data.row import stored_rows
+
+FORMAT_VERSION = 2
+"""2 added the checksum; tables of format 1 are read without it."""
+
 FORMAT_KEY = b"syncsam_lightning.format"
 SETTINGS_KEY = b"syncsam_lightning.settings"
+CHECKSUM = "checksum"
 
 _FIELDS = [
     pa.field("id", pa.string()),
@@ -27,7 +35,14 @@ _FIELDS = [
     pa.field("areas", pa.list_(pa.int64())),  # original pixels
     pa.field("mask_ids", pa.list_(pa.int32())),
 ]
+_CHECKSUM_FIELD = pa.field(CHECKSUM, pa.uint32())  # see StoredRow.checksum
 COLUMNS = tuple(field.name for field in _FIELDS)
+"""The columns of every format."""
+
+
+def columns_of_format(version: int) -> tuple[str, ...]:
+    """Return the columns of a format version."""
+    return COLUMNS if version == 1 else (*COLUMNS, CHECKSUM)
 
 
 def table_schema(settings: bytes) -> pa.Schema:
@@ -37,5 +52,29 @@ def table_schema(settings: bytes) -> pa.Schema:
         settings: JSON; what a table must have been prepared with to fit a datamodule.
     """
     return pa.schema(
-        _FIELDS, metadata={FORMAT_KEY: str(FORMAT_VERSION).encode(), SETTINGS_KEY: settings}
+        [*_FIELDS, _CHECKSUM_FIELD],
+        metadata={FORMAT_KEY: str(FORMAT_VERSION).encode(), SETTINGS_KEY: settings},
     )
+
+
+def record_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows as they are written to a table, each with its checksum.
+
+    Args:
+        rows: a value for each of :data:`COLUMNS`.
+        schema: of :func:`table_schema`.
+    """
+    batch = pa.RecordBatch.from_pylist(list(rows), schema=pa.schema(_FIELDS))
+    return with_checksums(batch, schema)
+
+
+def with_checksums(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch with the checksum of each row appended.
+
+    Args:
+        batch: with :data:`COLUMNS`, in any order.
+        schema: of :func:`table_schema`.
+    """
+    checksums = [row.checksum() for row in stored_rows(pa.Table.from_batches([batch]))]
+    columns = [batch.column(field.name).cast(field.type) for field in _FIELDS]
+    return pa.RecordBatch.from_arrays([*columns, pa.array(checksums, pa.uint32())], schema=schema)

@@ -4,73 +4,120 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lance
 import numpy as np
+import pyarrow as pa
 
-from syncsam_lightning.data.codec import CorruptPixelsError, decode_image, decode_mask
-from syncsam_lightning.data.schema import COLUMNS, FORMAT_KEY, FORMAT_VERSION, SETTINGS_KEY
+from syncsam_lightning.data.location import TableLocation
+from syncsam_lightning.data.row import StoredRow, stored_rows
+from syncsam_lightning.data.schema import (
+    CHECKSUM,
+    COLUMNS,
+    FORMAT_KEY,
+    FORMAT_VERSION,
+    SETTINGS_KEY,
+    columns_of_format,
+)
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 from syncsam_lightning.records import ImageRecord, Split
 
+# What reading damaged bytes raises. A panic of the reader is no Exception (see _is_panic).
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, pa.ArrowException)
+
 
 class Table:
-    """A prepared table on disk, opened when it is first read.
+    """A prepared table, on disk or in an object store, opened when it is first read.
 
     Safe to send to worker processes: they open it themselves. A process that was forked after the
     table was opened must not read it (the reader's threads don't survive a fork: crashes and hangs
     were seen), and is told so.
 
     Args:
-        path: folder of the table.
+        place: folder or URI of the table.
+        storage_options: see :class:`~syncsam_lightning.data.location.TableLocation`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        place: str | os.PathLike[str] | TableLocation,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.location = TableLocation.parse(place, storage_options)
         self._dataset: Any = None
+        self._format = 0
         self._pid = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_dataset": None, "_pid": -1}
+        return {"location": self.location, "_dataset": None, "_format": 0, "_pid": -1}
+
+    def __str__(self) -> str:
+        return self.location.uri
+
+    @property
+    def path(self) -> Path:
+        """The folder of a local table.
+
+        Raises:
+            TableError: the table lies in an object store.
+        """
+        return self.location.path
+
+    def exists(self) -> bool:
+        """Whether there is a table at the place; one that can't be opened is there."""
+        if not self.location.is_remote:
+            return self.path.exists()
+        try:
+            return self.dataset is not None
+        except DatasetNotFoundError:
+            return False
 
     @property
     def dataset(self) -> Any:
         """The open Lance dataset.
 
         Raises:
-            DatasetNotFoundError: there is no table at the path.
+            DatasetNotFoundError: there is no table at the place.
             TableError: it is not one of ours, or of a newer format; or this process was forked.
         """
         if self._dataset is None:
             self._dataset, self._pid = self._open(), os.getpid()
         elif self._pid != os.getpid():
             raise TableError(
-                f"{self.path} was opened before this process was forked: start workers with "
+                f"{self} was opened before this process was forked: start workers with "
                 "forkserver or spawn (the datamodules do)"
             )
         return self._dataset
 
     def _open(self) -> Any:
-        if not self.path.exists():
-            raise DatasetNotFoundError(
-                f"no table at {self.path}: make it with `syncsam prepare PLUGIN SOURCE {self.path}`"
-            )
+        if not self.location.is_remote and not self.path.exists():
+            raise self._missing()
         try:
-            dataset = lance.dataset(str(self.path))
+            dataset = lance.dataset(self.location.uri, storage_options=self.location.open_options())
         except (OSError, ValueError) as error:
-            raise TableError(f"{self.path} cannot be opened as a table: {error}") from error
+            if self.location.is_remote and "was not found" in str(error):
+                raise self._missing() from error
+            raise TableError(f"{self} cannot be opened as a table: {_reason(error)}") from error
         version = (dataset.schema.metadata or {}).get(FORMAT_KEY)
         if version is None:
-            raise TableError(f"{self.path} is a Lance table, but was not made by syncsam prepare")
-        if int(version) > FORMAT_VERSION:
+            raise TableError(f"{self} is a Lance table, but was not made by syncsam prepare")
+        self._format = int(version)
+        if self._format > FORMAT_VERSION:
             raise TableError(
-                f"{self.path} has format {int(version)}, this version reads up to "
-                f"{FORMAT_VERSION}: update syncsam-lightning"
+                f"{self} has format {self._format}, this version reads up to {FORMAT_VERSION}: "
+                "update syncsam-lightning"
             )
+        if missing := sorted(set(columns_of_format(self._format)) - set(dataset.schema.names)):
+            raise TableError(f"{self} lacks the columns {', '.join(missing)}: prepare it again")
         return dataset
+
+    def _missing(self) -> DatasetNotFoundError:
+        return DatasetNotFoundError(
+            f"no table at {self}: make it with `syncsam prepare PLUGIN SOURCE TABLE`"
+        )
 
     def __len__(self) -> int:
         return int(self.dataset.count_rows())
@@ -83,46 +130,82 @@ class Table:
 
     def offsets(self, split: Split) -> np.ndarray:
         """Return the positions of the rows of a split, ascending, int64."""
-        scanner = self.dataset.scanner(columns=["_rowoffset"], filter=f"split = '{split}'")
-        offsets: np.ndarray = scanner.to_table()["_rowoffset"].to_numpy().astype(np.int64)
-        return np.sort(offsets)
+        splits = [batch.column("split").to_numpy(False) for batch in self.scan(["split"])]
+        return np.flatnonzero(np.concatenate(splits) == split) if splits else np.zeros(0, np.int64)
 
-    def distinct(self, column: str) -> list[str]:
-        """Return the sorted distinct values of a text column."""
-        values = self.dataset.scanner(columns=[column]).to_table()[column]
-        return sorted(values.unique().to_pylist())
-
-    def read(self, offsets: Sequence[int]) -> list[ImageRecord]:
-        """Read rows by position, in one request, in the order asked for.
+    def scan(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield some columns of all rows in the order of their positions, batch by batch.
 
         Raises:
-            TableError: a row's pixels are damaged; the message names it.
+            TableError: the table can't be read.
         """
-        rows = self.dataset.take([int(offset) for offset in offsets], columns=list(COLUMNS))
-        return [self._decode(row) for row in rows.to_pylist()]
-
-    def _decode(self, row: dict[str, Any]) -> ImageRecord:
-        height, width = row["stored_height"], row["stored_width"]
         try:
-            image = decode_image(row["image"], (height, width, row["channels"]))
-            masks = [decode_mask(mask, (height, width)) for mask in row["masks"]]
-        except CorruptPixelsError as error:
+            yield from self.dataset.scanner(columns=list(columns), scan_in_order=True).to_batches()
+        except BaseException as error:
+            if not (isinstance(error, _UNREADABLE) or _is_panic(error)):
+                raise
             raise TableError(
-                f"row {row['id']} of {self.path} is damaged ({error}): prepare the table again"
+                f"the columns {', '.join(columns)} of {self} cannot be read: {_reason(error)}"
             ) from error
-        return ImageRecord(
-            id=row["id"],
-            image=image,
-            masks=np.stack(masks),
-            height=row["height"],
-            width=row["width"],
-            labels=tuple(row["labels"]),
-            boxes=np.asarray(row["boxes"], np.float32),
-            areas=np.asarray(row["areas"], np.int64),
-            mask_ids=np.asarray(row["mask_ids"], np.int64),
-            modality=row["modality"],
-            source=row["source"],
-            case=row["case"],
-            slice=row["slice"],
-            split=row["split"],
-        )
+
+    def rows(self, offsets: Sequence[int] | np.ndarray) -> list[StoredRow]:
+        """Read rows by position, in one request, in the order asked for; pixels stay encoded.
+
+        Raises:
+            TableError: a row is damaged or can't be read; the message names it.
+        """
+        positions = [int(offset) for offset in offsets]
+        try:
+            return self._take(positions)
+        except TableError:
+            raise
+        except BaseException as error:
+            if not (isinstance(error, _UNREADABLE) or _is_panic(error)):
+                raise
+            raise self._unreadable(positions, error) from error
+
+    def read(self, offsets: Sequence[int] | np.ndarray) -> list[ImageRecord]:
+        """Read and decode rows by position, in one request, in the order asked for.
+
+        Raises:
+            TableError: a row is damaged or can't be read; the message names it.
+        """
+        return [row.record() for row in self.rows(offsets)]
+
+    def _take(self, positions: list[int]) -> list[StoredRow]:
+        dataset = self.dataset
+        columns = columns_of_format(self._format)
+        taken: pa.Table = dataset.take(positions, columns=list(columns))
+        # Offsets that don't fit would be followed out of bounds when values are looked at.
+        taken.validate(full=True)
+        names = [f"row {position} of {self}" for position in positions]
+        rows = list(stored_rows(taken.select(COLUMNS), names))
+        for row in rows:
+            if {len(row.labels), len(row.boxes), len(row.areas), len(row.mask_ids)} != {
+                row.num_masks
+            }:
+                raise row.damaged("its lists differ in length")
+        if CHECKSUM in columns:
+            for row, expected in zip(rows, taken[CHECKSUM].to_pylist(), strict=True):
+                if row.checksum() != expected:
+                    raise row.damaged("its checksum differs")
+        return rows
+
+    def _unreadable(self, positions: list[int], error: BaseException) -> TableError:
+        """Return the error that names the first row which can't be read by itself."""
+        if len(positions) > 1 and not self.location.is_remote:
+            for position in positions:
+                self.rows([position])
+        some = ", ".join(map(str, positions[:5])) + (", ..." if len(positions) > 5 else "")
+        noun = "row" if len(positions) == 1 else "rows"
+        return TableError(f"{noun} {some} of {self} cannot be read: {_reason(error)}")
+
+
+def _is_panic(error: BaseException) -> bool:
+    # Lance's Rust code panics on some damaged bytes, which Python sees as a BaseException.
+    return type(error).__name__ == "PanicException"
+
+
+def _reason(error: BaseException) -> str:
+    # Lance appends the place in its own source code, which tells a user nothing.
+    return str(error).partition(", /")[0].strip()

@@ -30,13 +30,6 @@ def _resize(height: int, width: int, shrinks: bool) -> A.Resize:
     )
 
 
-@lru_cache(maxsize=8)
-def _pad(size: int) -> A.PadIfNeeded:
-    return A.PadIfNeeded(
-        size, size, position="top_left", border_mode=cv2.BORDER_CONSTANT, fill=0, fill_mask=0, p=1.0
-    )
-
-
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize ``(h, w, c)`` uint8: by area where it shrinks, bilinear where it grows."""
     if image.shape[:2] == (height, width):
@@ -62,14 +55,6 @@ def resize_masks(masks: np.ndarray, height: int, width: int) -> np.ndarray:
             rows, columns = np.nonzero(mask)
             target[rows * height // mask.shape[0], columns * width // mask.shape[1]] = True
     return out
-
-
-def pad_to_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Pad ``(h, w, ...)`` with zeros at the bottom and right to ``(size, size, ...)``."""
-    if pixels.shape[:2] == (size, size):
-        return pixels
-    padded: np.ndarray = _pad(size)(image=pixels)["image"]
-    return padded.reshape(size, size, *pixels.shape[2:])
 
 
 def fit_image(image: np.ndarray, plan: ResizePlan) -> np.ndarray:

@@ -131,7 +131,7 @@ def _uniform_pixels(
     # The k-th pixel in reading order is found by counts: first its row, then its column within the
     # row. Nothing here waits for the GPU, and no array is larger than the masks themselves.
     n, height, width = regions.shape
-    per_row = regions.sum(dim=2, dtype=torch.int32).cumsum(dim=1, dtype=torch.int32)
+    per_row = _row_counts(regions).cumsum(dim=1, dtype=torch.int32)
     total = per_row[:, -1]
     rank = integers(keys, purpose, draw, high=total, num=num).to(torch.int32)
     y = torch.searchsorted(per_row, rank, right=True).clamp(max=height - 1)
@@ -140,3 +140,14 @@ def _uniform_pixels(
     per_column = regions[objects, y].cumsum(dim=2, dtype=torch.int32)
     x = torch.searchsorted(per_column, (rank - before)[:, :, None], right=True)[:, :, 0]
     return _Pixels(x.clamp(max=width - 1), y, (total > 0)[:, None])
+
+
+def _row_counts(regions: Tensor) -> Tensor:
+    """Return ``(N, H)`` int32: the foreground pixels in each row of ``(N, H, W)`` bool regions."""
+    width = regions.shape[2]
+    if width % 8 or width > 8 * 255:
+        return regions.sum(dim=2, dtype=torch.int32)
+    # Eight pixels are added at a time: the bytes of a word can't carry over below 256, and a CPU
+    # adds whole words some 25 times faster than booleans.
+    words = regions.contiguous().view(torch.int64).sum(dim=2, keepdim=True)
+    return words.view(torch.uint8).sum(dim=2, dtype=torch.int32)

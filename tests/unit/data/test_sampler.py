@@ -68,5 +68,5 @@ def test_nothing_left_is_the_next_epoch_and_other_rows_are_refused():
     geometry = BatchGeometry(10, 4, 1)
     assert Position(0, 2, 10, 10).normalised(geometry) == Position(0, 3, 0, 10)
     assert Position(0, 2, 4, 10).normalised(geometry).samples == 4
-    with pytest.raises(ResumeError, match="has 10 rows, the checkpoint's had 11"):
+    with pytest.raises(ResumeError, match="has 10 samples, the checkpoint's had 11"):
         Position(0, 2, 4, 11).normalised(geometry)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from syncsam_lightning.prompts import Clicks, correction_clicks, foreground_clicks
+from syncsam_lightning.prompts.clicks import _row_counts
 
 KEYS = torch.tensor([11, 2**62 + 5, 3])
 
@@ -203,3 +204,13 @@ def test_a_gpu_clicks_where_a_cpu_does_without_waiting():
     expected = correction_clicks(masks, ~masks, keys, draw=1, num=9)
     assert clicks.points.cpu().equal(expected.points)
     assert clicks.labels.cpu().equal(expected.labels)
+
+
+@pytest.mark.parametrize("width", [7, 8, 24, 256, 2040, 2048])
+def test_rows_are_counted_exactly_at_any_width(width):
+    regions = torch.rand(3, 2, width, generator=torch.Generator().manual_seed(0)) < 0.7
+    regions[0] = True
+    expected = [[int(row.count_nonzero()) for row in region] for region in regions]
+    assert _row_counts(regions).tolist() == expected
+    turned = regions.transpose(1, 2).contiguous().transpose(1, 2)
+    assert _row_counts(turned).tolist() == expected

@@ -7,8 +7,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.resume import Position
+from syncsam_lightning.data.streaming import StreamingDataModule
 
 
 class ResumeExactly(Callback):
@@ -23,7 +23,7 @@ class ResumeExactly(Callback):
     ) -> None:
         """Rewrite the count of batches done in the epoch."""
         datamodule: Any = getattr(trainer, "datamodule", None)
-        if not isinstance(datamodule, PromptableDataModule) or trainer.state.fn != "fit":
+        if not isinstance(datamodule, StreamingDataModule) or trainer.state.fn != "fit":
             return
         state = checkpoint.get(type(datamodule).__qualname__)
         if not state or "loops" not in checkpoint:

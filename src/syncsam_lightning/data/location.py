@@ -1,0 +1,80 @@
+"""Where a table lies: a folder, or a place in an object store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from syncsam_lightning.errors import TableError
+
+# A run should outlive a minute in which the store answers 500 or not at all; the client waits
+# longer after each attempt. Its own limit is three attempts.
+_PATIENCE = {"client_max_retries": "8", "client_retry_timeout": "120"}
+_ENDPOINT_OPTIONS = ("aws_endpoint", "endpoint")
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+
+
+@dataclass(frozen=True, slots=True)
+class TableLocation:
+    """The place of a table.
+
+    Args:
+        uri: path of a folder, or a URI such as ``s3://bucket/table.lance``.
+        storage_options: for a URI, options of the object store (``aws_endpoint``, ``aws_region``,
+            ``timeout``, ...). What is not given comes from the environment (``AWS_ENDPOINT_URL``,
+            ``AWS_ACCESS_KEY_ID``, ...), which is the place for secrets: options are written into
+            the records of a run.
+    """
+
+    uri: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(
+        cls,
+        place: str | os.PathLike[str] | TableLocation,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> TableLocation:
+        """Return the location that a user's text names; ``~`` is the home folder."""
+        if isinstance(place, TableLocation):
+            return place
+        text = os.fspath(place)
+        if "://" not in text:
+            text = str(Path(text).expanduser())
+        return cls(text, dict(storage_options or {}))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the table lies in an object store."""
+        return "://" in self.uri
+
+    @property
+    def path(self) -> Path:
+        """The folder of a local table.
+
+        Raises:
+            TableError: the table lies in an object store.
+        """
+        if self.is_remote:
+            raise TableError(
+                f"{self.uri} is in an object store, where tables are only read: prepare a local "
+                "one and copy its folder there"
+            )
+        return Path(self.uri)
+
+    def open_options(self) -> dict[str, str] | None:
+        """Return the options to open the table with; None for a local one."""
+        if not self.is_remote:
+            return None
+        options = _PATIENCE | dict(self.storage_options)
+        endpoints = [options.get(name) for name in _ENDPOINT_OPTIONS]
+        endpoints += [os.environ.get(name) for name in _ENDPOINT_VARIABLES]
+        given = next(filter(None, endpoints), "")
+        if given.startswith("http://"):
+            options.setdefault("allow_http", "true")
+        return options
+
+    def __str__(self) -> str:
+        return self.uri

@@ -1,0 +1,260 @@
+"""Loaders in a fixed order with exact resume, over rows that a subclass provides."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.data.collate import collate
+from syncsam_lightning.data.dataset import EvaluationSet, Sample, TrainingSet
+from syncsam_lightning.data.order import EpochOrder, Stratum
+from syncsam_lightning.data.resume import Position
+from syncsam_lightning.data.rows import Rows
+from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
+from syncsam_lightning.data.transforms import AugmentationConfig
+from syncsam_lightning.data.workers import ignore_sigterm, worker_context
+from syncsam_lightning.errors import TableError
+from syncsam_lightning.records import Split
+
+_NEEDED: Mapping[str | None, Split] = {"fit": "train", "test": "test", "predict": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The groups by which scores are averaged.
+
+    Args:
+        sources: data sets that images come from.
+        modalities: of the images.
+    """
+
+    sources: tuple[str, ...]
+    modalities: tuple[str, ...]
+
+
+class StreamingDataModule(LightningDataModule):
+    """Streams rows of tables as :class:`ImageBatch`.
+
+    A subclass says which rows there are (:meth:`load_rows`), how they share an epoch
+    (:meth:`strata`) and what groups they form (:meth:`groups`).
+
+    Args:
+        image_size: side S of the model's square input in pixels.
+        batch_size: images per rank and training step.
+        eval_batch_size: images per rank and evaluation step; None: ``batch_size``.
+        masks_per_image: masks drawn with replacement from each training image.
+        num_workers: loader processes per rank; 0 loads in the main process.
+        seed: of order, masks, augmentation and prompts.
+        augmentation: transforms for training images, see
+            :class:`syncsam_lightning.data.transforms.Augmentation`.
+        epoch_size: training samples in an epoch; None: as many as there are training images.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        batch_size: int,
+        eval_batch_size: int | None,
+        masks_per_image: int,
+        num_workers: int,
+        seed: int,
+        augmentation: AugmentationConfig | None,
+        epoch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("image_size", image_size),
+            ("batch_size", batch_size),
+            ("masks_per_image", masks_per_image),
+            ("epoch_size", 1 if epoch_size is None else epoch_size),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
+        self.masks_per_image = masks_per_image
+        self.num_workers = num_workers
+        self.seed = seed
+        self.augmentation = list(augmentation or [])
+        self.epoch_size = epoch_size
+        self._rows: Mapping[Split, Rows] = {}
+        self._order: EpochOrder | None = None
+        self._begin: Position | None = None
+
+    @abstractmethod
+    def load_rows(self) -> Mapping[Split, Rows]:
+        """Return the rows of every split; called by :meth:`setup`."""
+
+    @abstractmethod
+    def strata(self) -> Sequence[Stratum]:
+        """Return how the training rows share an epoch; after :meth:`load_rows`."""
+
+    @abstractmethod
+    def groups(self) -> Groups:
+        """Return the sources and modalities of the rows, sorted; after :meth:`load_rows`."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Look up the rows of every split.
+
+        Raises:
+            TableError: there are no rows of a split that the stage needs.
+        """
+        self._rows = self.load_rows()
+        needed = _NEEDED.get(stage)
+        if needed is not None and not self.num_rows(needed):
+            raise TableError(
+                f"{self.place()} has no rows for the {needed} split: prepare it again "
+                "with another data.test_fraction or data.val_fraction"
+            )
+        self._order = None
+        if self.num_rows("train"):
+            self._order = EpochOrder(self.strata(), self.epoch_size)
+
+    @abstractmethod
+    def place(self) -> str:
+        """Return where the rows lie, for messages."""
+
+    def rows(self, split: Split) -> Rows:
+        """Return the rows of a split; after :meth:`setup`."""
+        return self._rows[split]
+
+    def num_rows(self, split: Split) -> int:
+        """Return the number of images in a split; after :meth:`setup`."""
+        return len(self._rows[split])
+
+    def order(self) -> EpochOrder:
+        """Return the order of training samples; after :meth:`setup`.
+
+        Raises:
+            TableError: there are no training rows.
+        """
+        if self._order is None:
+            raise TableError(f"{self.place()} has no rows for the train split")
+        return self._order
+
+    # Loaders
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Return the training loader of this rank."""
+        begin = self._begin or self._epoch_begin(self.seed, 0)
+        trainer = self.trainer
+        sampler = GlobalOrderSampler(
+            self.geometry(),
+            rank=0 if trainer is None else trainer.global_rank,
+            seed=begin.seed,
+            order=self.order(),
+            epoch=begin.epoch,
+            start=begin.samples,
+            current_epoch=None if trainer is None else (lambda: trainer.current_epoch),
+        )
+        dataset = TrainingSet(
+            self.rows("train"),
+            image_size=self.image_size,
+            masks_per_image=self.masks_per_image,
+            seed=self.seed,
+            augmentation=self.augmentation,
+        )
+        return self._loader(dataset, sampler, self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Return the validation loader of this rank."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Return the test loader of this rank."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """Return the prediction loader of this rank: the test rows."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
+        rows, trainer = self.rows(split), self.trainer
+        sampler = PaddedOnceSampler(
+            len(rows),
+            rank=0 if trainer is None else trainer.global_rank,
+            world_size=1 if trainer is None else trainer.world_size,
+        )
+        dataset = EvaluationSet(rows, image_size=self.image_size, seed=self.seed)
+        return self._loader(dataset, sampler, self.eval_batch_size)
+
+    def _loader(
+        self,
+        dataset: TrainingSet | EvaluationSet,
+        sampler: GlobalOrderSampler | PaddedOnceSampler,
+        batch_size: int,
+    ) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            multiprocessing_context=worker_context(self.num_workers),
+            persistent_workers=self.num_workers > 0,
+            worker_init_fn=ignore_sigterm,
+            pin_memory=self._on_gpu(),
+        )
+
+    def _on_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Move a batch without waiting, where its memory is pinned."""
+        if isinstance(batch, ImageBatch):
+            return batch.to(device, non_blocking=True)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    # Resume
+
+    def geometry(self) -> BatchGeometry:
+        """Return how an epoch is cut into batches; after :meth:`setup`."""
+        world_size = 1 if self.trainer is None else self.trainer.world_size
+        return BatchGeometry(self.order().num_samples, self.batch_size, world_size)
+
+    def _epoch_begin(self, seed: int, epoch: int) -> Position:
+        order = self.order()
+        return Position(seed, epoch, 0, order.num_samples, order.fingerprint)
+
+    def position(self) -> Position:
+        """Return how far the running fit has come in its epoch.
+
+        Counted where batches are trained on, not where they are fetched, so that what workers have
+        read ahead doesn't count.
+        """
+        trainer, geometry = self.trainer, self.geometry()
+        if trainer is None:
+            return self._epoch_begin(self.seed, 0)
+        epoch = max(0, trainer.fit_loop.epoch_progress.current.ready - 1)
+        begin = self._begin
+        if begin is None or begin.epoch != epoch:
+            begin = self._epoch_begin(self.seed if begin is None else begin.seed, epoch)
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        done: int = progress.processed  # type: ignore[attr-defined]
+        return begin.advanced(done - begin.batches_done(geometry), geometry)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position, for Lightning to put into checkpoints."""
+        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
+        return self.position().state() if fitting and self._order is not None else {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue where a checkpoint left off.
+
+        Raises:
+            ResumeError: an epoch has another length or order now.
+        """
+        if state_dict and self.trainer is not None and self.trainer.state.fn == "fit":
+            position = Position.from_state(state_dict)
+            self._begin = position.normalised(self.geometry(), self.order().fingerprint)
