@@ -188,8 +188,8 @@ def content() -> Callable[[Any], tuple[dict[str, bytes], dict[str, str]]]:
             try:
                 whole[entry.name] = source.read(entry)
             except BrokenInputError as error:
-                assert error.path == entry.name
-                lost[entry.name] = error.reason
+                # By the path of the error, which must be the name.
+                lost[error.path] = error.reason
         return whole, lost
 
     return read

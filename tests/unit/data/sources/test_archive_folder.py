@@ -117,5 +117,5 @@ def test_entries_of_another_release_are_refused(root: Path, archive, files):
     other = next(open_source(archive(files).save(root / "x")).entries())
     assert not isinstance(other, Skipped)
     assert not isinstance(source, ZipSource)
-    with pytest.raises(BrokenInputError, match="another file is where|is not where the directory"):
+    with pytest.raises(BrokenInputError, match=r"is (not )?where the directory"):
         source.read(other)

@@ -65,8 +65,7 @@ def test_a_name_that_leaves_the_folder_is_refused(root: Path, name: str):
 
 
 def test_a_name_that_is_no_text_is_listed(root: Path, content):
-    with open(os.fsencode(root) + b"/b/\xff.png", "wb"):
-        pass
+    Path(os.fsdecode(os.fsencode(root) + b"/b/\xff.png")).touch()
     _, lost = content(open_source(root))
     assert list(lost.values()) == ["its name is not valid text"]
 
