@@ -1,0 +1,156 @@
+"""Telling what kind of release lies at an address."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from syncsam_lightning.data.sources.archive_folder import ArchiveFolder
+from syncsam_lightning.data.sources.object_store import S3Folder, is_s3
+from syncsam_lightning.data.sources.source import Source
+from syncsam_lightning.data.sources.storage import Found, LocalFolder, Storage
+from syncsam_lightning.data.sources.tree import Tree
+from syncsam_lightning.data.sources.zip_end import read_end
+from syncsam_lightning.data.sources.zip_source import ZipSource
+from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError, SyncSAMError
+from syncsam_lightning.records import Skipped
+
+_PART = re.compile(r"(?P<stem>.+)\.z(?P<number>ip|\d{2,})", re.IGNORECASE | re.DOTALL)
+
+
+class SourceError(SyncSAMError):
+    """A release cannot be opened as a whole: the storage fails, or its archive's end is lost."""
+
+
+def open_source(
+    path: str | os.PathLike[str], storage_options: Mapping[str, str] | None = None
+) -> Source:
+    """Open a release where it lies.
+
+    Args:
+        path: a folder or an address ``s3://BUCKET/FOLDER`` in which are the parts of an archive,
+            archives, or unpacked files; or an archive, or any part of one.
+        storage_options: for an object store, see
+            :data:`~syncsam_lightning.data.sources.object_store.OPTIONS`. Credentials are better
+            left to the environment.
+
+    Raises:
+        DatasetNotFoundError: nothing lies there, or the part of the archive that has its directory
+            is missing.
+        BrokenInputError: the end of the only archive is damaged.
+        SourceError: the storage fails.
+        StorageOptionError: a storage option is unknown.
+    """
+    address = os.fspath(path).rstrip("/") if is_s3(path) else os.fspath(path)
+    if "://" in address and not is_s3(address):
+        scheme = address.partition("://")[0]
+        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; s3:// is")
+    try:
+        return _open(address, storage_options)
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(f"there is no release at {address}") from error
+    except OSError as error:
+        raise SourceError(f"{address} cannot be opened: {error}") from error
+
+
+def _open(address: str, options: Mapping[str, str] | None) -> Source:
+    if is_s3(address):
+        folder, _, file = address.rpartition("/")
+        named = _PART.fullmatch(file) if len(folder) > len("s3://") else None
+        if named:
+            return _named_archive(S3Folder(folder, options), named["stem"])
+        store = S3Folder(address, options)
+        return _folder(store, store)
+    path = Path(address).expanduser()
+    if path.is_dir():
+        return _folder(LocalFolder(path), LocalFolder(path, follow_links=True))
+    if not path.exists():
+        raise FileNotFoundError(path)
+    named = _PART.fullmatch(path.name)
+    # The folder is resolved but the file is not: a link's target may have another name.
+    storage = LocalFolder(path.parent, follow_links=True)
+    if named:
+        return _named_archive(storage, named["stem"])
+    return _archive(storage, _Parts(path.name))
+
+
+def _named_archive(storage: Storage, stem: str) -> Source:
+    archives = _archives(storage.list(""))
+    if stem not in archives:
+        raise FileNotFoundError(stem)
+    return _archive(storage, archives[stem])
+
+
+def _folder(storage: Storage, archive_storage: Storage) -> Source:
+    items = storage.list("")
+    # Listed with its own rule about links: archives may be links to anywhere.
+    archives = _archives(archive_storage.list(""))
+    of_archives = {name for parts in archives.values() for name in parts.files()}
+    loose = tuple(item for item in items if item.name not in of_archives)
+    if not archives:
+        return Tree(storage)
+    if len(archives) == 1 and not loose:
+        (parts,) = archives.values()
+        return _archive(archive_storage, parts)
+    opened: list[ZipSource] = []
+    broken: list[Skipped] = []
+    for parts in archives.values():
+        try:
+            opened.append(_archive(archive_storage, parts, len(opened)))
+        except (BrokenInputError, DatasetNotFoundError) as error:
+            reason = error.reason if isinstance(error, BrokenInputError) else str(error)
+            broken.append(Skipped(parts.last or parts.stem, reason, kind="damaged archive"))
+    return ArchiveFolder(Tree(storage), tuple(opened), loose, tuple(broken))
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The files of one archive.
+
+    Args:
+        last: the file that ends the archive, ``""`` if it is missing.
+        earlier: the parts before it, by number.
+        stem: name of the archive without ``.zip``.
+    """
+
+    last: str = ""
+    earlier: dict[int, str] = field(default_factory=dict)
+    stem: str = ""
+
+    def files(self) -> Iterable[str]:
+        return (self.last, *self.earlier.values())
+
+    def earlier_part(self, number: int) -> str:
+        """Return the path of a part before the last, which may be missing."""
+        return self.earlier.get(number, f"{self.stem}.z{number:02d}")
+
+
+def _archives(items: Iterable[Found]) -> dict[str, _Parts]:
+    """Return the archives of a folder, by their names without ``.zip``."""
+    found: dict[str, _Parts] = defaultdict(_Parts)
+    for item in items:
+        name = _PART.fullmatch(item.name)
+        if name is None or item.is_folder or item.trouble:
+            continue
+        parts = found[name["stem"]]
+        parts.stem = name["stem"]
+        if name["number"].lower() == "ip":
+            parts.last = item.name
+        else:
+            parts.earlier[int(name["number"])] = item.name
+    return dict(found)
+
+
+def _archive(storage: Storage, parts: _Parts, number: int = 0) -> ZipSource:
+    if not parts.last:
+        raise DatasetNotFoundError(
+            f"{storage.where(parts.stem)}.zip is missing: it is the last part of the archive that "
+            f"{', '.join(sorted(parts.earlier.values()))} belong to and has its directory; "
+            "download it into the same folder"
+        )
+    volumes, directory = read_end(storage, parts.last, parts.earlier_part)
+    return ZipSource(volumes, directory, number)

@@ -1,0 +1,128 @@
+"""An unpacked release, on this machine or on an object store."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from syncsam_lightning.data.sources.limits import MAX_READ
+from syncsam_lightning.data.sources.names import why_unsafe
+from syncsam_lightning.data.sources.source import Entry, Source
+from syncsam_lightning.data.sources.storage import Storage
+from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.records import Skipped
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder and all below it, in the order of names.
+
+    Listing takes as much memory as the names in the largest folder.
+
+    Args:
+        storage: where the files lie.
+        folder: in the storage, ``""`` for its top. Names of entries start with it.
+        deep: whether folders in the folder are read too.
+    """
+
+    storage: Storage
+    folder: str = ""
+    deep: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return PurePosixPath(self.storage.where(self.folder)).name
+
+    def where(self, name: str) -> str:
+        """Return the full path or the address of a file."""
+        return self.storage.where(name or self.folder)
+
+    def parts(self, marker: str) -> Sequence[Source]:
+        """Return the tree, or the folders at its top where ``marker`` is not."""
+        found = self.storage.list(self.folder)
+        folders = [Tree(self.storage, _join(self.folder, i.name)) for i in found if i.is_folder]
+        if not folders or any(item.name == marker for item in found):
+            return (self,)
+        return [Tree(self.storage, self.folder, deep=False), *folders]
+
+    def entries(self) -> Iterator[Entry | Skipped]:
+        """Yield the files of every folder by name, and those of its folders."""
+        return self.below(self.folder)
+
+    def below(self, folder: str) -> Iterator[Entry | Skipped]:
+        """Yield the files of one folder and those below it."""
+        try:
+            found = self.storage.list(folder)
+        except OSError as error:
+            yield Skipped(folder, f"the folder cannot be listed: {error}", kind="unreadable folder")
+            return
+        for item in found:
+            name = _join(folder, item.name)
+            if reason := item.trouble or why_unsafe(item.name):
+                yield Skipped(name, reason, kind="unsafe name")
+            elif item.is_folder:
+                yield from self.below(name) if self.deep else ()
+            else:
+                yield Entry(name, item.size)
+
+    def read(self, entry: Entry) -> bytes:
+        """Return the bytes of a file."""
+        if entry.size > MAX_READ:
+            raise BrokenInputError(entry.name, f"{entry.size} bytes are too many to read at once")
+        self._check(entry)
+        try:
+            # One more than expected, to notice a file that has grown since it was listed.
+            data = self.storage.read(entry.name, entry.size + 1)
+        except OSError as error:
+            raise BrokenInputError(entry.name, f"it cannot be read: {error}") from error
+        if len(data) != entry.size:
+            raise BrokenInputError(
+                entry.name, f"its size is not the {entry.size} bytes that it was listed with"
+            )
+        return data
+
+    def open(self, entry: Entry) -> BinaryIO:
+        """Return a file to read once."""
+        self._check(entry)
+        return io.BufferedReader(_FileStream(self.storage, entry), _CHUNK)
+
+    @staticmethod
+    def _check(entry: Entry) -> None:
+        if entry.position is not None or why_unsafe(entry.name):
+            raise BrokenInputError(entry.name, "it is no file of this folder")
+
+
+class _FileStream(io.RawIOBase):
+    """A file of a storage, read from start to end."""
+
+    def __init__(self, storage: Storage, entry: Entry) -> None:
+        self._storage, self._entry, self._at = storage, entry, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readall(self) -> bytes:
+        return b"".join(iter(lambda: self.read(_CHUNK) or b"", b""))
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        count = min(len(view), self._entry.size - self._at)
+        try:
+            data = self._storage.read_at(self._entry.name, self._at, count)
+        except OSError as error:
+            raise BrokenInputError(self._entry.name, f"it cannot be read: {error}") from error
+        if len(data) < count:
+            raise BrokenInputError(self._entry.name, "it has become shorter since it was listed")
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
