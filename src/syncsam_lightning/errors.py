@@ -17,12 +17,19 @@ class BrokenInputError(SyncSAMError):
     Args:
         path: the file (or ``archive::member``) that is broken.
         reason: what is wrong with it, in one clause.
+        kind: what all cases of the same trouble have in common, by which reports count.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, kind: str = "unreadable file") -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[BrokenInputError], tuple[str, str, str]]:
+        # By default an exception is rebuilt from its message alone, which this one can't be: a
+        # worker process that raised it would look as if it had crashed.
+        return type(self), (self.path, self.reason, self.kind)
 
 
 class DatasetNotFoundError(SyncSAMError):

@@ -6,7 +6,7 @@ Plain data that knows no file format: the contract between ``datamodules/*`` and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,10 +84,31 @@ class Skipped:
 
     Plugins yield it from ``records`` for what they find out themselves (an index entry without a
     file); the conversion adds what it finds (empty masks, shapes that differ, unreadable files).
+
+    Args:
+        path: the file, or what else tells it from all others.
+        reason: what is wrong with it, in one clause; may hold numbers and names.
+        kind: what all cases of the same trouble have in common, by which the report counts.
+        source: the data set that it belongs to, ``""`` where that is not known.
     """
 
     path: str
     reason: str
+    kind: str = "other"
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCounts:
+    """How large others found a release to be.
+
+    Args:
+        where: it was published.
+        counts: images and masks of each modality, None for what was not told.
+    """
+
+    where: str
+    counts: Mapping[str, tuple[int | None, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +123,7 @@ class DatasetCard:
         citation: how the owners wish to be cited, or ``""``.
         modalities: modalities it contains.
         layout: the folder layout that ``records`` expects, one line per entry.
+        published: counts to compare a prepared table with.
     """
 
     name: str
@@ -111,6 +133,7 @@ class DatasetCard:
     citation: str = ""
     modalities: Sequence[str] = ()
     layout: Sequence[str] = ()
+    published: PublishedCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)

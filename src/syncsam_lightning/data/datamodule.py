@@ -6,6 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,11 +16,19 @@ from torch.utils.data import DataLoader
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.collate import collate
-from syncsam_lightning.data.convert import convert
+from syncsam_lightning.data.conversion import (
+    ConversionReport,
+    Records,
+    TablePlan,
+    Target,
+    Workbench,
+    WorkOptions,
+    prepare_table,
+)
 from syncsam_lightning.data.dataset import EvaluationSet, Sample, TrainingSet
 from syncsam_lightning.data.resume import Position
 from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
-from syncsam_lightning.data.splits import SplitBy, SplitRule, Splitter
+from syncsam_lightning.data.splits import SplitBy, SplitRule
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.data.workers import ignore_sigterm, worker_context
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
@@ -72,6 +81,8 @@ class PromptableDataModule(LightningDataModule):
     card: ClassVar[DatasetCard]
     needs_root: ClassVar[bool] = True
     """False for data sets that an installed package carries."""
+    reads_archives: ClassVar[bool] = False
+    """True where the root may also be an archive, or an address on an object store."""
 
     def __init__(
         self,
@@ -98,7 +109,7 @@ class PromptableDataModule(LightningDataModule):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.save_hyperparameters(logger=False)
-        self.root = None if root is None else Path(root).expanduser()
+        self.root = None if root is None else self._locate(root)
         self.table = Table(
             Path(DEFAULT_FOLDER, f"{type(self).__name__}.lance")
             if table is None
@@ -114,6 +125,11 @@ class PromptableDataModule(LightningDataModule):
         self.augmentation = augmentation or []
         self._offsets: dict[Split, np.ndarray] = {}
         self._begin: Position | None = None
+
+    def _locate(self, root: str) -> Path | str:
+        if self.reads_archives and "://" in root:
+            return root
+        return Path(root).expanduser()
 
     @abstractmethod
     def records(self, root: Path) -> Iterator[RawSample | Skipped]:
@@ -143,25 +159,54 @@ class PromptableDataModule(LightningDataModule):
         }
 
     def prepare_data(self) -> None:
-        """Make the table if it is not there.
+        """Make the table if it is not there, with as many processes as load batches.
 
         Raises:
             DatasetNotFoundError: neither the table nor the raw release is there.
             ConversionError: not one image of the release could be used.
         """
-        if self.table.path.exists():
-            return
+        self.prepare(WorkOptions(workers=max(1, self.num_workers)))
+
+    def prepare(self, options: WorkOptions) -> ConversionReport | None:
+        """Make the table if it is not there; wait if another process is making it.
+
+        Args:
+            options: how to work.
+
+        Returns:
+            the report of the conversion, None if the table was there.
+
+        Raises:
+            DatasetNotFoundError: neither the table nor the raw release is there.
+            ConversionError: not one image of the release could be used, or a worker died.
+        """
+        target = Target(os.fspath(self.table.path))
+        if target.exists() and not target.work.exists():
+            return None
         root = self._require_root()
-        settings = self.table_settings() | {"root": os.fspath(root.resolve())}
-        convert(
-            self.records(root),
-            self.table.path,
-            image_size=self.image_size,
-            split_of=Splitter(self.records(root), self.split_rule),
-            settings=settings,
+        settings = self.table_settings() | {"root": self._address(root)}
+        plan = TablePlan(self.image_size, settings)
+        return prepare_table(
+            target, plan, partial(self.open_records, root), self.split_rule, options
         )
 
-    def _require_root(self) -> Path:
+    def open_records(self, root: Path | str, bench: Workbench) -> Records:
+        """Do what has to come before samples can be read, and return what reads them.
+
+        For plugins whose samples cannot be told from names alone: stages that they run at the
+        workbench are resumable like the conversion itself. By default :meth:`records`.
+
+        Args:
+            root: folder of the release, or a file or an address where :attr:`reads_archives`.
+            bench: for stages of work.
+        """
+        return partial(self.records, Path(root))
+
+    @staticmethod
+    def _address(root: Path | str) -> str:
+        return os.fspath(root.resolve()) if isinstance(root, Path) else root
+
+    def _require_root(self) -> Path | str:
         if not self.needs_root:
             return Path()
         name = type(self).__name__
@@ -173,7 +218,9 @@ class PromptableDataModule(LightningDataModule):
                 f"data.root to the folder of the release ({expected}), or data.table to a "
                 "prepared table"
             )
-        if not self.root.is_dir():
+        if isinstance(self.root, str):
+            return self.root
+        if not (self.root.exists() if self.reads_archives else self.root.is_dir()):
             raise DatasetNotFoundError(
                 f"{name}: data root {self.root} does not exist (looked in {Path.cwd()}): set "
                 f"data.root to the folder of the release ({expected}), or data.table to a "
@@ -211,7 +258,7 @@ class PromptableDataModule(LightningDataModule):
         if (
             self.root is not None
             and self.hparams.get("table") is None
-            and stored.get("root") not in (None, os.fspath(self.root.resolve()))
+            and stored.get("root") not in (None, self._address(self.root))
         ):
             raise TableError(
                 f"{self.table.path} was prepared from {stored['root']}, not from {self.root}: "

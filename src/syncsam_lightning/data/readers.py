@@ -62,7 +62,7 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
 def _decode(path: str | os.PathLike[str], *, palette: bool = False) -> tuple[np.ndarray, bool]:
     name = os.fspath(path)
     if not Path(name).is_file():
-        raise BrokenInputError(name, "file not found")
+        raise BrokenInputError(name, "file not found", kind="file not found")
     try:
         with Image.open(name) as image:
             if image.width * image.height > MAX_PIXELS:

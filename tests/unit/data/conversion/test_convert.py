@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from syncsam_lightning.data.convert import convert, skipped_path
+from syncsam_lightning.data.conversion import convert, skipped_path
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import ConversionError, DatasetNotFoundError, TableError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
@@ -144,7 +144,7 @@ def test_a_killed_conversion_is_never_read_as_whole_and_runs_again(tmp_path):
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from syncsam_lightning.data.convert import convert
+from syncsam_lightning.data.conversion import convert
 from syncsam_lightning.records import NamedMask, RawSample
 def samples():
     for i in range(500):
