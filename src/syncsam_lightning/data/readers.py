@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -17,8 +18,12 @@ MAX_PIXELS = 1 << 28
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I", "F")
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
     """Read an image file.
+
+    Args:
+        path: of the file; only its name, for messages, if ``data`` is given.
+        data: its bytes, where it is no file of its own.
 
     Returns:
         ``(H, W, 3)`` RGB uint8, or ``(H, W, 1)`` for grey files. Deeper grey files (16 bit, float)
@@ -27,7 +32,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         BrokenInputError: the file is missing, truncated, no image, or too large.
     """
-    pixels, deep = _decode(path)
+    pixels, deep = _decode(path, data)
     if deep:
         low, high = float(pixels.min()), float(pixels.max())
         scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
@@ -35,8 +40,12 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+def read_mask(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
     """Read a mask file of one object.
+
+    Args:
+        path: see :func:`read_image`.
+        data: see :func:`read_image`.
 
     Returns:
         ``(H, W)`` bool. Files whose largest value is 1 are taken as 0/1; in all others a pixel
@@ -45,26 +54,32 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         BrokenInputError: the file is missing, truncated, no image, or too large.
     """
-    labels = read_labels(path)
+    labels = read_labels(path, data)
     return labels > (0 if labels.max(initial=0) <= 1 else 127)
 
 
-def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
+def read_labels(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
     """Read a label map: ``(H, W)`` integers, of colour files the first channel.
+
+    Args:
+        path: see :func:`read_image`.
+        data: see :func:`read_image`.
 
     Raises:
         BrokenInputError: the file is missing, truncated, no image, or too large.
     """
-    pixels, _ = _decode(path, palette=True)
+    pixels, _ = _decode(path, data, palette=True)
     return pixels[..., 0] if pixels.ndim == 3 else pixels
 
 
-def _decode(path: str | os.PathLike[str], *, palette: bool = False) -> tuple[np.ndarray, bool]:
+def _decode(
+    path: str | os.PathLike[str], data: bytes | None, *, palette: bool = False
+) -> tuple[np.ndarray, bool]:
     name = os.fspath(path)
-    if not Path(name).is_file():
+    if data is None and not Path(name).is_file():
         raise BrokenInputError(name, "file not found", kind="file not found")
     try:
-        with Image.open(name) as image:
+        with Image.open(name if data is None else io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BrokenInputError(
                     name, f"declares {image.width}x{image.height} pixels, over the limit"
