@@ -168,7 +168,8 @@ def _build(
         fragments += load_fragments(state.result["fragments"])
     _list_skipped(bench, report)
     if not fragments:
-        shutil.rmtree(bench.stage_folder(ROWS))
+        # Nothing of it is worth going on from: the next try shall look at every file again.
+        shutil.rmtree(bench.folder)
         raise ConversionError(report.nothing_usable())
     bench.options.at("before commit")
     target.commit(bench.folder, schema, fragments)
