@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +46,13 @@ from .names import (
 )
 
 _BATCH = 1 << 16
+
+
+@runtime_checkable
+class _Streams(Protocol):
+    """A source that need not hold a whole file in memory: the index alone takes a gigabyte."""
+
+    def open(self, entry: Entry) -> BinaryIO: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,4 +269,4 @@ def _missing(names: list[str], survey: Survey) -> Iterator[Skipped]:
 
 
 def _open(source: Source, entry: Entry) -> BinaryIO:
-    return io.BytesIO(source.read(entry))
+    return source.open(entry) if isinstance(source, _Streams) else io.BytesIO(source.read(entry))
