@@ -5,7 +5,7 @@
 Each case is a process group of its own that prepares a generated archive in the layout of
 SA-Med2D-20M (tiny unique images with five masks each, masks stored behind all images), through the
 masks-first stages. Peaks are the kernel's (VmHWM), of the main process and of the largest worker;
-they include what importing the libraries takes, some 400 MiB. Linux only.
+they include what importing the libraries takes, some 900 MiB. Linux only.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,8 @@ from syncsam_lightning.data.table import Table
 from syncsam_lightning.data.workers import ignore_sigterm, worker_context
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 from syncsam_lightning.records import DatasetCard, RawSample, Skipped, Split
+
+log = logging.getLogger(__name__)
 
 DEFAULT_FOLDER = "tables"
 
@@ -165,7 +168,9 @@ class PromptableDataModule(LightningDataModule):
             DatasetNotFoundError: neither the table nor the raw release is there.
             ConversionError: not one image of the release could be used.
         """
-        self.prepare(WorkOptions(workers=max(1, self.num_workers)))
+        report = self.prepare(WorkOptions(workers=max(1, self.num_workers)))
+        if report is not None:
+            log.info("%s", report.details(self.card.published))
 
     def prepare(self, options: WorkOptions) -> ConversionReport | None:
         """Make the table if it is not there; wait if another process is making it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,8 +26,6 @@ from syncsam_lightning.data.schema import FORMAT_VERSION, table_schema
 from syncsam_lightning.data.splits import SplitRule, Splitter
 from syncsam_lightning.errors import ConversionError
 from syncsam_lightning.records import RawSample, Skipped, Split
-
-log = logging.getLogger(__name__)
 
 Records: TypeAlias = Callable[[], Iterable[RawSample | Skipped]]
 """Yields the samples of a release, the same ones whenever it is called."""
@@ -176,7 +173,6 @@ def _build(
     bench.options.at("committed")
     target.publish(bench.folder)
     bench.options.at("published")
-    log.info("%s", report.details())
     return report
 
 

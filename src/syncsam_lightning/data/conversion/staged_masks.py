@@ -156,7 +156,7 @@ def stage_masks(bench: Workbench, masks: Iterable[Item], total: int) -> StagedMa
         workers=-(-total // size),
     )
     states = list(bench.states(MASKS))
-    files = [str(_file(folder, number)) for number in range(len(states))]
+    files = [str(_file(folder, state.digest)) for state in states]
     digest = hashlib.blake2b("".join(state.digest for state in states).encode(), digest_size=8)
     index = bench.folder / f"index-{digest.hexdigest()}"
     if not index.exists():
@@ -174,8 +174,9 @@ def _identify(item: Item) -> Iterator[str]:
         yield item.name
 
 
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.arrow"
+def _file(folder: Path, digest: str) -> Path:
+    # Named after what is in it, because files stay open: a name never gets another content.
+    return folder / f"{digest}.arrow"
 
 
 def _write_index(folder: Path, files: list[str]) -> None:
@@ -214,7 +215,7 @@ class _WriteMasks:
         skipped: list[Skipped] = []
         count = 0
         with (
-            whole_file(_file(self.folder, unit.number)) as file,
+            whole_file(_file(self.folder, unit.digest)) as file,
             pa.ipc.new_file(file, _SCHEMA) as writer,
         ):
             rows: list[dict[str, Any]] = []
