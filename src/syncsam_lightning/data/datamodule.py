@@ -24,6 +24,7 @@ from syncsam_lightning.data.conversion import (
     Target,
     Workbench,
     WorkOptions,
+    is_prepared,
     prepare_table,
 )
 from syncsam_lightning.data.dataset import EvaluationSet, Sample, TrainingSet
@@ -186,7 +187,7 @@ class PromptableDataModule(LightningDataModule):
             ConversionError: not one image of the release could be used, or a worker died.
         """
         target = Target(os.fspath(self.table.path))
-        if target.exists() and not target.work.exists():
+        if is_prepared(target):
             return None
         root = self._require_root()
         settings = self.table_settings() | {"root": self._address(root)}

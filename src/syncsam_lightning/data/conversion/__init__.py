@@ -5,7 +5,13 @@ in a few processes, and each leaves a state file when it is done. Rows are writt
 one commit at the end makes a table. Killed anywhere, the same command goes on.
 """
 
-from syncsam_lightning.data.conversion.convert import Records, TablePlan, convert, prepare_table
+from syncsam_lightning.data.conversion.convert import (
+    Records,
+    TablePlan,
+    convert,
+    is_prepared,
+    prepare_table,
+)
 from syncsam_lightning.data.conversion.report import ConversionReport
 from syncsam_lightning.data.conversion.target import Target, skipped_path
 from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
@@ -18,6 +24,7 @@ __all__ = [
     "WorkOptions",
     "Workbench",
     "convert",
+    "is_prepared",
     "prepare_table",
     "skipped_path",
 ]

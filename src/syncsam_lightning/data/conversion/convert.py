@@ -51,6 +51,17 @@ class TablePlan:
         return json.dumps(dict(self.settings), sort_keys=True)
 
 
+def is_prepared(target: Target) -> bool:
+    """Tell whether a table is there, and remove what an interrupted conversion left beside it."""
+    if not target.exists():
+        return False
+    if target.work.exists():
+        # Who may read the table need not be allowed to write beside it.
+        with suppress(PermissionError), only_one(target.lock, target.table):
+            target.tidy()
+    return True
+
+
 def prepare_table(
     target: Target,
     plan: TablePlan,
@@ -78,7 +89,6 @@ def prepare_table(
     target.local.parent.mkdir(parents=True, exist_ok=True)
     with only_one(target.lock, target.table):
         if target.exists():
-            target.tidy()
             return None
         with _workbench(target, plan, options) as bench:
             records = open_records(bench)

@@ -26,8 +26,8 @@ def run_in_processes(
 ) -> Iterator[tuple[T, R]]:
     """Do the work on every unit and yield each with its result, in the order of completion.
 
-    Units are drawn as workers become free, so that memory doesn't grow with their number. When the
-    caller stops early, what the workers have at hand is finished first.
+    Units are drawn as workers become free, so that memory doesn't grow with their number. When it
+    ends with an error, or the caller stops early, the workers are stopped at once.
 
     Args:
         work: picklable, called in a worker.
@@ -57,7 +57,10 @@ def run_in_processes(
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 yield pending.pop(future), future.result()
-    except BrokenProcessPool as error:
+    except BaseException as error:
+        _kill_workers(executor)
+        if not isinstance(error, BrokenProcessPool):
+            raise
         raise ConversionError(
             "a worker process was killed, most likely because memory ran out: run the same command "
             "again to go on from what is finished, with fewer workers if memory is short"
@@ -66,8 +69,15 @@ def run_in_processes(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
+def _kill_workers(executor: ProcessPoolExecutor) -> None:
+    # Otherwise a Ctrl-C would be followed by minutes of waiting: the executor has a public way to
+    # do this from Python 3.14 on only.
+    for process in list((executor._processes or {}).values()):
+        process.kill()
+
+
 def _prepare_worker() -> None:
-    # Ctrl-C reaches the whole process group; the main process decides what becomes of the work.
+    # Ctrl-C reaches the whole process group; the main process stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

@@ -13,6 +13,7 @@ import lance
 import pyarrow as pa
 
 from syncsam_lightning.data.conversion.files import sync_folder, sync_tree
+from syncsam_lightning.errors import TableError
 
 _WORK_OF_REMOTE_TABLES = "tables"
 
@@ -117,12 +118,16 @@ def is_table(uri: str, storage_options: dict[str, str] | None) -> bool:
     """Tell whether a committed table lies at an address.
 
     Raises:
-        OSError: the storage cannot be reached.
+        TableError: the storage cannot be reached.
     """
     try:
         lance.dataset(uri, storage_options=storage_options)
-    except ValueError:
-        return False
+    except (ValueError, OSError) as error:
+        # Lance has one type for both; taking a refused connection for a missing table would lead
+        # to hours of work and in the end to the replacement of a table that is there.
+        if "was not found" in str(error):
+            return False
+        raise TableError(f"{uri} cannot be looked up: {error}") from error
     return True
 
 
