@@ -62,8 +62,9 @@ def run_in_processes(
         if not isinstance(error, BrokenProcessPool):
             raise
         raise ConversionError(
-            "a worker process was killed, most likely because memory ran out: run the same command "
-            "again to go on from what is finished, with fewer workers if memory is short"
+            "a worker process was killed, most likely because memory ran out, or could not start "
+            "(then its own message stands above): run the same command again to go on from what is "
+            "finished, with fewer workers if memory is short"
         ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

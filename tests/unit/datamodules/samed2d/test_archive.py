@@ -20,6 +20,7 @@ from syncsam_lightning.data.sources import Entry
 from syncsam_lightning.errors import BrokenInputError, ConversionError, DatasetNotFoundError
 from syncsam_lightning.records import ImageRecord, Skipped
 
+SHARED = Path(__file__).parents[5] / "shared" / "data" / "samed2d"
 HEIGHT, WIDTH = 12, 18
 FOLDER = "SAMed2Dv1/"
 
@@ -234,3 +235,29 @@ def test_an_archive_with_nothing_usable_names_the_first_reasons(prepare):
     archive.masks = dict.fromkeys(archive.masks, None)
     with pytest.raises(ConversionError, match=r"none of the images .* checksum differs"):
         prepare(archive.source())
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the sample data are not beside the repository")
+def test_the_sample_data_give_the_same_rows_as_unpacked(prepare, tmp_path: Path):
+    files = [path for path in SHARED.rglob("*") if path.is_file()]
+    stored = StoredFiles(
+        tuple((path.relative_to(SHARED).as_posix(), path.read_bytes()) for path in files)
+    )
+    prepared = prepare(stored)
+    unpacked = SAMed2D(str(SHARED), str(tmp_path / "tree.lance"), image_size=16, test_fraction=0.34)
+    unpacked.prepare(WorkOptions(progress=False))
+    rows = unpacked.table.read(range(len(unpacked.table)))
+    assert sorted(prepared.records) == sorted(row.id for row in rows)
+    for row in rows:
+        other = prepared.records[row.id]
+        np.testing.assert_array_equal(other.image, row.image)
+        ours = sorted(zip(other.labels, other.masks, other.areas, strict=True), key=key)
+        theirs = sorted(zip(row.labels, row.masks, row.areas, strict=True), key=key)
+        for (label, mask, area), (its_label, its_mask, its_area) in zip(ours, theirs, strict=True):
+            assert (label, area) == (its_label, its_area)
+            np.testing.assert_array_equal(mask, its_mask)
+
+
+def key(thing: tuple[str, np.ndarray, np.int64]) -> tuple[str, int, bytes]:
+    label, mask, area = thing
+    return label, int(area), mask.tobytes()
