@@ -32,9 +32,9 @@ def prepare_parser() -> ArgumentParser:
     parser = _Parser(
         prog="syncsam prepare",
         description="Convert a raw release into the table that training, testing and prediction "
-        "read. Broken files are listed in skipped.jsonl beside the table.",
+        "read. What cannot be used is listed in NAME.skipped.jsonl beside the table.",
         epilog=f"installed datamodules: {', '.join(datamodule_names()) or 'none'}; example: "
-        "syncsam prepare SAMed2D SA-Med2D-20M samed2d.lance",
+        "syncsam prepare SAMed2D SA-Med2D-20M samed2d.lance --workers 16",
     )
     parser.allow_abbrev = False
     parser.add_function_arguments(prepare, as_positional=True, fail_untyped=True)

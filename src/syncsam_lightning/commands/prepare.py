@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from syncsam_lightning.errors import SyncSAMError
@@ -15,17 +15,28 @@ class UnknownOptionError(SyncSAMError):
     """A datamodule was given an argument that it doesn't have."""
 
 
-def prepare(plugin: str, source: str, table: str, *, options: dict[str, Any] | None = None) -> None:
+def prepare(
+    plugin: str,
+    source: str,
+    table: str,
+    *,
+    workers: int | None = None,
+    options: dict[str, Any] | None = None,
+) -> None:
     """Convert a raw release into a table with the datamodule that knows its layout.
 
     What this writes is what the datamodule itself would write at the start of a run, so
-    ``--data.table TABLE`` then finds everything ready.
+    ``--data.table TABLE`` then finds everything ready. Interrupted, even killed, the same command
+    goes on from where it was. If another process is preparing the table, it is waited for.
 
     Args:
         plugin: name of an installed datamodule, or the import path of one.
-        source: folder of the raw release; ``-`` for data that come with the datamodule.
+        source: folder of the raw release, or for datamodules that read archives an archive or an
+            address such as ``s3://bucket/release``; ``-`` for data that come with the datamodule.
         table: where to write. One that is there already is kept, if it was made with the same
             options.
+        workers: processes that convert; all processors by default. Each takes about a gigabyte of
+            memory at most, most of it shared libraries.
         options: further arguments of the datamodule that shape the table, such as
             ``--options.image_size 512``.
 
@@ -33,19 +44,31 @@ def prepare(plugin: str, source: str, table: str, *, options: dict[str, Any] | N
         UnknownPluginError: no datamodule has this name.
         UnknownOptionError: the datamodule has no such argument.
         DatasetNotFoundError: ``source`` is not there or has another layout.
-        ConversionError: not one image could be used.
+        ConversionError: not one image could be used, or a worker process was killed.
         TableError: the table is there already, made with other options.
     """
     # Imported when the command runs: its help must not wait for torch.
+    from syncsam_lightning.data.conversion import WorkOptions
     from syncsam_lightning.data.plugins import find_datamodule
 
     cls = find_datamodule(plugin)
+    if workers is not None and workers < 1:
+        raise UnknownOptionError(f"workers must be at least 1, got {workers}")
     _check_options(cls, options or {})
     datamodule = cls(None if source == "-" else source, table, **(options or {}))
-    if Path(table).exists():
+    report = datamodule.prepare(WorkOptions(workers or _processors()))
+    if report is None:
         print(f"{table} is there already")
-    datamodule.prepare_data()
+    else:
+        print(report.details(datamodule.card.published))
     datamodule.setup()
+
+
+def _processors() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _check_options(cls: type, options: dict[str, Any]) -> None:

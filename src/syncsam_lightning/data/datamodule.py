@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from syncsam_lightning.data.convert import convert
+from syncsam_lightning.data.conversion import (
+    ConversionReport,
+    Records,
+    TablePlan,
+    Target,
+    Workbench,
+    WorkOptions,
+    is_prepared,
+    prepare_table,
+)
 from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.data.index import TableIndex
 from syncsam_lightning.data.order import Stratum
 from syncsam_lightning.data.rows import Rows, TableRows
 from syncsam_lightning.data.sampling import Sampling
-from syncsam_lightning.data.splits import SplitBy, SplitRule, Splitter
+from syncsam_lightning.data.splits import SplitBy, SplitRule
 from syncsam_lightning.data.streaming import Groups, StreamingDataModule
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 from syncsam_lightning.records import SPLITS, DatasetCard, RawSample, Skipped, Split
+
+log = logging.getLogger(__name__)
 
 DEFAULT_FOLDER = "tables"
 
@@ -63,6 +76,8 @@ class PromptableDataModule(StreamingDataModule):
     card: ClassVar[DatasetCard]
     needs_root: ClassVar[bool] = True
     """False for data sets that an installed package carries."""
+    reads_archives: ClassVar[bool] = False
+    """True where the root may also be an archive, or an address on an object store."""
 
     def __init__(
         self,
@@ -98,7 +113,7 @@ class PromptableDataModule(StreamingDataModule):
         for name, value in (("filter", filter), ("sampling", sampling)):
             if value is not None:
                 self.hparams[name] = asdict(value)
-        self.root = None if root is None else Path(root).expanduser()
+        self.root = None if root is None else self._locate(root)
         self.table = Table(
             Path(DEFAULT_FOLDER, f"{type(self).__name__}.lance") if table is None else table,
             storage_options,
@@ -109,6 +124,11 @@ class PromptableDataModule(StreamingDataModule):
         self.sampling = sampling
         self._index: TableIndex | None = None
         self._chosen: np.ndarray | None = None
+
+    def _locate(self, root: str) -> Path | str:
+        if self.reads_archives and "://" in root:
+            return root
+        return Path(root).expanduser()
 
     @abstractmethod
     def records(self, root: Path) -> Iterator[RawSample | Skipped]:
@@ -138,25 +158,56 @@ class PromptableDataModule(StreamingDataModule):
         }
 
     def prepare_data(self) -> None:
-        """Make the table if it is not there.
+        """Make the table if it is not there, with as many processes as load batches.
 
         Raises:
             DatasetNotFoundError: neither the table nor the raw release is there.
             ConversionError: not one image of the release could be used.
         """
-        if self.table.exists():
-            return
+        report = self.prepare(WorkOptions(workers=max(1, self.num_workers)))
+        if report is not None:
+            log.info("%s", report.details(self.card.published))
+
+    def prepare(self, options: WorkOptions) -> ConversionReport | None:
+        """Make the table if it is not there; wait if another process is making it.
+
+        Args:
+            options: how to work.
+
+        Returns:
+            the report of the conversion, None if the table was there.
+
+        Raises:
+            DatasetNotFoundError: neither the table nor the raw release is there.
+            ConversionError: not one image of the release could be used, or a worker died.
+        """
+        target = Target(self.table.location.uri, self.table.location.open_options())
+        if is_prepared(target):
+            return None
         root = self._require_root()
-        settings = self.table_settings() | {"root": os.fspath(root.resolve())}
-        convert(
-            self.records(root),
-            self.table.path,
-            image_size=self.image_size,
-            split_of=Splitter(self.records(root), self.split_rule),
-            settings=settings,
+        settings = self.table_settings() | {"root": self._address(root)}
+        plan = TablePlan(self.image_size, settings)
+        return prepare_table(
+            target, plan, partial(self.open_records, root), self.split_rule, options
         )
 
-    def _require_root(self) -> Path:
+    def open_records(self, root: Path | str, bench: Workbench) -> Records:
+        """Do what has to come before samples can be read, and return what reads them.
+
+        For plugins whose samples cannot be told from names alone: stages that they run at the
+        workbench are resumable like the conversion itself. By default :meth:`records`.
+
+        Args:
+            root: folder of the release, or a file or an address where :attr:`reads_archives`.
+            bench: for stages of work.
+        """
+        return partial(self.records, Path(root))
+
+    @staticmethod
+    def _address(root: Path | str) -> str:
+        return os.fspath(root.resolve()) if isinstance(root, Path) else root
+
+    def _require_root(self) -> Path | str:
         if not self.needs_root:
             return Path()
         name = type(self).__name__
@@ -168,7 +219,9 @@ class PromptableDataModule(StreamingDataModule):
                 f"data.root to the folder of the release ({expected}), or data.table to a "
                 "prepared table"
             )
-        if not self.root.is_dir():
+        if isinstance(self.root, str):
+            return self.root
+        if not (self.root.exists() if self.reads_archives else self.root.is_dir()):
             raise DatasetNotFoundError(
                 f"{name}: data root {self.root} does not exist (looked in {Path.cwd()}): set "
                 f"data.root to the folder of the release ({expected}), or data.table to a "
@@ -190,7 +243,7 @@ class PromptableDataModule(StreamingDataModule):
         if (
             self.root is not None
             and self._has_default_table
-            and stored.get("root") not in (None, os.fspath(self.root.resolve()))
+            and stored.get("root") not in (None, self._address(self.root))
         ):
             raise TableError(
                 f"{self.table} was prepared from {stored['root']}, not from {self.root}: "

@@ -43,3 +43,27 @@ def test_a_wrong_argument_of_the_datamodule_names_the_nearest(capsys: pytest.Cap
     assert main(["prepare", "MNI152", "-", "b", "--options.image_sise", "64"]) == 2
     printed = capsys.readouterr().err
     assert "MNI152 has no argument 'image_sise'; did you mean image_size" in printed
+
+
+def test_a_release_is_prepared_and_its_counts_are_told(capsys: pytest.CaptureFixture[str]):
+    arguments = [
+        "prepare",
+        "MNI152",
+        "-",
+        "m.lance",
+        "--workers",
+        "1",
+        "--options.image_size",
+        "32",
+    ]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("m.lance: ")
+    assert "modality" in printed
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == "m.lance is there already\n"
+
+
+def test_a_number_of_workers_that_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert main(["prepare", "MNI152", "-", "m.lance", "--workers", "0"]) == 2
+    assert "workers must be at least 1, got 0" in capsys.readouterr().err

@@ -5,12 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
+from operator import truediv
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from syncsam_lightning.data.convert import convert, skipped_path
+from syncsam_lightning.data.conversion import (
+    Target,
+    WorkOptions,
+    convert,
+    is_prepared,
+    skipped_path,
+)
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import ConversionError, DatasetNotFoundError, TableError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
@@ -27,9 +35,11 @@ def sample(tmp_path, name="a", *, image=None, masks=None):
     )
 
 
-def run(samples, tmp_path, split="test"):
+def run(samples, tmp_path, split="test", options=None):
     table = tmp_path / "t.lance"
-    report = convert(samples, table, image_size=16, split_of=lambda s: split, settings={})
+    report = convert(
+        samples, table, image_size=16, split_of=lambda s: split, settings={}, options=options
+    )
     lines = [json.loads(line) for line in skipped_path(table).read_text().splitlines()]
     return report, lines, Table(table)
 
@@ -144,7 +154,7 @@ def test_a_killed_conversion_is_never_read_as_whole_and_runs_again(tmp_path):
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from syncsam_lightning.data.convert import convert
+from syncsam_lightning.data.conversion import convert
 from syncsam_lightning.records import NamedMask, RawSample
 def samples():
     for i in range(500):
@@ -167,3 +177,53 @@ def test_a_folder_that_is_no_table_is_refused(tmp_path):
     (tmp_path / "x.lance").mkdir()
     with pytest.raises(TableError, match="cannot be opened as a table"):
         len(Table(tmp_path / "x.lance"))
+
+
+class StopError(Exception):
+    pass
+
+
+def test_an_interrupted_conversion_goes_on_and_ends_in_the_same_rows(tmp_path):
+    samples = [sample(tmp_path, str(number)) for number in range(10)] + [Skipped("x", "bad")]
+    for moment in ("rows:0", "rows:3", "before commit", "committed"):
+
+        def stop(passed, moment=moment):
+            if passed == moment:
+                raise StopError
+
+        options = WorkOptions(unit_size=2, progress=False, at=stop)
+        with pytest.raises(StopError):
+            run(samples, tmp_path / "b", options=options)
+    report, lines, table = run(samples, tmp_path / "b", options=WorkOptions(unit_size=2))
+    whole_report, whole_lines, whole = run(samples, tmp_path / "a")
+    assert table.dataset.to_table() == whole.dataset.to_table()
+    assert (report.images, report.masks, lines) == (whole_report.images, 10, whole_lines)
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
+        "t.lance",
+        "t.skipped.jsonl",
+    ]
+
+
+def test_fragments_that_an_interrupted_conversion_left_are_removed(tmp_path):
+    good = [sample(tmp_path, str(number)) for number in range(4)]
+    bad = RawSample("bad", partial(truediv, 1, 0), good[0].masks, "ct", "s", "c")
+    with pytest.raises(ZeroDivisionError):
+        run([*good, bad], tmp_path, options=WorkOptions(unit_size=2))
+    _, _, table = run(good, tmp_path, options=WorkOptions(unit_size=3))
+    assert len(table) == 4
+    assert len(list((tmp_path / "t.lance" / "data").iterdir())) == 2
+
+
+def test_a_table_that_is_there_is_not_overwritten(tmp_path):
+    run([sample(tmp_path)], tmp_path)
+    with pytest.raises(FileExistsError, match=r"t.lance is there already"):
+        run([sample(tmp_path)], tmp_path)
+
+
+def test_what_a_late_kill_left_beside_a_table_is_removed(tmp_path):
+    _, _, table = run([sample(tmp_path)], tmp_path)
+    target = Target(str(table.path))
+    (target.work / "plan" / "rows").mkdir(parents=True)
+    assert is_prepared(target)
+    assert not target.work.exists()
+    assert not is_prepared(Target(str(tmp_path / "other.lance")))

@@ -1,0 +1,272 @@
+"""SA-Med2D-20M as downloaded: masks first, then images in storage order.
+
+The masks of an image lie hundreds of gigabytes away from it, and nothing is unpacked. So the masks
+are packed small in one pass over the archive; the second pass reads images and finds their masks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol, runtime_checkable
+
+import numpy as np
+
+from syncsam_lightning.data.conversion import Records, Workbench
+from syncsam_lightning.data.conversion.files import whole_file
+from syncsam_lightning.data.conversion.staged_masks import (
+    Item,
+    MaskFile,
+    StagedMasks,
+    stage_masks,
+)
+from syncsam_lightning.data.readers import read_image, read_mask
+from syncsam_lightning.data.sources import Entry, Source
+from syncsam_lightning.errors import DatasetNotFoundError
+from syncsam_lightning.records import NamedMask, RawSample, Skipped
+from syncsam_lightning.seeding import stable_key
+
+from .index import Classes, read_index
+from .names import (
+    BAD_IMAGE,
+    BAD_MASK,
+    CLASSES,
+    INDEX,
+    SUFFIX,
+    ImageName,
+    MaskName,
+    source_of,
+)
+
+_BATCH = 1 << 16
+
+
+@runtime_checkable
+class _Streams(Protocol):
+    """A source that need not hold a whole file in memory: the index alone takes a gigabyte."""
+
+    def open(self, entry: Entry) -> BinaryIO: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """Reads an image when called."""
+
+    source: Source
+    entry: Entry
+
+    def __call__(self) -> np.ndarray:
+        """Return the pixels."""
+        return read_image(self.entry.name, self.source.read(self.entry))
+
+
+@dataclass(frozen=True, slots=True)
+class MaskEntry:
+    """Reads a mask when called."""
+
+    source: Source
+    entry: Entry
+
+    def __call__(self) -> np.ndarray:
+        """Return ``(H, W)`` bool."""
+        return read_mask(self.entry.name, self.source.read(self.entry))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What an archive holds, told from its directory alone.
+
+    Args:
+        images: int64, ascending keys of the images' names without ``.png``.
+        masks: the same of the masks.
+        index: the entry of the index, None if it is not there.
+        classes: the entry of the class names.
+        folder: in which they lie, ``""`` or ending with ``/``.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    index: Entry | None
+    classes: Entry
+    folder: str
+
+    @classmethod
+    def of(cls, source: Source, where: str) -> Survey:
+        """Look through a directory.
+
+        Raises:
+            DatasetNotFoundError: it is not that of a release, or lacks the class names.
+        """
+        keys = {"images": array("q"), "masks": array("q")}
+        found: dict[str, Entry] = {}
+        for entry in source.entries():
+            if isinstance(entry, Skipped):
+                continue
+            kind, stem = _kind(entry.name)
+            if kind in keys:
+                keys[kind].append(stable_key(stem))
+            elif kind in (INDEX, CLASSES):
+                found[kind] = entry
+        if CLASSES not in found or not keys["images"]:
+            lacks = f"{CLASSES} is not in it" if keys["images"] else "no images/NAME.png is in it"
+            raise DatasetNotFoundError(
+                f"no SA-Med2D-20M in {where}: {lacks}. Give the folder of the archive's parts, one "
+                "of them, the joined archive, or the unpacked release"
+            )
+        images, masks = (np.sort(np.frombuffer(keys[kind], np.int64)) for kind in keys)
+        folder = found[CLASSES].name.removesuffix(CLASSES)
+        return cls(images, masks, found.get(INDEX), found[CLASSES], folder)
+
+    def digest(self) -> str:
+        """Return what another content would have otherwise."""
+        digest = hashlib.blake2b(self.images.tobytes(), digest_size=8)
+        digest.update(self.masks.tobytes())
+        return digest.hexdigest()
+
+
+def open_archive(source: Source, bench: Workbench, where: str) -> Records:
+    """Stage the masks, compare the archive with its index, and return what reads its samples.
+
+    Args:
+        source: the archive.
+        bench: for the stages.
+        where: the archive lies, for messages.
+
+    Raises:
+        DatasetNotFoundError: it is not this release, or lacks the class names.
+        BrokenInputError: the index or the class names cannot be read.
+    """
+    survey = Survey.of(source, where)
+    classes = Classes.read(source.read(survey.classes), survey.classes.name)
+    masks = stage_masks(bench, _mask_files(source), len(survey.masks))
+    mismatches = bench.folder / f"mismatches-{survey.digest()}.jsonl"
+    if not mismatches.exists():
+        _list_mismatches(source, survey, masks, mismatches)
+    bench.options.at("reconciled")
+    return partial(_records, source, masks, classes, mismatches)
+
+
+def _kind(name: str) -> tuple[str, str]:
+    """Return ``images`` or ``masks`` and the stem, or the file name of anything else."""
+    path, _, file = name.rpartition("/")
+    folder = path.rpartition("/")[2]
+    if folder in ("images", "masks") and file.endswith(SUFFIX):
+        return folder, file.removesuffix(SUFFIX)
+    return file, ""
+
+
+def _mask_files(source: Source) -> Iterator[Item]:
+    for entry in source.entries():
+        if isinstance(entry, Skipped):
+            continue
+        kind, stem = _kind(entry.name)
+        if kind != "masks":
+            continue
+        name = MaskName.parse(stem)
+        if name is None or ImageName.parse(name.image) is None:
+            yield Skipped(entry.name, BAD_MASK, "malformed name", source_of(stem))
+        else:
+            yield MaskFile(name.image, entry.name, source_of(stem), MaskEntry(source, entry))
+
+
+def _records(
+    source: Source, masks: StagedMasks, classes: Classes, mismatches: Path
+) -> Iterator[RawSample | Skipped]:
+    for entry in source.entries():
+        if isinstance(entry, Skipped):
+            yield entry
+            continue
+        kind, stem = _kind(entry.name)
+        if kind == "images":
+            name = ImageName.parse(stem)
+            if name is None:
+                yield Skipped(entry.name, BAD_IMAGE, "malformed name", source_of(stem))
+            else:
+                yield from _image(source, entry, stem, name, masks, classes)
+        elif kind not in ("masks", INDEX, CLASSES):
+            yield Skipped(entry.name, "neither an image nor a mask", "unknown file")
+    with mismatches.open(encoding="utf-8") as file:
+        for line in file:
+            yield Skipped(*json.loads(line))
+
+
+def _image(
+    source: Source,
+    entry: Entry,
+    stem: str,
+    name: ImageName,
+    masks: StagedMasks,
+    classes: Classes,
+) -> Iterator[RawSample | Skipped]:
+    objects: list[NamedMask] = []
+    for path, pixels in masks.of(stem):
+        mask = MaskName.parse(PurePosixPath(path).stem)
+        assert mask is not None
+        if objects and objects[-1].path == path:
+            yield Skipped(path, "stored twice; the first is used", "duplicate mask", name.source)
+            continue
+        label = classes.name(name.source, mask.class_id)
+        objects.append(NamedMask(label, pixels, path, mask.instance))
+    yield RawSample(
+        id=stem,
+        image=ImageEntry(source, entry),
+        masks=tuple(objects),
+        modality=name.modality,
+        source=name.source,
+        case=name.case,
+        slice=name.position,
+        path=entry.name,
+    )
+
+
+def _list_mismatches(source: Source, survey: Survey, masks: StagedMasks, path: Path) -> None:
+    with whole_file(path) as file:
+        for skip in _mismatches(source, survey, masks):
+            line = [skip.path, skip.reason, skip.kind, skip.source]
+            file.write(json.dumps(line).encode() + b"\n")
+
+
+def _mismatches(source: Source, survey: Survey, masks: StagedMasks) -> Iterator[Skipped]:
+    for name in masks.without_image(survey.images):
+        stem = PurePosixPath(name).stem
+        yield Skipped(name, "its image is not there", "mask without image", source_of(stem))
+    if survey.index is None:
+        reason = "it is not there, so nobody knows what else is missing"
+        yield Skipped(survey.folder + INDEX, reason, "missing index")
+        return
+    with _open(source, survey.index) as file:
+        named = _named(read_index(file, survey.index.name))
+        while batch := list(islice(named, _BATCH)):
+            yield from _missing(batch, survey)
+
+
+def _named(pairs: Iterator[tuple[str, list[str]]]) -> Iterator[str]:
+    for image, masks in pairs:
+        yield image
+        yield from masks
+
+
+def _missing(names: list[str], survey: Survey) -> Iterator[Skipped]:
+    """Yield those names of the index that the archive lacks."""
+    found = np.zeros(len(names), bool)
+    kinds = [_kind(name) for name in names]
+    for folder, keys in (("images", survey.images), ("masks", survey.masks)):
+        mine = [number for number, (kind, _) in enumerate(kinds) if kind == folder]
+        wanted = np.array([stable_key(kinds[number][1]) for number in mine], np.int64)
+        found[mine] = np.isin(wanted, keys, assume_unique=False)
+    for name, there in zip(names, found.tolist(), strict=True):
+        if not there:
+            reason = f"{INDEX} names it, but it is not there"
+            kind = "named by the index, missing"
+            yield Skipped(name, reason, kind, source_of(PurePosixPath(name).stem))
+
+
+def _open(source: Source, entry: Entry) -> BinaryIO:
+    return source.open(entry) if isinstance(source, _Streams) else io.BytesIO(source.read(entry))

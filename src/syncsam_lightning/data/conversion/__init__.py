@@ -1,0 +1,30 @@
+"""Raw releases into tables.
+
+A conversion is a row of stages (:class:`Workbench`); the work of a stage is cut into units that run
+in a few processes, and each leaves a state file when it is done. Rows are written as fragments that
+one commit at the end makes a table. Killed anywhere, the same command goes on.
+"""
+
+from syncsam_lightning.data.conversion.convert import (
+    Records,
+    TablePlan,
+    convert,
+    is_prepared,
+    prepare_table,
+)
+from syncsam_lightning.data.conversion.report import ConversionReport
+from syncsam_lightning.data.conversion.target import Target, skipped_path
+from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
+
+__all__ = [
+    "ConversionReport",
+    "Records",
+    "TablePlan",
+    "Target",
+    "WorkOptions",
+    "Workbench",
+    "convert",
+    "is_prepared",
+    "prepare_table",
+    "skipped_path",
+]

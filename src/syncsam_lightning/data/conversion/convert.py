@@ -1,0 +1,199 @@
+"""Converting a raw release into a table, once, in several processes, whatever interrupts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from syncsam_lightning.data.conversion.files import whole_file
+from syncsam_lightning.data.conversion.lock import only_one
+from syncsam_lightning.data.conversion.report import ConversionReport
+from syncsam_lightning.data.conversion.row_units import (
+    WriteRows,
+    assign,
+    identify,
+    load_fragments,
+)
+from syncsam_lightning.data.conversion.target import Target
+from syncsam_lightning.data.conversion.units import cut_units
+from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
+from syncsam_lightning.data.schema import FORMAT_VERSION, table_schema
+from syncsam_lightning.data.splits import SplitRule, Splitter
+from syncsam_lightning.errors import ConversionError
+from syncsam_lightning.records import RawSample, Skipped, Split
+
+Records: TypeAlias = Callable[[], Iterable[RawSample | Skipped]]
+"""Yields the samples of a release, the same ones whenever it is called."""
+
+ROWS = "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """What table to make.
+
+    Args:
+        image_size: long side of stored training rows in pixels; rows for validation and test keep
+            their original size. All are lossless.
+        settings: kept with the table, to tell whether it fits a later request.
+    """
+
+    image_size: int
+    settings: Mapping[str, Any]
+
+    def text(self) -> str:
+        """Return the settings as JSON."""
+        return json.dumps(dict(self.settings), sort_keys=True)
+
+
+def is_prepared(target: Target) -> bool:
+    """Tell whether a table is there, and remove what an interrupted conversion left beside it."""
+    if not target.exists():
+        return False
+    if target.work.exists():
+        # Who may read the table need not be allowed to write beside it.
+        with suppress(PermissionError), only_one(target.lock, target.table):
+            target.tidy()
+    return True
+
+
+def prepare_table(
+    target: Target,
+    plan: TablePlan,
+    open_records: Callable[[Workbench], Records],
+    split_rule: SplitRule,
+    options: WorkOptions,
+) -> ConversionReport | None:
+    """Make a table from a release, unless it is there.
+
+    If another process is making it, wait and use that one.
+
+    Args:
+        target: where.
+        plan: what.
+        open_records: does what has to come before samples can be read, and returns what reads them.
+        split_rule: how to divide what the release doesn't.
+        options: how to work.
+
+    Returns:
+        the report, None if the table was there.
+
+    Raises:
+        ConversionError: nothing could be used, or a worker died.
+    """
+    target.local.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(target.lock, target.table):
+        if target.exists():
+            return None
+        with _workbench(target, plan, options) as bench:
+            records = open_records(bench)
+            splitter = Splitter(records(), split_rule)
+            return _build(bench, target, plan, records(), splitter, splitter.num_samples)
+
+
+def convert(
+    samples: Iterable[RawSample | Skipped],
+    table: str | os.PathLike[str],
+    *,
+    image_size: int,
+    split_of: Callable[[RawSample], Split],
+    settings: Mapping[str, Any],
+    options: WorkOptions | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> ConversionReport:
+    """Write a table from samples.
+
+    The table appears under its name when it is whole. A conversion that was interrupted leaves the
+    units that it finished in a ``.partial`` folder, and the next one goes on from there: its table
+    equals, row for row, the one that an undisturbed conversion makes, with any number of workers.
+
+    Args:
+        samples: of a plugin's ``records``.
+        table: folder or address to create, ending in ``.lance``.
+        image_size: see :class:`TablePlan`.
+        split_of: the split of each sample.
+        settings: see :class:`TablePlan`.
+        options: how to work.
+        storage_options: for an object store, as Lance takes them.
+
+    Raises:
+        ConversionError: nothing could be used, or a worker died.
+        FileExistsError: the table is there already.
+    """
+    target = Target(os.fspath(table), storage_options)
+    plan = TablePlan(image_size, settings)
+    target.local.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(target.lock, target.table):
+        if target.exists():
+            raise FileExistsError(f"{target.table} is there already")
+        with _workbench(target, plan, options or WorkOptions()) as bench:
+            return _build(bench, target, plan, samples, split_of, None)
+
+
+@contextmanager
+def _workbench(target: Target, plan: TablePlan, options: WorkOptions) -> Iterator[Workbench]:
+    whole = {"format": FORMAT_VERSION, "image_size": plan.image_size} | dict(plan.settings)
+    bench = Workbench(target.work, whole, options)
+    try:
+        yield bench
+    except BaseException:
+        if not bench.holds_work():
+            shutil.rmtree(bench.folder, ignore_errors=True)
+            with suppress(OSError):
+                target.work.rmdir()
+        raise
+    shutil.rmtree(target.work)
+
+
+def _build(
+    bench: Workbench,
+    target: Target,
+    plan: TablePlan,
+    samples: Iterable[RawSample | Skipped],
+    split_of: Callable[[RawSample], Split],
+    total: int | None,
+) -> ConversionReport:
+    schema = table_schema(plan.text().encode())
+    if not target.holds_fragments(bench.folder):
+        shutil.rmtree(bench.stage_folder(ROWS))
+    bench.run(
+        ROWS,
+        cut_units(assign(samples, split_of), identify, bench.unit_size(total)),
+        WriteRows(target.uri(bench.folder), schema, plan.image_size, target.storage_options),
+        total=total,
+        workers=None if total is None else -(-total // bench.unit_size(total)),
+    )
+    report = ConversionReport(target.table, target.skipped_file)
+    fragments = []
+    for state in bench.states(ROWS):
+        report.add_unit(state.result)
+        fragments += load_fragments(state.result["fragments"])
+    _list_skipped(bench, report)
+    if not fragments:
+        # Nothing of it is worth going on from: the next try shall look at every file again.
+        shutil.rmtree(bench.folder)
+        raise ConversionError(report.nothing_usable())
+    bench.options.at("before commit")
+    target.commit(bench.folder, schema, fragments)
+    bench.options.at("committed")
+    target.publish(bench.folder)
+    bench.options.at("published")
+    return report
+
+
+def _list_skipped(bench: Workbench, report: ConversionReport) -> None:
+    with whole_file(report.skipped_file) as file:
+        for skip in bench.skipped():
+            report.add_skipped(skip)
+            line = {
+                "path": skip.path,
+                "reason": skip.reason,
+                "kind": skip.kind,
+                "source": skip.source,
+            }
+            file.write(json.dumps(line).encode() + b"\n")

@@ -1,0 +1,149 @@
+"""The stage that writes rows: units of samples in, uncommitted fragments of the table out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, TypeAlias
+
+import lance
+import pyarrow as pa
+from lance.fragment import write_fragments
+
+from syncsam_lightning.data.conversion.rows import Row, RowMaker
+from syncsam_lightning.data.conversion.target import is_table
+from syncsam_lightning.data.conversion.units import Unit
+from syncsam_lightning.data.conversion.workbench import Outcome
+from syncsam_lightning.data.keys import SeenKeys
+from syncsam_lightning.data.schema import record_batch
+from syncsam_lightning.records import RawSample, Skipped, Split
+from syncsam_lightning.seeding import stable_key
+
+Item: TypeAlias = Skipped | tuple[RawSample, Split]
+
+_ROWS_PER_BATCH, _BYTES_PER_BATCH = 64, 16 << 20
+
+
+def assign(
+    samples: Iterable[RawSample | Skipped], split_of: Callable[[RawSample], Split]
+) -> Iterator[Item]:
+    """Give each sample its split; what needs no pixels to be refused is refused here."""
+    seen = SeenKeys()
+    for sample in samples:
+        if isinstance(sample, Skipped):
+            yield sample
+            continue
+        path = sample.path or sample.id
+        if not sample.masks:
+            yield Skipped(path, "image without masks", "image without masks", sample.source)
+        elif not seen.add(stable_key(sample.id)):
+            yield Skipped(path, f"duplicate id {sample.id}", "duplicate id", sample.source)
+        else:
+            yield sample, split_of(sample)
+
+
+def identify(item: Item) -> Iterator[object]:
+    """Yield all of an item but pixels: a unit with the same names is the same unit."""
+    if isinstance(item, Skipped):
+        yield from (item.path, item.reason, item.kind, item.source)
+        return
+    sample, split = item
+    yield from (sample.id, sample.path, sample.modality, sample.source, sample.case, sample.slice)
+    yield split
+    for mask in sample.masks:
+        yield from (mask.label, mask.path, mask.instance)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRows:
+    """Writes the rows of a unit as fragments that no reader sees before they are committed.
+
+    Args:
+        uri: of the table.
+        schema: of the table.
+        image_size: see :class:`~syncsam_lightning.data.conversion.rows.RowMaker`.
+        storage_options: for an object store.
+    """
+
+    uri: str
+    schema: pa.Schema
+    image_size: int
+    storage_options: Mapping[str, str] | None = None
+
+    def __call__(self, unit: Unit) -> Outcome:
+        """Write a unit; the result holds fragments and counts."""
+        writer = _UnitWriter(self.image_size)
+        batches = writer.batches(unit, self.schema)
+        options = dict(self.storage_options) if self.storage_options else None
+        fragments: list[Any] = []
+        # A writer that is given no batch at all would leave a file without rows.
+        if (first := next(batches, None)) is not None:
+            reader = pa.RecordBatchReader.from_batches(self.schema, chain([first], batches))
+            try:
+                fragments = write_fragments(
+                    reader,
+                    self.uri,
+                    schema=self.schema,
+                    mode="append" if is_table(self.uri, options) else "create",
+                    max_rows_per_file=unit.size,
+                    storage_options=options,
+                )
+            except OSError as error:
+                # Lance wraps what a generator raises; the cause is what a user can act on.
+                raise (writer.failure or error) from None
+        return Outcome(
+            {
+                "fragments": [fragment.to_json() for fragment in fragments],
+                "splits": writer.splits,
+                "images": writer.images,
+                "masks": writer.masks,
+            },
+            writer.skipped,
+        )
+
+
+def load_fragments(saved: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Return the fragments that a unit's result tells of."""
+    return [lance.FragmentMetadata.from_json(json.dumps(fragment)) for fragment in saved]
+
+
+@dataclass(slots=True)
+class _UnitWriter:
+    image_size: int
+    splits: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+    masks: Counter[str] = field(default_factory=Counter)
+    skipped: list[Skipped] = field(default_factory=list)
+    failure: BaseException | None = None
+
+    def batches(self, unit: Unit, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        try:
+            rows: list[Row] = []
+            size = 0
+            for row in self._rows(unit):
+                rows.append(row)
+                size += len(row["image"])
+                if len(rows) == _ROWS_PER_BATCH or size >= _BYTES_PER_BATCH:
+                    yield record_batch(rows, schema)
+                    rows, size = [], 0
+            if rows:
+                yield record_batch(rows, schema)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def _rows(self, unit: Unit) -> Iterator[Row]:
+        maker = RowMaker(self.image_size, self.skipped.append)
+        for item in unit.items():
+            if isinstance(item, Skipped):
+                self.skipped.append(item)
+                continue
+            sample, split = item
+            if (row := maker.row(sample, split)) is not None:
+                self.splits[split] += 1
+                self.images[sample.modality] += 1
+                self.masks[sample.modality] += len(row["masks"])
+                yield row

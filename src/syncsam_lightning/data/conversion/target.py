@@ -1,0 +1,136 @@
+"""Where a table comes to be, and how it appears there whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from syncsam_lightning.data.conversion.files import sync_folder, sync_tree
+from syncsam_lightning.errors import TableError
+
+_WORK_OF_REMOTE_TABLES = "tables"
+
+
+def skipped_path(table: Path) -> Path:
+    """Return where the report of a table lies: ``NAME.skipped.jsonl`` beside ``NAME.lance``."""
+    return table.with_name(f"{table.stem}.skipped.jsonl")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The place of a table, on disk or on an object store.
+
+    On disk the table is made in the folder of unfinished work and then renamed. On an object store,
+    where nothing can be renamed, it is made in its place and the one commit makes it appear; work
+    that is not finished, the report and the lock stay in the local folder ``tables``.
+
+    Args:
+        table: folder or address (``s3://bucket/name.lance``) of the table.
+        storage_options: for an object store, as Lance takes them.
+    """
+
+    table: str
+    storage_options: Mapping[str, str] | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """True for an object store."""
+        return "://" in self.table
+
+    @property
+    def local(self) -> Path:
+        """Where the table lies, or the local stand-in of a remote one."""
+        if self.is_remote:
+            return Path(_WORK_OF_REMOTE_TABLES, PurePosixPath(self.table).name)
+        return Path(self.table)
+
+    @property
+    def work(self) -> Path:
+        """Folder of unfinished work, with a folder for each plan in it."""
+        return self.local.with_name(f"{self.local.name}.partial")
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.local.with_name(f"{self.local.stem}.lock")
+
+    @property
+    def skipped_file(self) -> Path:
+        """The list of what was left out."""
+        return skipped_path(self.local)
+
+    def uri(self, work: Path) -> str:
+        """Return where fragments are written to.
+
+        Args:
+            work: folder of the unfinished work with one plan.
+        """
+        return self.table if self.is_remote else str(work / "table")
+
+    def holds_fragments(self, work: Path) -> bool:
+        """Tell whether finished units can still have their rows.
+
+        They can't after a kill between the table's appearance and the removal of the work folder,
+        if then the table was deleted.
+        """
+        return self.is_remote or Path(self.uri(work)).exists()
+
+    def options(self) -> dict[str, str] | None:
+        """Return the storage options as Lance wants them."""
+        return dict(self.storage_options) if self.storage_options else None
+
+    def exists(self) -> bool:
+        """Tell whether the whole table is there."""
+        return is_table(self.table, self.options()) if self.is_remote else self.local.exists()
+
+    def commit(self, work: Path, schema: pa.Schema, fragments: Sequence[Any]) -> None:
+        """Make one version of the fragments, and remove files that belong to none."""
+        dataset = lance.LanceDataset.commit(
+            self.uri(work),
+            lance.LanceOperation.Overwrite(schema, list(fragments)),
+            storage_options=self.options(),
+        )
+        _remove_orphans(dataset)
+
+    def publish(self, work: Path) -> None:
+        """Let the committed table appear under its name."""
+        if not self.is_remote:
+            folder = Path(self.uri(work))
+            sync_tree(folder)
+            folder.replace(self.local)
+            sync_folder(self.local.parent)
+
+    def tidy(self) -> None:
+        """Remove what conversions left of a table that is whole."""
+        if self.is_remote and self.work.exists():
+            _remove_orphans(lance.dataset(self.table, storage_options=self.options()))
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def is_table(uri: str, storage_options: dict[str, str] | None) -> bool:
+    """Tell whether a committed table lies at an address.
+
+    Raises:
+        TableError: the storage cannot be reached.
+    """
+    try:
+        lance.dataset(uri, storage_options=storage_options)
+    except (ValueError, OSError) as error:
+        # Lance has one type for both; taking a refused connection for a missing table would lead
+        # to hours of work and in the end to the replacement of a table that is there.
+        if "was not found" in str(error):
+            return False
+        raise TableError(f"{uri} cannot be looked up: {error}") from error
+    return True
+
+
+def _remove_orphans(dataset: Any) -> None:
+    # Only after the commit: before it, every fragment of ours is an unverified file.
+    dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)

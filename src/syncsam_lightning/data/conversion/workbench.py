@@ -1,0 +1,208 @@
+"""Where an unfinished conversion keeps what it has done, stage by stage and unit by unit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from syncsam_lightning.data.conversion.files import whole_file
+from syncsam_lightning.data.conversion.pool import run_in_processes
+from syncsam_lightning.data.conversion.progress import Progress
+from syncsam_lightning.data.conversion.units import Unit
+from syncsam_lightning.records import Skipped
+
+log = logging.getLogger(__name__)
+
+Moment: TypeAlias = Callable[[str], None]
+"""Called with the name of each point that a conversion passes."""
+
+_PLAN = "plan.json"
+_STATE = "*.json"
+_SMALLEST_UNIT, _LARGEST_UNIT, _UNITS = 256, 4096, 64
+
+
+def _ignore(moment: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOptions:
+    """How to work, as opposed to what to make: none of it shows in the table.
+
+    Args:
+        workers: processes; 1 works in the calling one.
+        unit_size: images in a unit of work; None: by their number.
+        progress: tell on the standard error stream how far it has come.
+        at: called at each point passed, such as ``"rows:3"`` or ``"committed"``. For tests that
+            interrupt a conversion there.
+    """
+
+    workers: int = 1
+    unit_size: int | None = None
+    progress: bool = True
+    at: Moment = _ignore
+
+    def __post_init__(self) -> None:
+        for name, value in (("workers", self.workers), ("unit_size", self.unit_size)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a unit.
+
+    Args:
+        result: goes into the unit's state file as JSON.
+        skipped: what could not be used.
+    """
+
+    result: Mapping[str, Any]
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """A finished unit, as its state file tells it; see :class:`Outcome`."""
+
+    digest: str
+    result: Mapping[str, Any]
+    skipped: tuple[Skipped, ...]
+
+
+class Workbench:
+    """The folder of an unfinished conversion.
+
+    A unit counts as done when its state file is there and tells the digest of its items; it is
+    written last, whole and at once. So a conversion that was killed goes on from where it was.
+
+    Every plan has a folder of its own: work with other settings is neither mixed in nor lost.
+
+    Args:
+        parent: where the folder is made.
+        plan: all that shapes the result; kept in the folder, for who finds it.
+        options: how to work.
+    """
+
+    def __init__(self, parent: Path, plan: Mapping[str, Any], options: WorkOptions) -> None:
+        text = json.dumps(dict(plan), sort_keys=True, indent=2).encode()
+        self.folder = parent / hashlib.blake2b(text, digest_size=8).hexdigest()
+        self.options = options
+        self._counts: dict[str, int] = {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(self.folder / _PLAN) as file:
+            file.write(text)
+        if self.holds_work():
+            log.info("going on with the unfinished work in %s", self.folder)
+        elif any(parent.glob(f"*/*/{_STATE}")):
+            log.warning("%s holds unfinished work with other settings; starting anew", parent)
+
+    def holds_work(self) -> bool:
+        """Tell whether any unit is finished."""
+        return next(self.folder.glob(f"*/{_STATE}"), None) is not None
+
+    def unit_size(self, total: int | None) -> int:
+        """Return how many of ``total`` images make a unit: large ones for large releases."""
+        if self.options.unit_size is not None:
+            return self.options.unit_size
+        return min(_LARGEST_UNIT, max(_SMALLEST_UNIT, (total or 0) // _UNITS))
+
+    def stage_folder(self, stage: str) -> Path:
+        """Return the folder for the files of a stage, which is there."""
+        folder = self.folder / stage
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def run(
+        self,
+        stage: str,
+        units: Iterable[Unit],
+        work: Callable[[Unit], Outcome],
+        *,
+        total: int | None = None,
+        items: str = "images",
+        workers: int | None = None,
+    ) -> None:
+        """Do the work on every unit of a stage that is not done yet.
+
+        Args:
+            stage: its name.
+            units: all of them, in order.
+            work: picklable; called in a worker process, where there are several.
+            total: number of items, for the progress.
+            items: what they are, for the progress.
+            workers: at most so many processes.
+
+        Raises:
+            ConversionError: a worker process died.
+        """
+        folder = self.stage_folder(stage)
+        self._counts[stage] = 0
+        progress = Progress(stage, total, items, shown=self.options.progress)
+
+        def missing() -> Iterator[Unit]:
+            for unit in units:
+                self._counts[stage] = unit.number + 1
+                if _is_done(_state_path(folder, unit.number), unit.digest):
+                    progress.found(unit.size)
+                else:
+                    yield unit
+
+        processes = min(self.options.workers, workers or self.options.workers)
+        task = _Task(work, folder)
+        with progress:
+            for unit, _ in run_in_processes(task, missing(), processes):
+                progress.add(unit.size)
+                self.options.at(f"{stage}:{unit.number}")
+
+    def states(self, stage: str) -> Iterator[UnitState]:
+        """Yield the finished units of a stage that was run, in order, one at a time in memory."""
+        folder = self.stage_folder(stage)
+        for number in range(self._counts[stage]):
+            yield _read_state(_state_path(folder, number))
+
+    def skipped(self) -> Iterator[Skipped]:
+        """Yield what could not be used, by stages and units in their order."""
+        for stage in self._counts:
+            for state in self.states(stage):
+                yield from state.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Works on a unit and writes down that it is done."""
+
+    work: Callable[[Unit], Outcome]
+    folder: Path
+
+    def __call__(self, unit: Unit) -> None:
+        outcome = self.work(unit)
+        state = {
+            "digest": unit.digest,
+            "result": dict(outcome.result),
+            "skipped": [
+                [skip.path, skip.reason, skip.kind, skip.source] for skip in outcome.skipped
+            ],
+        }
+        with whole_file(_state_path(self.folder, unit.number)) as file:
+            file.write(json.dumps(state).encode())
+
+
+def _state_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.json"
+
+
+def _read_state(path: Path) -> UnitState:
+    state = json.loads(path.read_bytes())
+    return UnitState(
+        state["digest"], state["result"], tuple(Skipped(*skip) for skip in state["skipped"])
+    )
+
+
+def _is_done(path: Path, digest: str) -> bool:
+    return path.exists() and _read_state(path).digest == digest
