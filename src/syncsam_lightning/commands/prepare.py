@@ -54,8 +54,9 @@ def prepare(
     cls = find_datamodule(plugin)
     if workers is not None and workers < 1:
         raise UnknownOptionError(f"workers must be at least 1, got {workers}")
-    _check_options(cls, options or {})
-    datamodule = cls(None if source == "-" else source, table, **(options or {}))
+    arguments = _nested(options or {})
+    _check_options(cls, arguments)
+    datamodule = cls(None if source == "-" else source, table, **arguments)
     report = datamodule.prepare(WorkOptions(workers or _processors()))
     if report is None:
         print(f"{table} is there already")
@@ -69,6 +70,18 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _nested(options: dict[str, Any]) -> dict[str, Any]:
+    """Turn ``{"rules.autopet": True}``, as the command line gives it, into nested mappings."""
+    nested: dict[str, Any] = {}
+    for name, value in options.items():
+        first, _, rest = name.partition(".")
+        if rest:
+            nested[first] = {**nested.get(first, {}), **_nested({rest: value})}
+        else:
+            nested[first] = value
+    return nested
 
 
 def _check_options(cls: type, options: dict[str, Any]) -> None:

@@ -67,3 +67,13 @@ def test_a_release_is_prepared_and_its_counts_are_told(capsys: pytest.CaptureFix
 def test_a_number_of_workers_that_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]):
     assert main(["prepare", "MNI152", "-", "m.lance", "--workers", "0"]) == 2
     assert "workers must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_a_mapping_among_the_arguments_is_given_entry_by_entry(
+    capsys: pytest.CaptureFixture[str],
+):
+    rules = ["--options.rules.autopet", "true", "--options.rules.acdc_cavity", "false"]
+    assert main(["prepare", "SAMed2D", "nowhere", "b.lance", *rules]) == 2
+    assert "data root nowhere does not exist" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no rule 'acdc'"):
+        prepare("SAMed2D", "nowhere", "b.lance", options={"rules.acdc": True})
