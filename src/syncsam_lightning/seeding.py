@@ -21,7 +21,8 @@ def stable_key(*parts: int | str) -> int:
     """
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
-        data = str(part).encode()
+        # A file name that is not UTF-8 has a key too; elsewhere this changes nothing.
+        data = str(part).encode(errors="surrogateescape")
         digest.update(f"{type(part).__name__[0]}{len(data)}:".encode())
         digest.update(data)
     return int.from_bytes(digest.digest(), "little") & _MASK_63

@@ -82,6 +82,19 @@ def test_fit_leaves_checkpoints_scalars_and_its_settings(run: Run):
     assert any(name.startswith("events.out.tfevents") for name in names)
 
 
+def test_the_last_checkpoint_is_the_last_whatever_was_best(tmp_path: Path, run: Run):
+    one_step = ["--trainer.limit_train_batches=1", "--trainer.val_check_interval=1"]
+    epochs = ["--trainer.max_epochs=2", "--trainer.max_steps=-1", "--model.lr=0"]
+    args = ["--config", str(TINY), f"--data.table={run.table}", *one_step, *epochs]
+    assert main(["fit", *args]) == 0
+    folder = tmp_path / "logs/tiny/version_0/checkpoints"
+    steps = {
+        name: torch.load(folder / name, weights_only=True)["global_step"]
+        for name in ("best.ckpt", "last.ckpt")
+    }
+    assert steps == {"best.ckpt": 1, "last.ckpt": 2}
+
+
 def test_the_settings_of_a_run_start_it_again(run: Run, build: Any):
     cli = build("fit", "--config", str(run.log / "run_config.yaml"))
     assert cli.trainer.max_steps == 2

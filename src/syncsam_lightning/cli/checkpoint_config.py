@@ -15,6 +15,7 @@ from syncsam_lightning.errors import SyncSAMError
 
 _PARTS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
 _BOOKKEEPING = ("_instantiator", "_class_path", "_class_name", "__path__")
+_LIGHTNINGS = ("state_dict", "pytorch-lightning_version")
 _KEYWORDS = ("best", "last", "hpc", "null")
 REBUILDING_COMMANDS = ("validate", "test", "predict")
 """Commands that take model and data from the checkpoint when nothing else names them."""
@@ -49,6 +50,11 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
         raise CheckpointConfigError(
             f"{path} holds a {type(checkpoint).__name__}, not a checkpoint of `syncsam fit`"
         )
+    if missing := [key for key in _LIGHTNINGS if key not in checkpoint]:
+        raise CheckpointConfigError(
+            f"{path} is no checkpoint of `syncsam fit`: it has no {' and no '.join(missing)}; "
+            "weights alone are loaded with syncsam_lightning.models.load_weights"
+        )
     config: dict[str, Any] = {}
     for part, key in _PARTS.items():
         if settings := dict(checkpoint.get(key) or {}):
@@ -81,9 +87,11 @@ def with_checkpoint_config(args: Sequence[str], link_targets: Sequence[str]) -> 
     path = Path(paths[-1])
     if not path.exists():
         raise CheckpointConfigError(f"checkpoint {path} does not exist (looked in {Path.cwd()})")
-    if args[0] not in REBUILDING_COMMANDS or not path.is_file():
+    if not path.is_file():
         return list(args)
     config = checkpoint_config(path)
+    if args[0] not in REBUILDING_COMMANDS:
+        return list(args)
     for name in link_targets:
         config.get("data", {}).get("init_args", {}).pop(name, None)
     # A class named on the command line replaces the checkpoint's, arguments and all: the one in

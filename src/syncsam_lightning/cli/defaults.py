@@ -15,6 +15,7 @@ from syncsam_lightning.training.callbacks.throughput import Throughput
 
 CALLBACKS: Mapping[str, type[Callback]] = {
     "checkpoint": ModelCheckpoint,
+    "last_checkpoint": ModelCheckpoint,
     "periodic_checkpoint": ModelCheckpoint,
     "lr_monitor": LearningRateMonitor,
     "pictures": PredictionPictures,
@@ -30,10 +31,13 @@ CALLBACK_DEFAULTS: Mapping[str, Any] = {
     "checkpoint.monitor": "val/dice",
     "checkpoint.mode": "max",
     "checkpoint.filename": "best",
-    "checkpoint.save_last": True,
     "checkpoint.auto_insert_metric_name": False,
     "checkpoint.enable_version_counter": False,
-    # Between validations, so that a run that is killed loses little; `last` comes with `best`.
+    # Lightning's own `save_last` leaves out the epochs that are not the best so far.
+    "last_checkpoint.filename": "last",
+    "last_checkpoint.save_on_train_epoch_end": True,
+    "last_checkpoint.enable_version_counter": False,
+    # Within an epoch, so that a run that is killed loses little.
     "periodic_checkpoint.filename": "resume",
     "periodic_checkpoint.every_n_train_steps": 1000,
     "periodic_checkpoint.enable_version_counter": False,

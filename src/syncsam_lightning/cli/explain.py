@@ -18,6 +18,7 @@ _NOT_ACCEPTED = re.compile(r"^Option '(?P<key>[^']+)' is not accepted")
 _SUBCOMMAND = re.compile(r"^Subcommand '[^']+' does not accept option '(?P<key>[^']+)'")
 _UNRECOGNIZED = re.compile(r"^unrecognized arguments: (?P<rest>.*)$", re.DOTALL)
 _REQUIRED = re.compile(r"required: (?P<keys>.+)$")
+_NO_MAPPING = re.compile(r"^Unexpected config: ?(?P<content>.*)", re.DOTALL)
 _PARSER_KEY = re.compile(r'^Parser key "(?P<key>[^"]+)":\s*(?P<rest>.*)$', re.DOTALL)
 _NO_SUCH_CLASS = re.compile(r"Expected a dot import path string: (?P<name>\S+)")
 _CLASS_PROBLEM = re.compile(
@@ -68,6 +69,12 @@ def explain(message: str, given: GivenSettings, choices: Choices) -> SyncSAMErro
     if match := _REQUIRED.search(message):
         keys = re.split(r",\s*", match["keys"])
         return _missing([key.split(".", 1)[-1] for key in keys], choices)
+    if match := _NO_MAPPING.match(message):
+        found = f"the text {match['content'][:40]!r}" if match["content"] else "nothing"
+        return UsageError(
+            f"a config must hold keys such as model, data and trainer, but one holds {found}: "
+            "look at each --config; `--print_config` shows a whole one"
+        )
     if match := _PARSER_KEY.match(message):
         return _bad_value(match["key"].replace(".init_args", ""), match["rest"], choices)
     return UsageError(_one_line(message))

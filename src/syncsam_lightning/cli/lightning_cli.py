@@ -139,6 +139,17 @@ class SyncSAMCLI(LightningCLI):
             broken_plugins=[f"{name} ({why})" for name, why in load_datamodules()[1].items()],
         )
 
+    def fit(self, model: LightningModule, **kwargs: Any) -> None:
+        """Run ``syncsam fit``.
+
+        Raises:
+            UsageError: settings of the Trainer and of the episode exclude each other.
+        """
+        try:
+            self.trainer.fit(model, **kwargs)
+        except MisconfigurationException as error:
+            raise UsageError(" ".join(str(error).split())) from error
+
     def predict(self, model: LightningModule, **kwargs: Any) -> None:
         """Run ``syncsam predict``: masks go to files and are not kept in memory."""
         self.trainer.predict(model, **{**kwargs, "return_predictions": False})

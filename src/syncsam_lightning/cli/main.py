@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = [arg for arg in args if arg != "--debug"]
     try:
         return _dispatch(args)
-    except SyncSAMError as error:
+    except (SyncSAMError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is None:
+            raise  # not about a place that the user named
         if debug:
             traceback.print_exc()
         sys.stdout.flush()

@@ -42,10 +42,10 @@ def prepare(
 
     Raises:
         UnknownPluginError: no datamodule has this name.
-        UnknownOptionError: the datamodule has no such argument.
+        UnknownOptionError: the datamodule has no such argument, or refuses its value.
         DatasetNotFoundError: ``source`` is not there or has another layout.
         ConversionError: not one image could be used, or a worker process was killed.
-        TableError: the table is there already, made with other options.
+        TableError: the table is there already, made with other options or from another source.
     """
     # Imported when the command runs: its help must not wait for torch.
     from syncsam_lightning.data.conversion import WorkOptions
@@ -56,13 +56,17 @@ def prepare(
         raise UnknownOptionError(f"workers must be at least 1, got {workers}")
     arguments = _nested(options or {})
     _check_options(cls, arguments)
-    datamodule = cls(None if source == "-" else source, table, **arguments)
+    try:
+        datamodule = cls(None if source == "-" else source, table, **arguments)
+    except (TypeError, ValueError) as error:
+        raise UnknownOptionError(f"{cls.__name__} refuses its options: {error}") from error
     report = datamodule.prepare(WorkOptions(workers or _processors()))
-    if report is None:
-        print(f"{table} is there already")
-    else:
+    if report is not None:
         print(report.details(datamodule.card.published))
+        return
     datamodule.setup()
+    datamodule.check_origin()
+    print(f"{table} is there already; remove it to prepare it again")
 
 
 def _processors() -> int:

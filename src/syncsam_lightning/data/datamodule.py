@@ -211,7 +211,7 @@ class PromptableDataModule(StreamingDataModule):
         if not self.needs_root:
             return Path()
         name = type(self).__name__
-        layout = "; ".join(self.card.layout)
+        layout = "; ".join(" ".join(line.split()) for line in self.card.layout)
         expected = f"it should hold {layout}" if layout else "see the datamodule's documentation"
         if self.root is None:
             raise DatasetNotFoundError(
@@ -222,8 +222,9 @@ class PromptableDataModule(StreamingDataModule):
         if isinstance(self.root, str):
             return self.root
         if not (self.root.exists() if self.reads_archives else self.root.is_dir()):
+            trouble = "is not a folder" if self.root.exists() else "does not exist"
             raise DatasetNotFoundError(
-                f"{name}: data root {self.root} does not exist (looked in {Path.cwd()}): set "
+                f"{name}: data root {self.root} {trouble} (looked in {Path.cwd()}): set "
                 f"data.root to the folder of the release ({expected}), or data.table to a "
                 "prepared table"
             )
@@ -240,11 +241,13 @@ class PromptableDataModule(StreamingDataModule):
                     f"{key}={wanted!r} is asked for: give another data.table to prepare a new "
                     "one, or use the setting it was made with"
                 )
-        if (
-            self.root is not None
-            and self._has_default_table
-            and stored.get("root") not in (None, self._address(self.root))
-        ):
+        if self._has_default_table:
+            self.check_origin()
+
+    def check_origin(self) -> None:
+        """Raise :class:`TableError` if the table was prepared from another release than root."""
+        stored = self.table.settings
+        if self.root is not None and stored.get("root") not in (None, self._address(self.root)):
             raise TableError(
                 f"{self.table} was prepared from {stored['root']}, not from {self.root}: "
                 "give a data.table of its own to each release"

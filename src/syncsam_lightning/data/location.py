@@ -58,10 +58,7 @@ class TableLocation:
             TableError: the table lies in an object store.
         """
         if self.is_remote:
-            raise TableError(
-                f"{self.uri} is in an object store, where tables are only read: prepare a local "
-                "one and copy its folder there"
-            )
+            raise TableError(f"{self.uri} is in an object store and has no folder on this machine")
         return Path(self.uri)
 
     def open_options(self) -> dict[str, str] | None:

@@ -39,11 +39,11 @@ class SplitRule:
 
     def __post_init__(self) -> None:
         if min(self.test_fraction, self.val_fraction) < 0 or (
-            self.test_fraction + self.val_fraction >= 1
+            self.test_fraction != 1 and self.test_fraction + self.val_fraction >= 1
         ):
             raise ValueError(
-                "test_fraction and val_fraction must be at least 0 and sum to less than 1, got "
-                f"{self.test_fraction} and {self.val_fraction}"
+                "test_fraction and val_fraction must be at least 0 and sum to less than 1 (or "
+                f"test_fraction be 1), got {self.test_fraction} and {self.val_fraction}"
             )
 
     def group(self, sample: RawSample) -> int:
@@ -84,7 +84,9 @@ class Splitter:
         num_test = _share(len(free), rule.test_fraction)
         self._test = free[:num_test]
         left = np.concatenate([free[num_test:], np.setdiff1d(trained, free)])
-        of_all = val_fraction if not len(free) else val_fraction / (1 - rule.test_fraction)
+        # Where everything is for test, nothing is left to validate on.
+        rest = 1 - rule.test_fraction if len(free) else 1.0
+        of_all = val_fraction / rest if rest else 0.0
         self._val = np.sort(left[: _share(len(left), of_all)])
 
     def __call__(self, sample: RawSample) -> Split:
@@ -98,6 +100,8 @@ class Splitter:
 
 
 def _share(groups: int, fraction: float) -> int:
+    if fraction == 1:
+        return groups
     if fraction <= 0 or groups < 2:
         return 0
     return min(groups - 1, max(1, round(groups * fraction)))

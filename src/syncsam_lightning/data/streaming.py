@@ -76,10 +76,13 @@ class StreamingDataModule(LightningDataModule):
             ("image_size", image_size),
             ("batch_size", batch_size),
             ("masks_per_image", masks_per_image),
+            ("eval_batch_size", 1 if eval_batch_size is None else eval_batch_size),
             ("epoch_size", 1 if epoch_size is None else epoch_size),
         ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
         self.image_size = image_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size

@@ -55,7 +55,7 @@ class Report:
     def markdown(self) -> str:
         """Return the table in Markdown, aligned so that it reads well in a terminal too."""
         header = ("group", "name", "masks", FILL_BOX, *self.protocols)
-        rows = [header, *self.rows()]
+        rows = [header, *(tuple(map(_cell, row)) for row in self.rows())]
         widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
 
         def line(cells: Sequence[str]) -> str:
@@ -79,6 +79,11 @@ class Report:
             f"`{FILL_BOX}` is the trivial baseline that fills the tight box.\n\n{self.markdown()}\n"
         )
         (folder / "report.md").write_text(text, encoding="utf-8")
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays in its cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _mean_and_std(values: Iterable[float]) -> str:

@@ -25,8 +25,10 @@ class Prompts:
         image_index: ``(N,)`` int64, the image in the batch that each object lies on.
         boxes: ``(N, 4)`` float ``x0, y0, x1, y1``, or None.
         points: ``(N, P, 2)`` float ``x, y``, or None.
-        point_labels: ``(N, P)`` int64: 1 foreground, 0 background, -1 padding (ignored). Given
-            exactly when ``points`` is.
+        point_labels: ``(N, P)`` int64: 1 foreground, 0 background, -1 padding, which is for
+            batches whose objects have different numbers of points: its place is ignored, but SAM's
+            prompt encoders show the model a token that says "not a point", so answers may differ
+            a little from those without it. Given exactly when ``points`` is.
         mask_logits: ``(N, S/4, S/4)`` float, a previous answer of the model, or None.
 
     Raises:

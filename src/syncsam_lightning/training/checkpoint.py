@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,8 @@ def put_frozen_back(
         checksum: of the model's frozen weights.
 
     Raises:
-        WeightsError: the checkpoint was trained on other frozen weights.
+        WeightsError: the checkpoint was trained on other frozen weights, or is that of another
+            network.
     """
     trained_on = checkpoint.get(CHECKSUM_KEY, checksum)
     if trained_on != checksum:
@@ -94,6 +95,33 @@ def put_frozen_back(
     for state in _STATES:
         if state in checkpoint:
             checkpoint[state] = {**frozen, **checkpoint[state]}
+            _check_fits(checkpoint[state], {prefix + key: value for key, value in own.items()})
+
+
+def _check_fits(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
+    missing = [key for key in own if key not in state]
+    unknown = [key for key in state if key not in own]
+    differ = [key for key in own if key in state and state[key].shape != own[key].shape]
+    parts = [
+        f"{len(keys)} {what} ({keys[0]}{shapes})"
+        for keys, what, shapes in (
+            (missing, "missing", ""),
+            (unknown, "unknown to it", ""),
+            (differ, "of another shape", _shapes(differ, state, own)),
+        )
+        if keys
+    ]
+    if parts:
+        raise WeightsError(
+            f"the checkpoint is that of another network than model.network: {', '.join(parts)}; "
+            "use the network's settings that it was trained with"
+        )
+
+
+def _shapes(
+    keys: Sequence[str], state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> str:
+    return f": {tuple(state[keys[0]].shape)}, here {tuple(own[keys[0]].shape)}" if keys else ""
 
 
 def _short(checksum: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ from syncsam_lightning.training.schedules import (
     mean_of_rounds,
     per_round_losses,
 )
+
+log = logging.getLogger(__name__)
 
 Evaluations = dict[str, BatchEvaluation]
 """What the protocols gave on a batch, by name; what evaluation steps return to callbacks."""
@@ -120,6 +123,8 @@ class InteractiveSegmentation(LightningModule):
     def setup(self, stage: str) -> None:
         """Load pretrained weights: frozen ones always, others only when a training begins."""
         self._load_pretrained(begins=self._begins(stage))
+        if stage != "fit" and self.trainer.ckpt_path is None and not self._begun:
+            log.warning("no ckpt_path is given: what follows is about weights without training")
         self._begun = self._begun or stage == "fit"
 
     def _load_pretrained(self, *, begins: bool) -> None:

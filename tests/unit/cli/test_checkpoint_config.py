@@ -22,11 +22,14 @@ def save(path: Path, **content: Any) -> str:
     return str(path)
 
 
+LIGHTNINGS = {"state_dict": {"w": torch.zeros(3)}, "pytorch-lightning_version": "2.6.6"}
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> str:
     return save(
         tmp_path / "x.ckpt",
-        state_dict={"w": torch.zeros(3)},
+        **LIGHTNINGS,
         hyper_parameters={**MODEL, "_instantiator": "lightning.pytorch.cli.instantiate_module"},
         datamodule_hyper_parameters={**DATA, "_instantiator": "anything"},
     )
@@ -115,8 +118,18 @@ def test_a_file_with_something_else_in_it_is_named(tmp_path: Path):
         checkpoint_config(path)
 
 
-def test_weights_alone_ask_for_a_config(tmp_path: Path):
+def test_weights_alone_are_no_checkpoint(tmp_path: Path):
     path = save(tmp_path / "w.ckpt", state_dict={})
+    with pytest.raises(CheckpointConfigError) as error:
+        with_checkpoint_config(["test", "--ckpt_path", path, "--config", "demo.yaml"], [])
+    assert str(error.value) == (
+        f"{path} is no checkpoint of `syncsam fit`: it has no pytorch-lightning_version; "
+        "weights alone are loaded with syncsam_lightning.models.load_weights"
+    )
+
+
+def test_a_checkpoint_without_settings_asks_for_a_config(tmp_path: Path):
+    path = save(tmp_path / "w.ckpt", **LIGHTNINGS)
     with pytest.raises(CheckpointConfigError) as error:
         with_checkpoint_config(["test", "--ckpt_path", path], [])
     assert str(error.value) == (
@@ -125,7 +138,15 @@ def test_weights_alone_ask_for_a_config(tmp_path: Path):
     )
 
 
-def test_weights_alone_with_a_config_are_enough(tmp_path: Path):
-    path = save(tmp_path / "w.ckpt", state_dict={})
+def test_a_checkpoint_without_settings_and_a_config_are_enough(tmp_path: Path):
+    path = save(tmp_path / "w.ckpt", **LIGHTNINGS)
     args = ["test", "--ckpt_path", path, "--config", "demo.yaml"]
     assert with_checkpoint_config(args, []) == ["test", "--config", "{}", *args[1:]]
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_broken_checkpoint_is_named_by_every_command(tmp_path: Path, command: str):
+    path = tmp_path / "x.ckpt"
+    path.write_bytes(b"hello")
+    with pytest.raises(CheckpointConfigError, match=r"x\.ckpt cannot be read as a checkpoint"):
+        with_checkpoint_config([command, f"--ckpt_path={path}"], [])

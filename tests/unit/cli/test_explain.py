@@ -156,3 +156,12 @@ def test_a_wrong_argument_inside_a_union_is_told_by_its_full_key():
     assert sentence(message) == (
         "model.network.progg: ArgumentParser has no argument 'progg'; did you mean prog?"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [("Unexpected config: just text", "the text 'just text'"), ("Unexpected config:", "nothing")],
+)
+def test_a_config_without_keys_is_told(message: str, found: str):
+    error = explain(message, GivenSettings([]), Choices())
+    assert f"but one holds {found}: look at each --config" in str(error)

@@ -124,3 +124,23 @@ def test_any_other_error_is_a_bug_and_keeps_its_traceback(monkeypatch: pytest.Mo
     monkeypatch.setattr(main_module, "_dispatch", crash)
     with pytest.raises(KeyError, match="bug"):
         main(["fit"])
+
+
+def test_a_place_that_cannot_be_used_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(args: list[str]) -> int:
+        raise PermissionError(13, "Permission denied", "/proc/x.lance")
+
+    monkeypatch.setattr("syncsam_lightning.cli.main._dispatch", fail)
+    assert main(["prepare"]) == 2
+    assert capsys.readouterr().err == "error: [Errno 13] Permission denied: '/proc/x.lance'\n"
+
+
+def test_a_system_error_that_names_no_place_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    def fail(args: list[str]) -> int:
+        raise OSError("broken")
+
+    monkeypatch.setattr("syncsam_lightning.cli.main._dispatch", fail)
+    with pytest.raises(OSError, match="broken"):
+        main(["prepare"])

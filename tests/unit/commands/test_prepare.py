@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from syncsam_lightning.cli.main import main
 from syncsam_lightning.commands.prepare import prepare
@@ -77,3 +79,30 @@ def test_a_mapping_among_the_arguments_is_given_entry_by_entry(
     assert "data root nowhere does not exist" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no rule 'acdc'"):
         prepare("SAMed2D", "nowhere", "b.lance", options={"rules.acdc": True})
+
+
+@pytest.mark.parametrize("value", ["abc", "-4"])
+def test_a_value_that_the_datamodule_refuses_is_told(
+    capsys: pytest.CaptureFixture[str], value: str
+):
+    assert main(["prepare", "MNI152", "-", "b", f"--options.image_size={value}"]) == 2
+    assert "error: MNI152 refuses its options: " in capsys.readouterr().err
+
+
+def folder_of_one(folder: Path) -> Path:
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+        Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(folder / part / "a.png")
+    return folder
+
+
+def test_a_table_of_another_source_is_not_taken_for_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    first, second = (folder_of_one(tmp_path / name) for name in ("first", "second"))
+    table = str(tmp_path / "t.lance")
+    assert main(["prepare", "MaskFolder", str(first), table]) == 0
+    assert main(["prepare", "MaskFolder", str(first), table]) == 0
+    assert f"{table} is there already; remove it to prepare it again" in capsys.readouterr().out
+    assert main(["prepare", "MaskFolder", str(second), table]) == 2
+    assert f"was prepared from {first}, not from {second}" in capsys.readouterr().err

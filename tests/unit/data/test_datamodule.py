@@ -136,3 +136,19 @@ def test_tables_open_in_another_process_after_pickling(tiny):
     copy = pickle.loads(pickle.dumps(table))
     assert isinstance(copy, Table)
     assert len(copy) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_size", 0), ("eval_batch_size", 0), ("masks_per_image", 0), ("num_workers", -1)],
+)
+def test_numbers_out_of_range_are_refused(tiny, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be .* got {value}"):
+        tiny(**{name: value})
+
+
+def test_everything_is_for_test_where_that_is_asked_for(tiny, tmp_path):
+    datamodule = type(tiny())(table=str(tmp_path / "all.lance"), image_size=32, test_fraction=1)
+    datamodule.prepare_data()
+    datamodule.setup("test")
+    assert [datamodule.num_rows(split) for split in ("train", "val", "test")] == [0, 0, 20]

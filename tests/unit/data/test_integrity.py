@@ -9,8 +9,8 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
-from syncsam_lightning.data.convert import convert
 
+from syncsam_lightning.data.conversion.convert import convert
 from syncsam_lightning.data.row import stored_rows
 from syncsam_lightning.data.schema import (
     CHECKSUM,

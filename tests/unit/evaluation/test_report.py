@@ -1,6 +1,7 @@
 """Tables hold the means that hand calculation gives."""
 
 import csv
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -92,3 +93,9 @@ def test_a_report_of_nothing_is_a_table_without_means():
 )
 def test_filling_the_box_scores_2a_by_a_plus_box(area, box, expected):
     assert fill_box_dice(area, box) == pytest.approx(expected)
+
+
+def test_a_name_stays_in_its_cell(report):
+    odd = Report([replace(score, label="a|b\n\n c") for score in report.scores])
+    (line,) = (line for line in odd.markdown().splitlines() if "class" in line)
+    assert "| a\\|b c " in line

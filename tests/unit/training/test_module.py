@@ -283,3 +283,29 @@ def test_steps_are_adams(joint_run):
     after = dict(module.network.named_parameters())
     assert len(steps) == 3
     assert all(torch.equal(parameter, after[name]) for name, parameter in trained.items())
+
+
+def test_a_checkpoint_of_another_network_is_told_by_its_first_difference(
+    discs, task, trainer, tmp_path
+):
+    first = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    first.fit(task(cnn="none"), discs())
+    first.save_checkpoint(tmp_path / "x.ckpt")
+    message = r"another network than model.network: \d+ missing \(network.image_encoder.cnn"
+    with pytest.raises(WeightsError, match=message):
+        trainer(tmp_path).test(task(), discs(), ckpt_path=tmp_path / "x.ckpt")
+    wide = task(cnn="none")
+    wide.network.mask_decoder.med_token = torch.nn.Embedding(2, 256)
+    message = r"1 of another shape \(.*med_token.weight: \(1, 256\), here \(2, 256\)\); use"
+    with pytest.raises(WeightsError, match=message):
+        trainer(tmp_path).test(wide, discs(), ckpt_path=tmp_path / "x.ckpt")
+
+
+def test_measuring_without_a_checkpoint_is_announced(discs, task, trainer, tmp_path, caplog):
+    module = task(cnn="none")
+    trainer(tmp_path).validate(module, discs(), verbose=False)
+    assert "no ckpt_path is given: what follows is about weights without training" in caplog.text
+    caplog.clear()
+    trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, discs())
+    trainer(tmp_path).validate(module, discs(), verbose=False)
+    assert "no ckpt_path" not in caplog.text

@@ -39,10 +39,21 @@ def assign(
         path = sample.path or sample.id
         if not sample.masks:
             yield Skipped(path, "image without masks", "image without masks", sample.source)
+        elif not _is_utf8(sample):
+            yield Skipped(path, "a name of it is not UTF-8", "name is not UTF-8", sample.source)
         elif not seen.add(stable_key(sample.id)):
             yield Skipped(path, f"duplicate id {sample.id}", "duplicate id", sample.source)
         else:
             yield sample, split_of(sample)
+
+
+def _is_utf8(sample: RawSample) -> bool:
+    names = [sample.id, sample.modality, sample.source, sample.case, sample.slice]
+    try:
+        "".join([*names, *(mask.label for mask in sample.masks)]).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def identify(item: Item) -> Iterator[object]:

@@ -227,3 +227,11 @@ def test_what_a_late_kill_left_beside_a_table_is_removed(tmp_path):
     assert is_prepared(target)
     assert not target.work.exists()
     assert not is_prepared(Target(str(tmp_path / "other.lance")))
+
+
+def test_a_name_that_is_not_utf8_is_listed(tmp_path):
+    bad = sample(tmp_path, os.fsdecode(b"caf\xe9"))
+    report, lines, table = run([bad, sample(tmp_path, "good")], tmp_path)
+    assert [record.id for record in table.read(range(len(table)))] == ["good"]
+    assert [line["reason"] for line in lines] == ["a name of it is not UTF-8"]
+    assert report.num_skipped == 1
