@@ -2,6 +2,7 @@
 
 import http.client
 import logging
+import os
 import threading
 import time
 import urllib.request
@@ -18,6 +19,7 @@ from syncsam_lightning.errors import DatasetNotFoundError, TableError
 
 moto_server = pytest.importorskip("moto.server", reason="needs moto[server] of the dev extra")
 BUCKET = "tables"
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # Give up soon: these tests wait for every attempt.
 IMPATIENT = {
     "client_max_retries": "1",
@@ -131,8 +133,15 @@ def test_rows_from_a_store_equal_the_local_ones(remote):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_datamodule_streams_from_a_store_as_from_a_disk(remote, tiny, workers):
     local, uri = remote
+    # A fork server that an earlier test started has the environment of then.
+    options = {name.lower(): os.environ[name] for name in ("AWS_REGION", *SECRETS)}
     datamodule = type(local)(
-        table=uri, image_size=32, batch_size=4, masks_per_image=3, num_workers=workers
+        table=uri,
+        image_size=32,
+        batch_size=4,
+        masks_per_image=3,
+        num_workers=workers,
+        storage_options=options | {"aws_endpoint": os.environ["AWS_ENDPOINT_URL"]},
     )
     datamodule.prepare_data()  # the table is there: nothing is converted
     datamodule.setup("fit")
