@@ -85,8 +85,8 @@ def test_every_announced_datamodule_is_in_the_wheel(wheel: Path):
     announced = [line.split(" = ")[1] for line in lines if "syncsam_datamodules" in line]
     assert len(announced) >= 4
     for target in announced:
-        module = target.partition(":")[0]
-        assert f"{module.replace('.', '/')}.py" in files
+        path = target.partition(":")[0].replace(".", "/")
+        assert {f"{path}.py", f"{path}/__init__.py"} & files
 
 
 def test_configs_are_found_from_an_installed_wheel(installed: Path, tmp_path: Path):

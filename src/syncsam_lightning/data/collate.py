@@ -58,7 +58,9 @@ def collate(samples: Sequence[Sample]) -> ImageBatch:
 def _allocated(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Return a tensor to write to; in a worker it lies where the main process will read it."""
     tensor = torch.empty(shape, dtype=dtype)
-    return tensor if get_worker_info() is None else tensor.share_memory_()  # type: ignore[no-untyped-call]
+    if get_worker_info() is not None:
+        tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return tensor
 
 
 def _stacked_images(samples: Sequence[Sample]) -> Tensor:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import atexit
+import multiprocessing.util  # its own exit handler must be there before ours, to run after it
 import signal
-from multiprocessing.context import BaseContext
+from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
+
+
+class _Worker(ForkServerProcess):
+    """A loader worker, told from other processes."""
+
+
+class _WorkerContext(ForkServerContext):
+    Process = _Worker
 
 
 def worker_context(num_workers: int) -> BaseContext | None:
@@ -15,9 +24,22 @@ def worker_context(num_workers: int) -> BaseContext | None:
     """
     if num_workers == 0:
         return None
-    context = multiprocessing.get_context("forkserver")
+    context = _WorkerContext()
     context.set_forkserver_preload(["torch"])
+    atexit.unregister(_end_workers)
+    atexit.register(_end_workers)
     return context
+
+
+def _end_workers() -> None:
+    """Kill the workers that are left.
+
+    At exit Python sends SIGTERM, which workers ignore, and waits: a program that still refers to
+    its loader, as the traceback of an error does, would never end.
+    """
+    for child in multiprocessing.active_children():
+        if isinstance(child, _Worker):
+            child.kill()
 
 
 def ignore_sigterm(worker_id: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from syncsam_lightning.cli.main import main
-from syncsam_lightning.commands.prepare import prepare
+from syncsam_lightning.commands.prepare import UnknownOptionError, prepare
 from syncsam_lightning.errors import DatasetNotFoundError, UnknownPluginError
 
 
@@ -63,7 +63,7 @@ def test_a_release_is_prepared_and_its_counts_are_told(capsys: pytest.CaptureFix
     assert printed.startswith("m.lance: ")
     assert "modality" in printed
     assert main(arguments) == 0
-    assert capsys.readouterr().out == "m.lance is there already\n"
+    assert capsys.readouterr().out == "m.lance is there already; remove it to prepare it again\n"
 
 
 def test_a_number_of_workers_that_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]):
@@ -77,7 +77,7 @@ def test_a_mapping_among_the_arguments_is_given_entry_by_entry(
     rules = ["--options.rules.autopet", "true", "--options.rules.acdc_cavity", "false"]
     assert main(["prepare", "SAMed2D", "nowhere", "b.lance", *rules]) == 2
     assert "data root nowhere does not exist" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="no rule 'acdc'"):
+    with pytest.raises(UnknownOptionError, match="SAMed2D refuses its options: no rule 'acdc'"):
         prepare("SAMed2D", "nowhere", "b.lance", options={"rules.acdc": True})
 
 

@@ -19,6 +19,7 @@ from syncsam_lightning.errors import DatasetNotFoundError, TableError
 
 moto_server = pytest.importorskip("moto.server", reason="needs moto[server] of the dev extra")
 BUCKET = "tables"
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # Give up soon: these tests wait for every attempt.
 IMPATIENT = {
     "client_max_retries": "1",
@@ -129,24 +130,18 @@ def test_rows_from_a_store_equal_the_local_ones(remote):
     assert Table(uri).settings == local.table.settings
 
 
-def environment_options():
-    names = ("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    options = {name.lower(): os.environ[name] for name in names}
-    return options | {"aws_endpoint": os.environ["AWS_ENDPOINT_URL"]}
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_datamodule_streams_from_a_store_as_from_a_disk(remote, tiny, workers):
     local, uri = remote
-    # Options travel to the workers; those of the environment don't, where the server that starts
-    # workers was started by an earlier test.
+    # A fork server that an earlier test started has the environment of then.
+    options = {name.lower(): os.environ[name] for name in ("AWS_REGION", *SECRETS)}
     datamodule = type(local)(
         table=uri,
         image_size=32,
         batch_size=4,
         masks_per_image=3,
         num_workers=workers,
-        storage_options=environment_options(),
+        storage_options=options | {"aws_endpoint": os.environ["AWS_ENDPOINT_URL"]},
     )
     datamodule.prepare_data()  # the table is there: nothing is converted
     datamodule.setup("fit")
@@ -198,6 +193,13 @@ def test_a_store_that_cannot_be_reached_is_named(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     with pytest.raises(TableError, match=r"s3://b/t.lance cannot be opened as a table: .*"):
         len(Table("s3://b/t.lance", IMPATIENT | {"client_max_retries": "0", "aws_region": "x"}))
+
+
+def test_a_remote_table_is_not_prepared_in_place(remote, tiny):
+    local, _ = remote
+    datamodule = type(local)(table=f"s3://{BUCKET}/none.lance")
+    with pytest.raises(TableError, match="in an object store, where tables are only read: prepare"):
+        datamodule.prepare_data()
 
 
 def test_a_place_is_a_folder_or_a_uri():
