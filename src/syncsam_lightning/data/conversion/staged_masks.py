@@ -30,7 +30,8 @@ from syncsam_lightning.seeding import stable_key
 
 MASKS = "masks"
 
-_ROWS_PER_BATCH = 1024
+_ROWS_PER_BATCH = 256  # some 80 kB, which is what looking up one mask reads at worst
+_CACHED_BATCHES = 128
 _SMALLEST_UNIT, _LARGEST_UNIT, _UNITS = 1024, 1 << 16, 64
 _OPEN_FILES = 512
 _SCHEMA = pa.schema(
@@ -191,18 +192,26 @@ def _write_index(folder: Path, files: list[str]) -> None:
 
 
 def _keys_of(file: str) -> np.ndarray:
-    batches = _batches(file)
-    return np.concatenate([np.zeros(0, np.int64), *(batch["key"].to_numpy() for batch in batches)])
+    only_keys = pa.ipc.IpcReadOptions(included_fields=[0])
+    with pa.OSFile(file) as opened:
+        keys = pa.ipc.open_file(opened, options=only_keys).read_all()["key"]
+    found: np.ndarray = keys.to_numpy()
+    return found
 
 
 @lru_cache(maxsize=_OPEN_FILES)
-def _batches(file: str) -> list[Any]:
-    reader = pa.ipc.open_file(pa.memory_map(file))
-    return [reader.get_batch(number) for number in range(reader.num_record_batches)]
+def _reader(file: str) -> Any:
+    # Not mapped into memory: in time all of the stage would count as this process's own.
+    return pa.ipc.open_file(pa.OSFile(file))
+
+
+@lru_cache(maxsize=_CACHED_BATCHES)
+def _batch(file: str, number: int) -> Any:
+    return _reader(file).get_batch(number)
 
 
 def _locate(file: str, row: int) -> tuple[Any, int]:
-    return _batches(file)[row // _ROWS_PER_BATCH], row % _ROWS_PER_BATCH
+    return _batch(file, row // _ROWS_PER_BATCH), row % _ROWS_PER_BATCH
 
 
 @dataclass(frozen=True, slots=True)
