@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -45,6 +45,46 @@ class NamedMask:
             object.__setattr__(self, "path", os.fspath(self.mask))
 
 
+class LazyMasks(Sequence[NamedMask]):
+    """Masks of which only their reading tells how many there are.
+
+    For releases in which one file holds all masks of an image: reading it while samples are listed
+    would read the whole release in one process. It counts as true without being loaded; all else
+    loads it once, and pickling leaves out what was loaded.
+
+    Args:
+        load: picklable; gives the masks. What it cannot read it gives as masks that raise
+            :class:`~syncsam_lightning.errors.BrokenInputError` when they are called.
+        path: where the masks come from; tells them from those of other images.
+    """
+
+    def __init__(self, load: Callable[[], Sequence[NamedMask]], path: str) -> None:
+        self._load = load
+        self.path = path
+        self._masks: tuple[NamedMask, ...] | None = None
+
+    def __reduce__(self) -> tuple[type[LazyMasks], tuple[Any, str]]:
+        return type(self), (self._load, self.path)
+
+    def _loaded(self) -> tuple[NamedMask, ...]:
+        if self._masks is None:
+            self._masks = tuple(self._load())
+        return self._masks
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        return len(self._loaded())
+
+    @overload
+    def __getitem__(self, index: int) -> NamedMask: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[NamedMask, ...]: ...
+    def __getitem__(self, index: int | slice) -> NamedMask | tuple[NamedMask, ...]:
+        return self._loaded()[index]
+
+
 @dataclass(frozen=True, slots=True)
 class RawSample:
     """One image with its masks, as a plugin's ``records`` yields it.
@@ -53,7 +93,8 @@ class RawSample:
         id: unique within the data set and stable between runs; seeds everything random about the
             image.
         image: ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)`` RGB, uint8. See :data:`Loadable`.
-        masks: the objects on it. An image without masks is listed as skipped, not lost in silence.
+        masks: the objects on it, possibly :class:`LazyMasks`. An image without masks is listed as
+            skipped, not lost in silence.
         modality: for example ``"ct"``, ``"mr"``, ``"x_ray"``.
         source: the data set that the image was first published in.
         case: patient or volume. Images of one case never land on both sides of a split by case.

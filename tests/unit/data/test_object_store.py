@@ -195,13 +195,6 @@ def test_a_store_that_cannot_be_reached_is_named(monkeypatch):
         len(Table("s3://b/t.lance", IMPATIENT | {"client_max_retries": "0", "aws_region": "x"}))
 
 
-def test_a_remote_table_is_not_prepared_in_place(remote, tiny):
-    local, _ = remote
-    datamodule = type(local)(table=f"s3://{BUCKET}/none.lance")
-    with pytest.raises(TableError, match="in an object store, where tables are only read: prepare"):
-        datamodule.prepare_data()
-
-
 def test_a_place_is_a_folder_or_a_uri():
     assert TableLocation.parse("a/b.lance").path.parts == ("a", "b.lance")
     assert TableLocation.parse("~/b.lance").path.is_absolute()

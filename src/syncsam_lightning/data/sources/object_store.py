@@ -19,6 +19,9 @@ ATTEMPTS = 4
 PAUSE = 0.25
 """Seconds before the second attempt; doubled before each further one."""
 
+# What another attempt doesn't change.
+_FINAL = ("NO_SUCH_BUCKET", "NO_SUCH_KEY", "ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_")
+
 _NEAR = 1 << 20
 _FIRST_AHEAD, _MOST_AHEAD = 256 << 10, 8 << 20
 
@@ -82,7 +85,9 @@ class S3Folder:
 
     def _fs(self) -> fs.S3FileSystem:
         if self._connected is None:
-            self._connected = fs.S3FileSystem(**self._arguments)
+            # One layer repeats requests: this one, which tells the user.
+            once = fs.AwsStandardS3RetryStrategy(max_attempts=1)
+            self._connected = fs.S3FileSystem(**self._arguments, retry_strategy=once)
         return self._connected
 
     def _persist(self, path: str, request: Callable[[], _Result]) -> _Result:
@@ -93,6 +98,8 @@ class S3Folder:
                 raise
             except OSError as error:
                 self._open.pop(path, None)
+                if any(name in str(error) for name in _FINAL):
+                    raise
                 if attempt == self._attempts:
                     raise OSError(f"{error} (tried {attempt} times)") from error
                 pause = self._pause * 2 ** (attempt - 1)
@@ -145,7 +152,8 @@ class _Ahead:
     file: Any
     _start: int = 0
     _block: bytes = b""
-    _end: int = -1
+    _last: int = -1
+    _end: int = -1 << 62  # nothing was read yet, so nothing follows it
     _ahead: int = 0
     _size: int = field(init=False)
 
@@ -155,8 +163,8 @@ class _Ahead:
     def read_at(self, offset: int, length: int) -> bytes:
         length = max(0, min(length, self._size - offset))
         at = offset - self._start
-        follows = 0 <= offset - self._end <= _NEAR
-        self._end = offset + length
+        follows = self._last < offset <= self._end + _NEAR
+        self._last, self._end = offset, offset + length
         if at >= 0 and at + length <= len(self._block):
             return self._block[at : at + length]
         self._ahead = min(_MOST_AHEAD, 2 * self._ahead or _FIRST_AHEAD) if follows else 0

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
-from syncsam_datamodules.imed361m import SparseLabels, pseudo_instances
+from syncsam_datamodules.imed361m.labels import SparseLabels
+from syncsam_datamodules.imed361m.pseudo import pseudo_instances
+from syncsam_datamodules.imed361m.rules import ChannelNames
 
 from syncsam_lightning.data.readers import resolve_mask
 from syncsam_lightning.errors import BrokenInputError
@@ -30,13 +32,17 @@ def write_label(path: Path, dense: np.ndarray) -> None:
         sparse.save_npz(file, sparse.csr_matrix(dense.reshape(len(dense), -1)))
 
 
+def load(path: Path) -> SparseLabels:
+    return SparseLabels.load(path.read_bytes(), str(path))
+
+
 def test_a_stored_zero_is_background(tmp_path: Path):
     path = tmp_path / "x.(2, 1, 3).npz"
     matrix = sparse.csr_matrix(np.array([[1, 1, 1], [0, 1, 0]]))
     matrix.data[[1, 3]] = 0
     with path.open("wb") as file:
         sparse.save_npz(file, matrix)
-    (mask,) = SparseLabels.load(path).masks({"1": "a", "2": "b"}, "")
+    (mask,) = load(path).masks(ChannelNames({0: "a", 1: "b"}), "")
     assert mask.label == "a"
     np.testing.assert_array_equal(resolve_mask(mask.mask, ""), [[True, False, True]])
 
@@ -48,7 +54,7 @@ def test_a_stored_zero_is_background(tmp_path: Path):
 def test_the_shape_is_the_last_group_in_parentheses(tmp_path: Path, stem: str):
     path = tmp_path / f"{stem}.npz"
     write_label(path, dense_label())
-    assert SparseLabels.load(path).shape == (3, 6, 9)
+    assert load(path).shape == (3, 6, 9)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,7 @@ def test_a_label_with_a_wrong_shape_in_its_name_is_refused(tmp_path: Path, stem:
     path = tmp_path / f"{stem}.npz"
     write_label(path, dense_label())
     with pytest.raises(BrokenInputError) as error:
-        SparseLabels.load(path)
+        load(path)
     assert error.value.path == str(path)
     assert reason in error.value.reason
 
@@ -113,16 +119,19 @@ def test_a_damaged_label_is_refused_with_its_reason(
 ):
     path = npz(tmp_path / "x.(2, 1, 3, 1).npz", **members)
     with pytest.raises(BrokenInputError) as error:
-        SparseLabels.load(path)
+        load(path)
     assert error.value.path == str(path)
     assert reason in error.value.reason
 
 
 def test_the_undamaged_label_of_that_test_is_read(tmp_path: Path):
-    labels = SparseLabels.load(npz(tmp_path / "x.(2, 1, 3, 1).npz"))
-    drawn = [resolve_mask(mask.mask, "").tolist() for mask in labels.masks({}, "")]
+    labels = load(npz(tmp_path / "x.(2, 1, 3, 1).npz"))
+    drawn = [resolve_mask(mask.mask, "").tolist() for mask in labels.masks(ChannelNames({}), "")]
     assert drawn == [[[True, False, False]], [[False, False, True]]]
-    assert [mask.label for mask in labels.masks({}, "")] == ["class_0001", "class_0002"]
+    assert [mask.label for mask in labels.masks(ChannelNames({}), "")] == [
+        "class_0001",
+        "class_0002",
+    ]
 
 
 def test_a_header_that_declares_too_much_is_refused_before_it_is_allocated(tmp_path: Path):
@@ -134,7 +143,7 @@ def test_a_header_that_declares_too_much_is_refused_before_it_is_allocated(tmp_p
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("data.npy", header.getvalue())
     with pytest.raises(BrokenInputError, match="data has shape"):
-        SparseLabels.load(path)
+        load(path)
 
 
 class Bomb:
@@ -160,6 +169,6 @@ def test_nothing_is_unpickled(tmp_path: Path):
         (pseudo_instances, plain),
     ):
         with pytest.raises(BrokenInputError) as error:
-            read(path)
+            read(path.read_bytes(), str(path))
         assert error.value.path == str(path)
     assert not mark.exists()
