@@ -118,6 +118,7 @@ class IMed361M(PromptableDataModule):
             names = self.rules.channel_names(data_set.name, data_set.labels)
             for split, listed in data_set.listed():
                 yield from self._image_records(data_set, names, files, listed, split)
+        yield from part.leftovers(files)
 
     def _image_records(
         self, data_set: DataSet, names: ChannelNames, files: EntryIndex, listed: Any, split: Split

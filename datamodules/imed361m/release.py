@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from syncsam_lightning.data.sources import Entry, Source
+from syncsam_lightning.data.sources import Entry, EntryIndex, Source
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import Skipped
 
@@ -35,6 +35,23 @@ class Part:
                 yield entry
             else:
                 self.skipped.append(entry)
+
+    def leftovers(self, files: EntryIndex) -> Iterator[Skipped]:
+        """Yield the images that no entry named, and files that have the name of another.
+
+        Args:
+            files: of the part, after everything that is listed was looked for in it.
+        """
+        image_folders = {f"{data_set.folder}image": data_set.name for data_set in self.data_sets}
+        for entry in self.source.entries():
+            if isinstance(entry, Skipped):
+                continue
+            name = image_folders.get(entry.name.rpartition("/")[0], "")
+            path = self.source.where(entry.name)
+            if not files.is_first(entry):
+                yield Skipped(path, "it is stored twice; the first is used", "stored twice", name)
+            elif name and not files.was_asked_for(entry.name):
+                yield Skipped(path, f"no entry of {INDEX} names it", "not in the index", name)
 
 
 def find_data_sets(source: Source, root: str | os.PathLike[str]) -> Iterator[Part | Skipped]:

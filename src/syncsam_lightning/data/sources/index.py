@@ -43,19 +43,38 @@ class EntryIndex:
         self._order = np.argsort(rows["key"], kind="stable")
         self._keys = rows["key"][self._order]
         self._rows = rows
+        self._asked = np.zeros(len(rows), dtype=bool)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def find(self, name: str) -> Entry | None:
-        """Return the file of a name, None if there is none."""
+        """Return the file of a name, None if there is none, and note that it was asked for."""
+        row = self._row(name)
+        if row is None:
+            return None
+        self._asked[row] = True
+        return self._entry(name, row)
+
+    def was_asked_for(self, name: str) -> bool:
+        """Return whether there is such a file and :meth:`find` returned it before."""
+        row = self._row(name)
+        return row is not None and bool(self._asked[row])
+
+    def is_first(self, entry: Entry) -> bool:
+        """Return whether an entry is what is found by its name."""
+        row = self._row(entry.name)
+        return row is not None and self._entry(entry.name, row) == entry
+
+    def _row(self, name: str) -> int | None:
         key = hash(name)
         at = int(np.searchsorted(self._keys, key))
         if at == len(self._keys) or self._keys[at] != key:
             return None
-        _, size, offset, stored, crc, part, archive, method, flags = self._rows[
-            self._order[at]
-        ].tolist()
+        return int(self._order[at])
+
+    def _entry(self, name: str, row: int) -> Entry:
+        _, size, offset, stored, crc, part, archive, method, flags = self._rows[row].tolist()
         if archive == _NO_POSITION:
             return Entry(name, size)
         return Entry(name, size, Position(archive, part, offset, stored, crc, method, flags))

@@ -9,7 +9,7 @@ _UNSAFE = re.compile(r"[\0\\\ud800-\udfff]|\A/|\A[A-Za-z]:|(?:\A|/)\.{0,2}(?:/|\
 
 def why_unsafe(name: str) -> str:
     """Return why a name is refused, ``""`` if it is a plain relative path separated by ``/``."""
-    if not _UNSAFE.search(name):
+    if _is_plainly_safe(name) or not _UNSAFE.search(name):
         return ""
     if "\0" in name:
         return "its name holds a NUL"
@@ -22,3 +22,17 @@ def why_unsafe(name: str) -> str:
     if {"", "."} & set(name.split("/")):
         return "its name is no plain path"
     return "its name is not valid text"
+
+
+def _is_plainly_safe(name: str) -> bool:
+    """Pass the names of nearly all files, at a tenth of the time of the pattern."""
+    return (
+        name.isascii()
+        and name[:1] not in ("", "/", ".")
+        and name[1:2] != ":"
+        and name[-1] != "/"
+        and "/." not in name
+        and "//" not in name
+        and "\\" not in name
+        and "\0" not in name
+    )

@@ -42,7 +42,8 @@ class S3Folder:
 
     Args:
         uri: ``s3://BUCKET/FOLDER``.
-        options: see :data:`OPTIONS`; without keys the environment's credentials are used.
+        options: see :data:`OPTIONS`. What is not given is taken from the environment:
+            ``AWS_ACCESS_KEY_ID``, ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and so on.
         attempts: how often a request is tried.
         pause: seconds before the second attempt, doubled before each further one.
 
@@ -204,11 +205,14 @@ def _s3_arguments(options: Mapping[str, str]) -> dict[str, Any]:
             arguments[name] = _seconds(key, value)
         else:
             arguments[name] = str(value)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
+    if endpoint:
+        arguments.setdefault("endpoint_override", endpoint)
     if "endpoint_override" in arguments:
-        endpoint = urlsplit(arguments["endpoint_override"])
-        if endpoint.scheme in ("http", "https"):
-            arguments["endpoint_override"] = endpoint.netloc
-            arguments.setdefault("scheme", endpoint.scheme)
+        parts = urlsplit(arguments["endpoint_override"])
+        if parts.scheme in ("http", "https"):
+            arguments["endpoint_override"] = parts.netloc
+            arguments.setdefault("scheme", parts.scheme)
     return arguments
 
 

@@ -18,6 +18,7 @@ _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LONGEST_TAIL = _END.size + (1 << 16) + _LOCATOR.size + _END64.size
+_MOST_PARTS = 10_000
 _DIRECTORY_ENTRY = b"PK\1\2"
 
 
@@ -70,6 +71,9 @@ def read_end(
     end = _parse(storage, path, tail, at)
     if end.num_parts == 1:
         return _of_one_file(storage, path, size, end)
+    if end.num_parts > _MOST_PARTS:
+        reason = f"its end counts {end.num_parts} parts, so it is damaged; download it again"
+        raise BrokenInputError(storage.where(path), reason)
     if (cut := _strung_together(storage, path, size, end)) is not None:
         return cut, end.directory
     names = [earlier(number) for number in range(1, end.num_parts)]
@@ -116,12 +120,11 @@ def _parse(storage: Storage, path: str, tail: bytes, at: int) -> _End:
         start = offset64 - at
         if disk64 != num_parts - 1 or not 0 <= start <= locator - _END64.size:
             start = 0
-    record = _END64.unpack_from(tail, start)
-    if record[0] != b"PK\6\6":
+    if tail[start : start + 4] != b"PK\6\6" or len(tail) < start + _END64.size:
         raise BrokenInputError(
             storage.where(path), "its zip64 end record is damaged; download it again"
         )
-    _, _, _, _, _, first, _, count, size, offset = record
+    _, _, _, _, _, first, _, count, size, offset = _END64.unpack_from(tail, start)
     return _End(max(1, num_parts), Directory(first, offset, size, count, 0), at + start)
 
 

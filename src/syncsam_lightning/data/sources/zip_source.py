@@ -88,7 +88,10 @@ class ZipSource:
         """Return a file to read once."""
         position = self._checked(entry)
         _, start = self._head(entry, position, 0)
-        begin = self.volumes.advance(position.part, position.offset, start)
+        try:
+            begin = self.volumes.advance(position.part, position.offset, start)
+        except LostError as error:
+            raise self._broken(entry, f"it cannot be read: {error}") from error
         stream = ZipStream(self.volumes, begin, entry, position, partial(self._broken, entry))
         return io.BufferedReader(stream, _CHUNK)
 

@@ -23,3 +23,11 @@ def test_a_name_that_is_not_there_is_not_found():
 
 def test_of_equal_names_the_first_is_found():
     assert EntryIndex([Entry("a", 1), Entry("b", 9), Entry("a", 2)]).find("a") == Entry("a", 1)
+
+
+def test_what_was_asked_for_is_known():
+    index = EntryIndex([Entry("a", 1), Entry("b", 9), Entry("a", 2)])
+    index.find("a")
+    asked = [index.was_asked_for(name) for name in ("a", "b", "c")]
+    assert asked == [True, False, False]
+    assert [index.is_first(Entry("a", size)) for size in (1, 2)] == [True, False]

@@ -163,6 +163,20 @@ def test_a_folder_of_archives_and_an_unpacked_folder_are_read(
     assert [part.name for part in source.parts("dataset.json")] == ["tree", "A", "B"]
 
 
+def test_what_is_not_given_is_taken_from_the_environment(
+    server: str, tmp_path: Path, archive, content, monkeypatch
+):
+    address = upload(server, archive({"a": b"1"}).save(tmp_path), "environment")
+    for name, value in {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert content(open_source(address)) == ({"a": b"1"}, {})
+
+
 def test_nothing_at_an_address_is_told(server: str):
     for address in ("s3://bucket/nothing", "s3://bucket/nothing/a.zip"):
         with pytest.raises(DatasetNotFoundError, match=f"no release at {address}"):

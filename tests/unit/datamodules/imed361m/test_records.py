@@ -173,9 +173,11 @@ def test_an_entry_without_a_file_is_skipped_with_its_path(source: Source, key: s
 def test_an_entry_that_leaves_the_data_set_is_refused(source: Source, key: str, value: str):
     entry = source.add("a1_1")
     entry[key] = value.format(key)
-    _, (skipped,) = records(source, pseudo_masks=True)
+    _, (skipped, *others) = records(source, pseudo_masks=True)
     assert skipped.path == value.format(key)
     assert f"is not {key}/NAME" in skipped.reason
+    left = ["no entry of dataset.json names it"] if key == "image" else []
+    assert [item.reason for item in others] == left
 
 
 @pytest.mark.parametrize("entry", [{}, {"image": 3}, "image/a.png", None])

@@ -156,3 +156,26 @@ def test_an_archive_of_something_else_is_told(tmp_path: Path, tree: Path):
     pack(tree / "A", tmp_path / "A.zip", "A/")
     with pytest.raises(DatasetNotFoundError, match=r"no IMed-361M in .*A\.zip"):
         next(IMed361M().records(tmp_path / "A.zip"))
+
+
+def test_an_image_that_no_entry_names_is_listed(tmp_path: Path, tree: Path):
+    pack(tree / "A", tmp_path / "whole.zip", "A/")
+    expected = told(tmp_path / "whole.zip")[0]
+    shutil.copy(tree / "A" / "image" / "case1_1.png", tree / "A" / "image" / "extra.png")
+    pack(tree / "A", tmp_path / "A.zip", "A/")
+    samples, (skipped,) = told(tmp_path / "A.zip")
+    assert samples == expected
+    assert skipped.path == f"{tmp_path / 'A.zip'}::A/image/extra.png"
+    assert (skipped.reason, skipped.source) == ("no entry of dataset.json names it", "A")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_is_stored_twice_in_an_archive_is_listed(tmp_path: Path, tree: Path):
+    pack(tree / "A", tmp_path / "A.zip", "A/")
+    expected = told(tmp_path / "A.zip")[0]
+    with zipfile.ZipFile(tmp_path / "A.zip", "a") as archive:
+        archive.writestr("A/image/case1_1.png", b"other")
+    samples, (skipped,) = told(tmp_path / "A.zip")
+    assert samples == expected
+    assert skipped.path == f"{tmp_path / 'A.zip'}::A/image/case1_1.png"
+    assert skipped.reason == "it is stored twice; the first is used"
