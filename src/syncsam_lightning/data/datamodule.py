@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -201,7 +201,8 @@ class PromptableDataModule(StreamingDataModule):
             root: folder of the release, or a file or an address where :attr:`reads_archives`.
             bench: for stages of work.
         """
-        return partial(self.records, Path(root))
+        # An address reaches only those that say with `reads_archives` that they take one.
+        return partial(self.records, cast(Path, root))
 
     @staticmethod
     def _address(root: Path | str) -> str:

@@ -19,7 +19,7 @@ from syncsam_lightning.data.conversion.units import Unit
 from syncsam_lightning.data.conversion.workbench import Outcome
 from syncsam_lightning.data.keys import SeenKeys
 from syncsam_lightning.data.schema import record_batch
-from syncsam_lightning.records import RawSample, Skipped, Split
+from syncsam_lightning.records import LazyMasks, RawSample, Skipped, Split
 from syncsam_lightning.seeding import stable_key
 
 Item: TypeAlias = Skipped | tuple[RawSample, Split]
@@ -49,8 +49,10 @@ def assign(
 
 def _is_utf8(sample: RawSample) -> bool:
     names = [sample.id, sample.modality, sample.source, sample.case, sample.slice]
+    if not isinstance(sample.masks, LazyMasks):
+        names += [mask.label for mask in sample.masks]
     try:
-        "".join([*names, *(mask.label for mask in sample.masks)]).encode()
+        "".join(names).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -64,6 +66,9 @@ def identify(item: Item) -> Iterator[object]:
     sample, split = item
     yield from (sample.id, sample.path, sample.modality, sample.source, sample.case, sample.slice)
     yield split
+    if isinstance(sample.masks, LazyMasks):
+        yield sample.masks.path  # reading them is the workers' part
+        return
     for mask in sample.masks:
         yield from (mask.label, mask.path, mask.instance)
 
