@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,21 +16,30 @@ class Line:
 
     Args:
         name: what was measured.
-        value: in ``unit``.
+        values: of every repetition, in ``unit``. The best counts, as the least disturbed by
+            whatever else the machine does; the median is shown beside it.
         unit: of all numbers of the line.
         limit: the goal; None where there is none.
         higher_is_better: on which side of the goal a value must lie.
-        plain: the same measured on the plain way of doing it.
+        plain: the repetitions of the plain way of doing the same.
         plain_name: what that is.
     """
 
     name: str
-    value: float
+    values: Sequence[float]
     unit: str
     limit: float | None = None
     higher_is_better: bool = False
-    plain: float | None = None
+    plain: Sequence[float] = ()
     plain_name: str = ""
+
+    @property
+    def value(self) -> float:
+        """The best repetition."""
+        return self._best(self.values)
+
+    def _best(self, values: Sequence[float]) -> float:
+        return max(values) if self.higher_is_better else min(values)
 
     @property
     def verdict(self) -> str:
@@ -43,11 +53,12 @@ class Line:
         """Return the line as the table shows it."""
         sign = ">=" if self.higher_is_better else "<"
         goal = "" if self.limit is None else f"{sign} {_number(self.limit)}"
-        plain = "" if self.plain is None else f"{_number(self.plain)} ({self.plain_name})"
-        return [self.name, _number(self.value), self.unit, goal, self.verdict, plain]
+        plain = f"{_number(self._best(self.plain))} ({self.plain_name})" if self.plain else ""
+        median = _number(statistics.median(self.values)) if len(self.values) > 1 else ""
+        return [self.name, _number(self.value), median, self.unit, goal, self.verdict, plain]
 
 
-_HEAD = ["", "measured", "unit", "goal", "", "plain"]
+_HEAD = ["", "best", "median", "unit", "goal", "", "plain"]
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -66,7 +77,7 @@ def write_json(lines: Sequence[Line], path: Path) -> None:
     content = {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "lines": [asdict(line) | {"verdict": line.verdict} for line in lines],
+        "lines": [asdict(line) | {"value": line.value, "verdict": line.verdict} for line in lines],
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

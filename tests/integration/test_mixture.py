@@ -1,4 +1,4 @@
-"""A mixture by config alone: trained, rebuilt from its checkpoint, resumed, refused if changed."""
+"""A mixture by config alone: trained, rebuilt from its checkpoint, resumed."""
 
 from __future__ import annotations
 
