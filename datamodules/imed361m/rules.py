@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from syncsam_lightning.data.rules import Rule, switched
+
 TURNED_180 = frozenset(
     {
         "AbdomenCT1K",
@@ -51,21 +53,6 @@ SORTED_CHANNELS = frozenset({"Totalsegmentator_dataset"})
 BACKGROUND = "background"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule about a known defect.
-
-    Args:
-        does: what it does, and to what.
-        known_from: who reported the defect.
-        default: whether it is on.
-    """
-
-    does: str
-    known_from: str
-    default: bool
-
-
 RULES: Mapping[str, Rule] = {
     "orientation": Rule(
         f"turns images and masks upright: by 180° in {', '.join(sorted(TURNED_180))}; by 90° "
@@ -96,10 +83,7 @@ class Rules:
     """
 
     def __init__(self, switches: Mapping[str, bool] | None = None) -> None:
-        for name in switches or {}:
-            if name not in RULES:
-                raise ValueError(f"no rule {name!r}; there are {', '.join(RULES)}")
-        self.switches = {name: rule.default for name, rule in RULES.items()} | dict(switches or {})
+        self.switches = switched(RULES, switches)
 
     def quarter_turns(self, source: str) -> int:
         """Return by how many quarter turns, counter-clockwise, a data set is turned."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
+from syncsam_lightning.data.rules import Rule, switched
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import Loadable, NamedMask, RawSample, Skipped
 
@@ -20,21 +21,6 @@ ACDC = "ACDC"
 ACDC_CAVITY = "--0003_000.png"
 BINARY_SOURCES = ("Brain_PTM", "QUBIQ2020")
 AUTOPET = "autoPET"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule about a known defect.
-
-    Args:
-        does: what it does, and to what.
-        known_from: who reported the defect.
-        default: whether it is on.
-    """
-
-    does: str
-    known_from: str
-    default: bool
 
 
 RULES: Mapping[str, Rule] = {
@@ -78,10 +64,7 @@ class Rules:
     """
 
     def __init__(self, switches: Mapping[str, bool] | None = None) -> None:
-        for name in switches or {}:
-            if name not in RULES:
-                raise ValueError(f"no rule {name!r}; there are {', '.join(RULES)}")
-        self.switches = {name: rule.default for name, rule in RULES.items()} | dict(switches or {})
+        self.switches = switched(RULES, switches)
 
     def apply(self, sample: RawSample) -> Iterator[RawSample | Skipped]:
         """Yield what is left of a sample, and what is left out of it."""
