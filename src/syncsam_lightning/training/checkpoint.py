@@ -95,7 +95,14 @@ def put_frozen_back(
     for state in _STATES:
         if state in checkpoint:
             checkpoint[state] = {**frozen, **checkpoint[state]}
-            _check_fits(checkpoint[state], {prefix + key: value for key, value in own.items()})
+            # What a module has beside its network, such as a loss with buffers, is left to the
+            # strict loading that follows.
+            of_network = {
+                key.removeprefix(prefix): value
+                for key, value in checkpoint[state].items()
+                if key.startswith(prefix)
+            }
+            _check_fits(of_network, own)
 
 
 def _check_fits(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:

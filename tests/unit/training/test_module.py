@@ -83,7 +83,7 @@ def test_a_checkpoint_lacking_a_trained_weight_is_refused(discs, task, trainer, 
     content = torch.load(path, weights_only=True)
     content["state_dict"].pop(next(iter(content["state_dict"])))
     torch.save(content, path)
-    with pytest.raises(WeightsError, match=r"1 missing \(network.image_encoder.cnn.conv1.weight\)"):
+    with pytest.raises(WeightsError, match=r"1 missing \(image_encoder.cnn.conv1.weight\)"):
         trainer(tmp_path).test(task(), discs(), ckpt_path=path)
 
 
@@ -291,7 +291,7 @@ def test_a_checkpoint_of_another_network_is_told_by_its_first_difference(
     first = trainer(tmp_path, max_steps=1, limit_val_batches=0)
     first.fit(task(cnn="none"), discs())
     first.save_checkpoint(tmp_path / "x.ckpt")
-    message = r"another network than model.network: \d+ missing \(network.image_encoder.cnn"
+    message = r"another network than model.network: \d+ missing \(image_encoder.cnn"
     with pytest.raises(WeightsError, match=message):
         trainer(tmp_path).test(task(), discs(), ckpt_path=tmp_path / "x.ckpt")
     wide = task(cnn="none")
