@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.sources import EntryIndex, open_source
-from syncsam_lightning.records import DatasetCard, LazyMasks, RawSample, Skipped, Split
+from syncsam_lightning.records import DatasetCard, PublishedCounts, LazyMasks, RawSample, Skipped, Split
 
 from .files import ImageFile, MaskFiles, find_listed
 from .index import INDEX, DataSet
@@ -54,6 +54,14 @@ class IMed361M(PromptableDataModule):
             "labels[c + 1]",
             "DATASET/imask/x___NAME.npy  label map of pseudo-instances, -1 is none (optional)",
             "or the archives as downloaded: DATASET.zip",
+        ),
+        published=PublishedCounts(
+            "SyncSAM paper, table 1",
+            {
+                "ct": (1_726_089, 61_190_317),
+                "endoscopy": (52_568, 52_568),
+                "fundus": (1_275, 2_348),
+            },
         ),
     )
     reads_archives: ClassVar[bool] = True

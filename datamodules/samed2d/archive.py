@@ -146,7 +146,7 @@ def open_archive(source: Source, bench: Workbench, where: str) -> Records:
     survey = Survey.of(source, where)
     classes = Classes.read(source.read(survey.classes), survey.classes.name)
     masks = stage_masks(bench, _mask_files(source), len(survey.masks))
-    mismatches = bench.folder / f"mismatches-{survey.digest()}.jsonl"
+    mismatches = bench.folder / f"mismatches-{survey.digest()}-{masks.digest}.jsonl"
     if not mismatches.exists():
         _list_mismatches(source, survey, masks, mismatches)
     bench.options.at("reconciled")

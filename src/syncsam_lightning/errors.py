@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+UNREADABLE = "unreadable file"
+"""Kind of every trouble that another copy of the same file would not have."""
+
 
 class SyncSAMError(Exception):
     """Base class of every error that a user of this package can cause and mend."""
@@ -20,7 +23,7 @@ class BrokenInputError(SyncSAMError):
         kind: what all cases of the same trouble have in common, by which reports count.
     """
 
-    def __init__(self, path: str, reason: str, kind: str = "unreadable file") -> None:
+    def __init__(self, path: str, reason: str, kind: str = UNREADABLE) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason

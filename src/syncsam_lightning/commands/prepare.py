@@ -21,6 +21,7 @@ def prepare(
     table: str,
     *,
     workers: int | None = None,
+    max_unreadable: float = 0.01,
     options: dict[str, Any] | None = None,
 ) -> None:
     """Convert a raw release into a table with the datamodule that knows its layout.
@@ -37,6 +38,8 @@ def prepare(
             options.
         workers: processes that convert; all processors by default. Each takes about a gigabyte of
             memory at most, most of it shared libraries.
+        max_unreadable: share of the images or masks that may be unreadable files before this stops;
+            those that are let pass are listed.
         options: further arguments of the datamodule that shape the table, such as
             ``--options.image_size 512``.
 
@@ -44,7 +47,8 @@ def prepare(
         UnknownPluginError: no datamodule has this name.
         UnknownOptionError: the datamodule has no such argument, or refuses its value.
         DatasetNotFoundError: ``source`` is not there or has another layout.
-        ConversionError: not one image could be used, or a worker process was killed.
+        ConversionError: not one image could be used, too many could not be read, or a worker
+            process was killed.
         TableError: the table is there already, made with other options or from another source.
     """
     # Imported when the command runs: its help must not wait for torch.
@@ -54,13 +58,17 @@ def prepare(
     cls = find_datamodule(plugin)
     if workers is not None and workers < 1:
         raise UnknownOptionError(f"workers must be at least 1, got {workers}")
+    if not 0 <= max_unreadable <= 1:
+        raise UnknownOptionError(f"max_unreadable is a share from 0 to 1, got {max_unreadable}")
     arguments = _nested(options or {})
     _check_options(cls, arguments)
     try:
         datamodule = cls(None if source == "-" else source, table, **arguments)
     except (TypeError, ValueError) as error:
         raise UnknownOptionError(f"{cls.__name__} refuses its options: {error}") from error
-    report = datamodule.prepare(WorkOptions(workers or _processors()))
+    report = datamodule.prepare(
+        WorkOptions(workers or _processors(), max_unreadable=max_unreadable)
+    )
     if report is not None:
         print(report.details(datamodule.card.published))
         return

@@ -22,7 +22,7 @@ import pyarrow as pa
 from syncsam_lightning.data.codec import decode_mask, encode_mask
 from syncsam_lightning.data.conversion.files import whole_file
 from syncsam_lightning.data.conversion.units import Unit, cut_units
-from syncsam_lightning.data.conversion.workbench import Outcome, Workbench
+from syncsam_lightning.data.conversion.workbench import Outcome, UnitState, Workbench
 from syncsam_lightning.data.readers import resolve_mask
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import Loadable, Skipped
@@ -93,12 +93,13 @@ class StagedMasks:
         sizes: rows in each.
         keys: ``(n,)`` int64, keys of the images of all masks, ascending.
         rows: ``(n,)`` row of each, counted over all files.
+        digest: of what they are.
     """
 
     def __init__(
-        self, files: list[str], sizes: list[int], keys: np.ndarray, rows: np.ndarray
+        self, files: list[str], sizes: list[int], keys: np.ndarray, rows: np.ndarray, digest: str
     ) -> None:
-        self._files = files
+        self._files, self.digest = files, digest
         self._starts = [0, *accumulate(sizes)]
         self._keys, self._rows = keys, rows
 
@@ -158,14 +159,23 @@ def stage_masks(bench: Workbench, masks: Iterable[Item], total: int) -> StagedMa
     )
     states = list(bench.states(MASKS))
     files = [str(_file(folder, state.digest)) for state in states]
-    digest = hashlib.blake2b("".join(state.digest for state in states).encode(), digest_size=8)
-    index = bench.folder / f"index-{digest.hexdigest()}"
+    digest = _digest(states)
+    index = bench.folder / f"index-{digest}"
     if not index.exists():
         _write_index(index, files)
     bench.options.at("index")
     keys = np.load(index / "keys.npy", mmap_mode="r")
     rows = np.load(index / "rows.npy", mmap_mode="r")
-    return StagedMasks(files, [state.result["rows"] for state in states], keys, rows)
+    return StagedMasks(files, [state.result["rows"] for state in states], keys, rows, digest)
+
+
+def _digest(states: Iterable[UnitState]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for state in states:
+        # The same files give other rows when one of them could not be read.
+        lost = [skip.path for skip in state.skipped]
+        digest.update(repr((state.digest, lost)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _identify(item: Item) -> Iterator[str]:

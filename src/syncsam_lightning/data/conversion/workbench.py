@@ -14,6 +14,8 @@ from syncsam_lightning.data.conversion.files import whole_file
 from syncsam_lightning.data.conversion.pool import run_in_processes
 from syncsam_lightning.data.conversion.progress import Progress
 from syncsam_lightning.data.conversion.units import Unit
+from syncsam_lightning.data.conversion.unreadable import UnreadableFiles
+from syncsam_lightning.errors import UNREADABLE
 from syncsam_lightning.records import Skipped
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ class WorkOptions:
     Args:
         workers: processes; 1 works in the calling one.
         unit_size: images in a unit of work; None: by their number.
+        max_unreadable: share of a stage's items that may be unreadable files before the conversion
+            stops; ten files are never too many.
         progress: tell on the standard error stream how far it has come.
         at: called at each point passed, such as ``"rows:3"`` or ``"committed"``. For tests that
             interrupt a conversion there.
@@ -44,6 +48,7 @@ class WorkOptions:
 
     workers: int = 1
     unit_size: int | None = None
+    max_unreadable: float = 0.01
     progress: bool = True
     at: Moment = _ignore
 
@@ -51,6 +56,8 @@ class WorkOptions:
         for name, value in (("workers", self.workers), ("unit_size", self.unit_size)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= self.max_unreadable <= 1:
+            raise ValueError(f"max_unreadable is a share from 0 to 1, got {self.max_unreadable}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,7 @@ class Workbench:
 
     A unit counts as done when its state file is there and tells the digest of its items; it is
     written last, whole and at once. So a conversion that was killed goes on from where it was.
+    Units in which files could not be read are done again: those may have been mended since.
 
     Every plan has a folder of its own: work with other settings is neither mixed in nor lost.
 
@@ -139,10 +147,12 @@ class Workbench:
             workers: at most so many processes.
 
         Raises:
-            ConversionError: a worker process died.
+            ConversionError: a worker process died, or more files than ``max_unreadable`` allows
+                could not be read.
         """
         folder = self.stage_folder(stage)
         self._counts[stage] = 0
+        unreadable = UnreadableFiles(self.options.max_unreadable, total, items)
         progress = Progress(stage, total, items, shown=self.options.progress)
 
         def missing() -> Iterator[Unit]:
@@ -150,15 +160,18 @@ class Workbench:
                 self._counts[stage] = unit.number + 1
                 if _is_done(_state_path(folder, unit.number), unit.digest):
                     progress.found(unit.size)
+                    unreadable.add(unit.size)
                 else:
                     yield unit
 
         processes = min(self.options.workers, workers or self.options.workers)
         task = _Task(work, folder)
         with progress:
-            for unit, _ in run_in_processes(task, missing(), processes):
+            for unit, skipped in run_in_processes(task, missing(), processes):
                 progress.add(unit.size)
                 self.options.at(f"{stage}:{unit.number}")
+                unreadable.add(unit.size, skipped)
+        unreadable.close()
 
     def states(self, stage: str) -> Iterator[UnitState]:
         """Yield the finished units of a stage that was run, in order, one at a time in memory."""
@@ -175,12 +188,12 @@ class Workbench:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Works on a unit and writes down that it is done."""
+    """Works on a unit, writes down that it is done, and returns what could not be used."""
 
     work: Callable[[Unit], Outcome]
     folder: Path
 
-    def __call__(self, unit: Unit) -> None:
+    def __call__(self, unit: Unit) -> list[Skipped]:
         outcome = self.work(unit)
         state = {
             "digest": unit.digest,
@@ -191,6 +204,7 @@ class _Task:
         }
         with whole_file(_state_path(self.folder, unit.number)) as file:
             file.write(json.dumps(state).encode())
+        return outcome.skipped
 
 
 def _state_path(folder: Path, number: int) -> Path:
@@ -205,4 +219,7 @@ def _read_state(path: Path) -> UnitState:
 
 
 def _is_done(path: Path, digest: str) -> bool:
-    return path.exists() and _read_state(path).digest == digest
+    if not path.exists():
+        return False
+    state = _read_state(path)
+    return state.digest == digest and all(skip.kind != UNREADABLE for skip in state.skipped)

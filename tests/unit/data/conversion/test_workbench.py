@@ -7,6 +7,7 @@ import pytest
 
 from syncsam_lightning.data.conversion.units import Unit, cut_units
 from syncsam_lightning.data.conversion.workbench import Outcome, Workbench, WorkOptions
+from syncsam_lightning.errors import UNREADABLE, ConversionError
 from syncsam_lightning.records import Skipped
 
 QUIET = WorkOptions(progress=False)
@@ -94,3 +95,53 @@ def test_units_grow_with_the_release_within_limits(tmp_path: Path, total: int | 
 def test_options_below_one_are_refused(option: str):
     with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
         WorkOptions(**{option: 0})
+
+
+class Reader:
+    """Reads numbers that are files; those in ``lost`` can't be read."""
+
+    def __init__(self, lost: Iterable[int]) -> None:
+        self.lost, self.units = set(lost), []
+
+    def __call__(self, unit: Unit) -> Outcome:
+        self.units.append(unit.number)
+        items = list(unit.items())
+        skipped = [Skipped(f"{n}.png", "is truncated", UNREADABLE) for n in items if n in self.lost]
+        return Outcome({"read": len(items) - len(skipped)}, skipped)
+
+
+def read(folder: Path, lost: Iterable[int], total: int | None = 1000, **options) -> Reader:
+    reader = Reader(lost)
+    bench = Workbench(folder, {}, WorkOptions(progress=False, **options))
+    units = cut_units(range(1000), lambda number: (number,), 100)
+    bench.run("files", units, reader, total=total)
+    assert sum(state.result["read"] for state in bench.states("files")) == 1000 - len(reader.lost)
+    return reader
+
+
+@pytest.mark.parametrize("total", [1000, None])
+def test_too_many_unreadable_files_stop_a_stage(tmp_path: Path, total: int | None):
+    with pytest.raises(ConversionError, match=r"51 files .* 0\.05 allows for 1,000 images.*0\.png"):
+        read(tmp_path, range(0, 510, 10), total, max_unreadable=0.05)
+
+
+def test_a_hopeless_stage_stops_before_its_end(tmp_path: Path):
+    reader = Reader(range(1000))
+    bench = Workbench(tmp_path, {}, WorkOptions(progress=False))
+    units = cut_units(range(1000), lambda number: (number,), 100)
+    with pytest.raises(ConversionError, match="100 files could not be read"):
+        bench.run("files", units, reader, total=1000)
+    assert reader.units == [0]
+
+
+def test_few_unreadable_files_are_let_pass(tmp_path: Path):
+    read(tmp_path / "few", range(10), max_unreadable=0)
+    read(tmp_path / "share", range(50), max_unreadable=0.05)
+
+
+def test_units_with_unreadable_files_are_tried_again(tmp_path: Path):
+    with pytest.raises(ConversionError):
+        read(tmp_path, range(250, 280))
+    assert read(tmp_path, [310]).units == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert read(tmp_path, []).units == [3]
+    assert read(tmp_path, []).units == []

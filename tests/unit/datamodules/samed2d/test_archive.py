@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,13 +112,24 @@ class Prepared:
 def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     count = iter(range(100))
 
-    def run(source: StoredFiles, unit_size: int | None = None, **options: Any) -> Prepared:
+    def run(
+        source: StoredFiles,
+        unit_size: int | None = None,
+        *,
+        folder: str = "",
+        max_unreadable: float = 1,
+        at: Callable[[str], None] = lambda moment: None,
+        **options: Any,
+    ) -> Prepared:
         monkeypatch.setattr(samed2d, "open_source", lambda root: source)
-        table = tmp_path / f"{next(count)}" / "t.lance"
+        table = tmp_path / (folder or f"{next(count)}") / "t.lance"
         root = tmp_path / "release.zip"
         root.touch()
         datamodule = SAMed2D(str(root), str(table), image_size=16, test_fraction=0.34, **options)
-        report = datamodule.prepare(WorkOptions(unit_size=unit_size, progress=False))
+        work = WorkOptions(
+            unit_size=unit_size, max_unreadable=max_unreadable, progress=False, at=at
+        )
+        report = datamodule.prepare(work)
         assert report is not None
         assert [path.name for path in table.parent.iterdir() if path != table] == [
             "t.skipped.jsonl"
@@ -235,6 +246,38 @@ def test_an_archive_with_nothing_usable_names_the_first_reasons(prepare):
     archive.masks = dict.fromkeys(archive.masks, None)
     with pytest.raises(ConversionError, match=r"none of the images .* checksum differs"):
         prepare(archive.source())
+
+
+@pytest.mark.parametrize("unit_size", [1, 5, None])
+def test_a_damaged_archive_is_refused_and_goes_on_when_it_is_mended(prepare, unit_size):
+    damaged, whole = Archive(), Archive()
+    for name in sorted(damaged.masks)[:11]:
+        damaged.masks[name] = None
+    with pytest.raises(ConversionError, match="11 files could not be read"):
+        prepare(damaged.source(), unit_size, folder="t", max_unreadable=0.9)
+    resumed = prepare(whole.source(), unit_size, folder="t")
+    undisturbed = prepare(whole.source(), unit_size)
+    assert resumed.skipped == undisturbed.skipped == []
+    assert resumed.order == undisturbed.order
+    for image, row in undisturbed.records.items():
+        assert resumed.records[image].labels == row.labels
+        np.testing.assert_array_equal(resumed.records[image].masks, row.masks)
+
+
+def test_a_mask_that_was_mended_in_between_is_found(prepare):
+    class KilledError(Exception):
+        pass
+
+    def kill(moment: str) -> None:
+        if moment == "before commit":
+            raise KilledError
+
+    damaged, whole = Archive(), Archive()
+    lost = next(name for name in sorted(damaged.masks) if name.startswith(stem(2)))
+    damaged.masks[lost] = None
+    with pytest.raises(KilledError):
+        prepare(damaged.source(), 1, folder="t", at=kill)
+    assert prepare(whole.source(), 1, folder="t").records[stem(2)].labels == ("liver", "spleen")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the sample data are not beside the repository")
