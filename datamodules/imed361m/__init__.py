@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.sources import EntryIndex, open_source
-from syncsam_lightning.records import DatasetCard, PublishedCounts, LazyMasks, RawSample, Skipped, Split
+from syncsam_lightning.records import (
+    DatasetCard,
+    LazyMasks,
+    PublishedCounts,
+    RawSample,
+    Skipped,
+    Split,
+)
 
 from .files import ImageFile, MaskFiles, find_listed
 from .index import INDEX, DataSet
