@@ -73,5 +73,9 @@ class NonFiniteLossError(SyncSAMError):
     """The loss is NaN or infinite; the message names the images of the batch."""
 
 
+class NothingToTrainError(SyncSAMError):
+    """Every part of a model is frozen, so that ``fit`` has nothing to do."""
+
+
 class EvaluationError(SyncSAMError):
     """An evaluation did not score every row exactly once."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from syncsam_lightning.cli.catalog import config_folder, packaged_configs
+from syncsam_lightning.cli.catalog import config_folder, listed_configs, packaged_configs
 from syncsam_lightning.cli.main import main
 
 PAPER = [name for name in packaged_configs() if name.startswith("resnet")]
@@ -31,8 +31,9 @@ def parsed(capsys: pytest.CaptureFixture[str], name: str, *options: str) -> dict
     return settings
 
 
-def test_the_configs_are_the_five_of_the_readme():
-    assert packaged_configs() == [
+def test_the_configs_are_those_of_the_readme():
+    assert list(listed_configs()) == [
+        "ablations/*.yaml",
         "demo.yaml",
         "resnet34_imed.yaml",
         "resnet34_samed.yaml",

@@ -34,6 +34,25 @@ def config_summary(name: str) -> str:
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
+def listed_configs() -> dict[str, str]:
+    """Return the packaged configs as help lists them, each with a summary.
+
+    Those of a folder share one line, ``FOLDER/*.yaml``.
+    """
+    listed: dict[str, str] = {}
+    names = packaged_configs()
+    for name in names:
+        folder, _, _ = name.rpartition("/")
+        if not folder:
+            listed[name] = config_summary(name)
+        elif (group := f"{folder}/*.yaml") not in listed:
+            count = sum(other.startswith(f"{folder}/") for other in names)
+            listed[group] = f"{count} configs; {name.removeprefix(folder + '/')}: " + (
+                config_summary(name)
+            )
+    return listed
+
+
 def resolve_config(value: str) -> str:
     """Turn what was given to ``--config`` into something the parser can read.
 
@@ -52,7 +71,7 @@ def resolve_config(value: str) -> str:
             return str(path)
     raise UnknownConfigError(
         f"config {value!r} is neither a file (looked in {Path.cwd()}) nor a packaged config; "
-        f"packaged: {', '.join(packaged_configs())}"
+        f"packaged: {', '.join(listed_configs())}"
     )
 
 

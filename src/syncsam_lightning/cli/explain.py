@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from jsonargparse import ArgumentParser
 
-from syncsam_lightning.cli.catalog import datamodule_names, packaged_configs
+from syncsam_lightning.cli.catalog import datamodule_names, listed_configs
 from syncsam_lightning.cli.given import GivenSettings
 from syncsam_lightning.errors import SyncSAMError, UnknownPluginError
 
@@ -149,7 +149,7 @@ def _unknown_class(key: str, name: str, reason: str, choices: Choices) -> SyncSA
 
 
 def _missing(keys: Sequence[str], choices: Choices) -> UsageError:
-    config = f"--config FILE (packaged: {', '.join(packaged_configs())})"
+    config = f"--config FILE (packaged: {', '.join(listed_configs())})"
     named = []
     for key in keys:
         known = sorted(choices.classes.get(key, {})) or (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from syncsam_lightning.cli.catalog import config_summary, datamodule_names, packaged_configs
+from syncsam_lightning.cli.catalog import datamodule_names, listed_configs
 
 COMMANDS: Mapping[str, str] = {
     "fit": "train a model",
@@ -149,6 +149,6 @@ def _option_lines(options: tuple[Option, ...]) -> list[str]:
 
 
 def _config_lines() -> list[str]:
-    names = packaged_configs()
-    width = max((len(name) for name in names), default=0) + 4
-    return [f"  {name:<{width - 2}}{config_summary(name)}" for name in names]
+    listed = listed_configs()
+    width = max(map(len, listed), default=0) + 2
+    return [f"  {name:<{width}}{summary}" for name, summary in listed.items()]

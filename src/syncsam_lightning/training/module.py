@@ -14,7 +14,7 @@ from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
-from syncsam_lightning.errors import NonFiniteLossError
+from syncsam_lightning.errors import NonFiniteLossError, NothingToTrainError
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import BatchEvaluation, evaluate_batch
 from syncsam_lightning.interaction import TrainingEpisode, get_protocol
@@ -160,8 +160,16 @@ class InteractiveSegmentation(LightningModule):
         """Return Adam over the trained parameters, the schedule by epoch and the warm-up by step.
 
         Both schedules multiply the rate, so they may overlap.
+
+        Raises:
+            NothingToTrainError: every part of the network is frozen.
         """
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if not trained:
+            raise NothingToTrainError(
+                f"every part of {type(self.network).__name__} is frozen, so there is nothing to "
+                "fit: measure it with syncsam test, or freeze less (model.network.frozen)"
+            )
         # fp16's gradient scaler does not let gradients be clipped before a fused step.
         fused = self.trainer.precision != "16-mixed"
         optimizer = torch.optim.Adam(trained, lr=self.lr, fused=fused)

@@ -9,6 +9,7 @@ from syncsam_lightning.cli.catalog import (
     config_folder,
     config_summary,
     datamodule_names,
+    listed_configs,
     packaged_configs,
     resolve_config,
 )
@@ -40,9 +41,17 @@ def test_an_unknown_config_lists_the_packaged_ones(empty_folder: Path):
         resolve_config("resnet43")
     assert str(error.value) == (
         f"config 'resnet43' is neither a file (looked in {empty_folder}) nor a packaged config; "
-        "packaged: demo.yaml, resnet34_imed.yaml, resnet34_samed.yaml, resnet50_imed.yaml, "
-        "resnet50_samed.yaml"
+        f"packaged: {', '.join(listed_configs())}"
     )
+
+
+def test_configs_of_a_folder_are_listed_together_and_found_one_by_one():
+    listed = listed_configs()
+    assert {"demo.yaml", "ablations/*.yaml"} <= set(listed)
+    assert listed["ablations/*.yaml"].startswith("12 configs; row01.yaml: Table 5, row 1")
+    assert len(listed) < len(packaged_configs())
+    expected = config_folder().resolve() / "ablations" / "row04.yaml"
+    assert Path(resolve_config("ablations/row04")) == expected
 
 
 @pytest.mark.parametrize("value", ["../pyproject.toml", "__init__.py", "."])

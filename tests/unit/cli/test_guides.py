@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from syncsam_lightning.cli.catalog import datamodule_names, packaged_configs
+from syncsam_lightning.cli.catalog import datamodule_names, listed_configs
 from syncsam_lightning.cli.guides import COMMANDS, GUIDES, TRAINER_COMMANDS, guide
 from syncsam_lightning.cli.main import main
 
@@ -18,7 +18,7 @@ def test_a_guide_fits_on_a_screen(command: str):
 @pytest.mark.parametrize("command", TRAINER_COMMANDS)
 def test_a_guide_names_configs_datamodules_and_the_ways_to_see_more(command: str):
     text = guide(command)
-    for word in [*packaged_configs(), *datamodule_names()]:
+    for word in [*listed_configs(), *datamodule_names()]:
         assert word in text
     for option in ("--help_all", "--data.help CLASS", "--print_config"):
         assert option in text

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from syncsam_lightning.errors import NonFiniteLossError, WeightsError
+from syncsam_lightning.errors import NonFiniteLossError, NothingToTrainError, WeightsError
 from syncsam_lightning.interaction import TrainingEpisode, run_rounds
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.callbacks.resume import ResumeExactly
@@ -182,6 +182,14 @@ def test_a_loss_that_is_not_finite_moves_no_weight_in_any_schedule(discs, task, 
         with pytest.raises(NonFiniteLossError, match="the loss is nan at step 0"):
             trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, discs())
         assert all(torch.isfinite(p).all() for p in module.network.parameters())
+
+
+def test_a_network_that_is_frozen_altogether_cannot_be_fitted(discs, task, trainer, tmp_path):
+    module = task(cnn="none", frozen=("decoder", "prompt_encoder"))
+    module.network.freeze(["image_encoder"])
+    module.network.freeze(["mask_decoder"])
+    with pytest.raises(NothingToTrainError, match=r"every part of SyncSAM is frozen.*syncsam test"):
+        trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, discs())
 
 
 class Rates(pl.Callback):
