@@ -18,7 +18,7 @@ from syncsam_lightning.data.resume import Position
 from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
 from syncsam_lightning.data.transforms import AugmentationConfig
-from syncsam_lightning.data.workers import ignore_sigterm, worker_context
+from syncsam_lightning.data.workers import begin_worker, worker_context
 from syncsam_lightning.errors import TableError
 from syncsam_lightning.records import Split
 
@@ -206,7 +206,7 @@ class StreamingDataModule(LightningDataModule):
             collate_fn=collate,
             multiprocessing_context=worker_context(self.num_workers),
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=ignore_sigterm,
+            worker_init_fn=begin_worker,
             pin_memory=self._on_gpu(),
         )
 

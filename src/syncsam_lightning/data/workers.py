@@ -1,10 +1,13 @@
-"""How loader workers are started."""
+"""How worker processes are started, and end."""
 
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import multiprocessing.util  # its own exit handler must be there before ours, to run after it
+import os
 import signal
+import threading
 from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
 
 
@@ -42,6 +45,23 @@ def _end_workers() -> None:
             child.kill()
 
 
-def ignore_sigterm(worker_id: int) -> None:
-    """Leave SIGTERM, which reaches the whole process group, to the main process."""
+def begin_worker(worker_id: int) -> None:
+    """Leave SIGTERM, which reaches the whole process group, to the main process; die with it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    leave_with_parent()
+
+
+def leave_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, were it by SIGKILL.
+
+    Python's own workers would wait for work for ever: the fork server that they descend from lives
+    as long as they do.
+    """
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

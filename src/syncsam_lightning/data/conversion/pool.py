@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
-from syncsam_lightning.data.workers import worker_context
+from syncsam_lightning.data.workers import leave_with_parent, worker_context
 from syncsam_lightning.errors import ConversionError
 
 T = TypeVar("T")
@@ -80,12 +77,4 @@ def _kill_workers(executor: ProcessPoolExecutor) -> None:
 def _prepare_worker() -> None:
     # Ctrl-C reaches the whole process group; the main process stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """End this worker when its parent was killed: idle workers of a dead pool stay for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    leave_with_parent()
