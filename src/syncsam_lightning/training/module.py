@@ -14,7 +14,7 @@ from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
-from syncsam_lightning.errors import NonFiniteLossError, NothingToTrainError
+from syncsam_lightning.errors import NothingToTrainError
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import BatchEvaluation, evaluate_batch
 from syncsam_lightning.interaction import TrainingEpisode, get_protocol
@@ -22,6 +22,7 @@ from syncsam_lightning.losses import PromptLoss
 from syncsam_lightning.models import PromptableModel, frozen_checksum
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.checkpoint import leave_frozen_out, put_frozen_back
+from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.outcome import EvaluationOutcome
 from syncsam_lightning.training.pretrained import PretrainedWeights
 from syncsam_lightning.training.schedules import (
@@ -49,6 +50,8 @@ class InteractiveSegmentation(LightningModule):
         lr: learning rate of Adam.
         lr_milestones: epochs at which it is multiplied by ``lr_gamma``.
         lr_gamma: factor at the milestones.
+        max_skipped_steps: steps among any 1000 that may be skipped because their gradients are not
+            finite, before the run ends.
         warmup_steps: batches over which the rate first rises, linearly from ``lr / warmup_steps``.
             The published schedule has none; a decoder that starts from scratch needs it.
         sam_checkpoint: where SAM's weights come from: ``auto`` (cache, else the official address),
@@ -61,7 +64,7 @@ class InteractiveSegmentation(LightningModule):
         seed: of the decisions that a training episode makes per batch.
 
     Raises:
-        ValueError: a protocol is unknown, or ``warmup_steps`` is negative.
+        ValueError: a protocol is unknown, or ``warmup_steps`` or ``max_skipped_steps`` is negative.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class InteractiveSegmentation(LightningModule):
         lr: float = 1e-4,
         lr_milestones: Sequence[int] = (5, 10),
         lr_gamma: float = 0.5,
+        max_skipped_steps: int = 20,
         warmup_steps: int = 0,
         sam_checkpoint: str = "auto",
         cnn_weights: Literal["imagenet", "none"] = "imagenet",
@@ -104,6 +108,7 @@ class InteractiveSegmentation(LightningModule):
         }
         self.replay = None if replay_prompts is None else RecordedPrompts(replay_prompts)
         self.seed = seed
+        self.guard = NonFiniteGuard(max_skipped_steps)
         self.automatic_optimization = self.episode.schedule == "joint"
         self.outcome = EvaluationOutcome()
         self._checksum: str | None = None
@@ -185,30 +190,39 @@ class InteractiveSegmentation(LightningModule):
         return [optimizer], schedules
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor | None:
-        """Play one episode on a batch.
-
-        Raises:
-            NonFiniteLossError: the loss is NaN or infinite.
-        """
+        """Play one episode on a batch."""
         # The same on every rank, so that all prompt alike and take equally long.
         policy = self.episode.policy(stable_key("batch", self.seed, self.current_epoch, batch_idx))
+        images = [info.id for info in batch.infos]
         if self.automatic_optimization:
+            self.guard.begin(self.network)
             losses = joint_loss(self.network, self.loss, batch, policy)
-            self._check_finite(losses.total, batch)
+            self.guard.add_loss(losses.total, images)
             self._log_losses(losses, batch)
             return losses.total
         optimizer = self.optimizers()
         rounds = []
+        self.guard.begin(self.network)
         for terms in per_round_losses(self.network, self.loss, batch, policy):
-            self._check_finite(terms.total, batch)
+            self.guard.add_loss(terms.total, images)
             optimizer.zero_grad()  # type: ignore[union-attr]
             self.manual_backward(terms.total)
             optimizer.step()  # type: ignore[union-attr]
             rounds.append(terms)
+            self.guard.begin(self.network)
         for warmup in self._schedules()[1:]:
             warmup.step()
         self._log_losses(mean_of_rounds(rounds), batch)
         return None
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Drop gradients that are not finite.
+
+        Raises:
+            NonFiniteLossError: too many steps had such.
+        """
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        self.guard.check(parameters, self.global_step)
 
     def on_train_epoch_end(self) -> None:
         """Step the schedule, where optimisation is not automatic."""
@@ -219,14 +233,6 @@ class InteractiveSegmentation(LightningModule):
         """Return the schedule by epoch, then the warm-up if there is one."""
         found = self.lr_schedulers()
         return found if isinstance(found, list) else [found]
-
-    def _check_finite(self, loss: Tensor, batch: ImageBatch) -> None:
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"the loss is {loss.item()} at step {self.global_step} on images "
-                f"{', '.join(info.id for info in batch.infos)}: look at these, or lower the "
-                "learning rate"
-            )
 
     def _log_losses(self, losses: EpisodeLoss, batch: ImageBatch) -> None:
         self.log("train/loss", losses.total, prog_bar=True, batch_size=batch.num_images)

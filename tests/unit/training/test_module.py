@@ -1,5 +1,6 @@
 """Training touches what it should, and checkpoints hold what was trained."""
 
+import re
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -115,14 +116,6 @@ def test_per_round_takes_a_step_for_every_round_and_follows_the_schedule(
     assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(5e-4)
 
 
-def test_a_loss_that_is_not_finite_names_its_images(discs, task, trainer, tmp_path):
-    module = task()
-    with torch.no_grad():
-        next(p for p in module.network.parameters() if p.requires_grad).fill_(float("nan"))
-    with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 0 on images disc-\d+"):
-        trainer(tmp_path, max_steps=1).fit(module, discs())
-
-
 def test_a_resumed_run_sees_what_was_left_and_ends_with_the_same_weights(
     discs, task, trainer, tmp_path
 ):
@@ -163,25 +156,63 @@ def test_batches_are_planned_by_seed_epoch_and_index_alone(task):
     assert module.episode.policy(key) == module.episode.policy(key)
 
 
-def test_a_loss_that_is_not_finite_moves_no_weight_in_any_schedule(discs, task, trainer, tmp_path):
-    class Broken(torch.nn.Module):
-        def __init__(self, loss):
-            super().__init__()
-            self.loss = loss
+class BadLoss(torch.nn.Module):
+    """Is not a number in some of its calls; counted from 0."""
 
-        def terms(self, logits, truth):
-            terms = self.loss.terms(logits, truth)
-            return replace(terms, total=terms.total * float("nan"))
+    def __init__(self, loss, bad):
+        super().__init__()
+        self.loss, self.bad, self.calls = loss, bad, 0
 
-    for episode in (
-        TrainingEpisode(iterations=2, schedule="per_round"),
-        TrainingEpisode(iterations=2, schedule="joint"),
-    ):
-        module = task(episode=episode)
-        module.loss = Broken(module.loss)
-        with pytest.raises(NonFiniteLossError, match="the loss is nan at step 0"):
-            trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, discs())
-        assert all(torch.isfinite(p).all() for p in module.network.parameters())
+    def terms(self, logits, truth):
+        terms = self.loss.terms(logits, truth)
+        factor = float("nan") if self.calls in self.bad else 1.0
+        self.calls += 1
+        return replace(terms, total=terms.total * factor)
+
+
+class States(pl.Callback):
+    """Keeps the weights before the first and after every step."""
+
+    def __init__(self):
+        self.states = []
+
+    def on_train_start(self, trainer, pl_module):
+        self.states.append(copy_of(pl_module))
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        self.states.append(copy_of(pl_module))
+
+
+def are_equal(one, other):
+    return all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("schedule", ["joint", "per_round"])
+def test_a_step_that_is_not_finite_is_skipped_and_names_its_images(
+    discs, task, trainer, tmp_path, caplog, schedule
+):
+    module = task(episode=TrainingEpisode(iterations=2, schedule=schedule))
+    module.loss = BadLoss(module.loss, bad={3, 4, 5})  # the three rounds of the second batch
+    watch = States()
+    trainer(
+        tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, callbacks=[watch]
+    ).fit(module, discs())
+    start, first, second, third = watch.states
+    assert not are_equal(start, first)
+    assert are_equal(first, second)  # BatchNorm's statistics too
+    assert not are_equal(second, third)
+    assert all(torch.isfinite(value).all() for value in third.values())
+    told = [record.message for record in caplog.records if "not finite (loss nan" in record.message]
+    assert len(told) == (1 if schedule == "joint" else 3)
+    assert all(re.search(r"on images disc-\d+, disc-\d+; the step is skipped", t) for t in told)
+
+
+def test_a_run_with_many_steps_that_are_not_finite_ends(discs, task, trainer, tmp_path):
+    module = task(max_skipped_steps=2)
+    module.loss = BadLoss(module.loss, bad=range(3, 1000))
+    with pytest.raises(NonFiniteLossError, match=r"step 3: .* on images disc-.* 3\. bad step"):
+        trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(module, discs())
+    assert all(torch.isfinite(p).all() for p in module.network.parameters())
 
 
 def test_a_network_that_is_frozen_altogether_cannot_be_fitted(discs, task, trainer, tmp_path):
