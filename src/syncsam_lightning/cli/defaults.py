@@ -13,6 +13,9 @@ from syncsam_lightning.training.callbacks.predictions import PredictionWriter
 from syncsam_lightning.training.callbacks.resume import ResumeExactly
 from syncsam_lightning.training.callbacks.throughput import Throughput
 
+LOGS = "logs"
+"""Folder in the working folder below which each run has its own."""
+
 CALLBACKS: Mapping[str, type[Callback]] = {
     "checkpoint": ModelCheckpoint,
     "last_checkpoint": ModelCheckpoint,
@@ -60,7 +63,7 @@ def trainer_defaults(run_name: str) -> dict[str, Any]:
         "precision": "32-true",
         "logger": {
             "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-            "init_args": {"save_dir": "logs", "name": run_name},
+            "init_args": {"save_dir": LOGS, "name": run_name},
         },
         "plugins": [{"class_path": "syncsam_lightning.training.checkpoint.AtomicCheckpointIO"}],
     }

@@ -64,7 +64,9 @@ _BATCH = Option("--data.batch_size", "N", "images per device and step", "8")
 _SEED = Option("--seed_everything", "N", "seed of everything random", "42")
 _RATE = Option("--model.lr", "RATE", "learning rate", "0.0001")
 _FROM_CHECKPOINT = Option(
-    "--ckpt_path", "FILE", "checkpoint; it also says which model and data to build"
+    "--ckpt_path",
+    "FILE",
+    "says which model and data to build too; last: the newest",
 )
 _OUT = Option("--trainer.default_root_dir", "FOLDER", "where results go if there is no logger")
 
@@ -84,7 +86,11 @@ GUIDES: Mapping[str, Guide] = {
             Option("--trainer.max_epochs", "N", "how long to train"),
             *_DEVICE,
             Option("--trainer.precision", "NAME", "32-true, bf16-mixed, ...", "32-true"),
-            Option("--ckpt_path", "FILE", "resume this run where it stopped"),
+            Option(
+                "--ckpt_path",
+                "FILE",
+                "resume this run; last: the newest, if any",
+            ),
             _SEED,
         ),
         (

@@ -18,9 +18,10 @@ from syncsam_lightning import __version__
 from syncsam_lightning.cli.arguments import config_values
 from syncsam_lightning.cli.catalog import resolve_config
 from syncsam_lightning.cli.checkpoint_config import with_checkpoint_config
-from syncsam_lightning.cli.defaults import CALLBACK_DEFAULTS, CALLBACKS, trainer_defaults
+from syncsam_lightning.cli.defaults import CALLBACK_DEFAULTS, CALLBACKS, LOGS, trainer_defaults
 from syncsam_lightning.cli.explain import Choices, UsageError, explain
 from syncsam_lightning.cli.given import GivenSettings
+from syncsam_lightning.cli.newest_checkpoint import with_newest_checkpoint
 from syncsam_lightning.cli.parser import ConfigFile, Parser, ParserMessage
 from syncsam_lightning.cli.run_config import RUN_CONFIG, SaveRunConfig
 from syncsam_lightning.data.datamodule import PromptableDataModule
@@ -49,7 +50,8 @@ class SyncSAMCLI(LightningCLI):
     """
 
     def __init__(self, args: Sequence[str]) -> None:
-        self._args = list(args)
+        run_folder = Path(LOGS, _run_name(args)) if config_values(args) else Path(LOGS)
+        self._args = with_newest_checkpoint(args, run_folder)
         load_datamodules()  # before the parser is built, which then knows their names
         configs = map(resolve_config, config_values(args))
         super().__init__(

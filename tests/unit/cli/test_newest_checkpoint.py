@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from syncsam_lightning.cli.newest_checkpoint import (
+    NoCheckpointError,
+    newest_checkpoint,
+    with_newest_checkpoint,
+)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Path]:
+    """Checkpoints of two versions of a run, from old to new."""
+    paths = [tmp_path / "logs/a" / name for name in ("version_0/best.ckpt", "version_1/last.ckpt")]
+    for age, path in enumerate(paths):
+        path.parent.mkdir(parents=True)
+        torch.save({"weights": torch.arange(1000) + age}, path)
+        os.utime(path, (age, age))
+    (tmp_path / "logs/a/version_1/.saving-x.tmp").write_bytes(b"half")
+    return paths
+
+
+def test_the_newest_wins_whatever_its_name(runs: list[Path], tmp_path: Path):
+    assert newest_checkpoint(tmp_path / "logs") == runs[1]
+    os.utime(runs[0], (9, 9))
+    assert newest_checkpoint(tmp_path / "logs") == runs[0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_one_is_named_and_passed_over(
+    runs: list[Path], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+):
+    data = bytearray(runs[1].read_bytes())
+    if damage == "flipped":
+        data[data.find(torch.tensor([501, 502]).numpy().tobytes())] ^= 1
+    runs[1].write_bytes({"truncated": data[:-100], "empty": b""}.get(damage, data))
+    assert newest_checkpoint(tmp_path / "logs") == runs[0]
+    assert f"{runs[1]} is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("given", [["--ckpt_path", "last"], ["--ckpt_path=last"]])
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_the_path_takes_the_place_of_last(
+    runs: list[Path], tmp_path: Path, given: list[str], command: str
+):
+    args = [command, "--config", "a.yaml", *given, "--model.lr", "1"]
+    assert with_newest_checkpoint(args, tmp_path / "logs") == [
+        *[command, "--config", "a.yaml", "--model.lr", "1"],
+        f"--ckpt_path={runs[1]}",
+    ]
+
+
+def test_a_folder_is_looked_through(runs: list[Path], tmp_path: Path):
+    args = ["test", "--ckpt_path", str(runs[0].parent)]
+    assert with_newest_checkpoint(args, tmp_path) == ["test", f"--ckpt_path={runs[0]}"]
+
+
+def test_a_fit_begins_anew_where_there_is_none(tmp_path: Path):
+    assert with_newest_checkpoint(["fit", "--ckpt_path", "last"], tmp_path / "no") == ["fit"]
+
+
+@pytest.mark.parametrize("args", [["test", "--ckpt_path", "last"], ["fit", "--ckpt_path", "."]])
+def test_everything_else_needs_one(
+    tmp_path: Path, args: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoCheckpointError, match="no whole checkpoint in"):
+        with_newest_checkpoint(args, Path("logs"))
+
+
+@pytest.mark.parametrize(
+    "args", [["fit"], ["fit", "--ckpt_path", "x.ckpt"], ["fit", "--lr", "last"]]
+)
+def test_other_arguments_pass_unchanged(args: list[str], tmp_path: Path):
+    assert with_newest_checkpoint(args, tmp_path) == args
