@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
+from syncsam_lightning.training.callbacks.graceful_stop import GracefulStop
 from syncsam_lightning.training.callbacks.pictures import PredictionPictures
 from syncsam_lightning.training.callbacks.predictions import PredictionWriter
 from syncsam_lightning.training.callbacks.resume import ResumeExactly
@@ -57,7 +58,7 @@ def trainer_defaults(run_name: str) -> dict[str, Any]:
     """
     return {
         # Without settings, hence without keys.
-        "callbacks": [ResumeExactly(), Throughput()],
+        "callbacks": [ResumeExactly(), Throughput(), GracefulStop()],
         # The datamodules' own samplers shard over ranks, exactly, and can resume.
         "use_distributed_sampler": False,
         "precision": "32-true",

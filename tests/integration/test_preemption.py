@@ -1,0 +1,107 @@
+"""A scheduler takes the machine away: the run saves, leaves with 143, and goes on later."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+TINY = Path(__file__).with_name("tiny.yaml")
+TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+
+
+def command(*options: str) -> list[str]:
+    given = ["--config", str(TINY), "--data.table=t.lance", "--trainer.limit_val_batches=0"]
+    given += [
+        "--checkpoint.monitor=null",
+        "--ckpt_path=last",
+        "--periodic_checkpoint.every_n_train_steps=3",
+    ]
+    return [sys.executable, "-m", "syncsam_lightning.cli.main", "fit", *given, *options]
+
+
+def finish(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options), cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def saved(folder: Path, name: str) -> list[Path]:
+    return sorted(folder.glob(f"logs/tiny/version_*/checkpoints/{name}"))
+
+
+def steps(path: Path) -> int:
+    return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the ranks that a launching rank has started, without their helpers."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except (OSError, IndexError):
+                continue
+            if parent == pid and b"fit" in words:
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "to"),
+    [
+        ([], "main"),
+        pytest.param(TWO_RANKS, "main", marks=pytest.mark.slow),
+        pytest.param(TWO_RANKS, "other", marks=pytest.mark.slow),
+        pytest.param(TWO_RANKS, "group", marks=pytest.mark.slow),
+    ],
+    ids=["one rank", "two, to the first", "two, to the second", "two, to both"],
+)
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(
+    tmp_path: Path, options: list[str], to: str
+):
+    endless = ["--trainer.max_steps=100000", "--data.num_workers=1", *options]
+    run = subprocess.Popen(
+        command(*endless),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: saved(tmp_path, "resume.ckpt"), run)
+        if to == "group":
+            os.killpg(run.pid, signal.SIGTERM)
+        else:
+            os.kill(run.pid if to == "main" else descendants(run.pid)[0], signal.SIGTERM)
+        output, _ = run.communicate(timeout=120)
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 143, output
+    (preempted,) = saved(tmp_path, "preempted.ckpt")
+    assert f"saved {preempted.relative_to(tmp_path)}" in output
+    done = steps(preempted)
+    assert done >= 3
+
+    again = finish(tmp_path, f"--trainer.max_steps={done + 2}", *options)
+    assert again.returncode == 0, again.stderr
+    assert str(preempted.relative_to(tmp_path)) in again.stderr + again.stdout
+    assert steps(saved(tmp_path, "last.ckpt")[-1]) == done + 2
+
+
+def wait_for(condition, run: subprocess.Popen[str], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert run.poll() is None, run.communicate()[0]
+        assert time.monotonic() < deadline, "nothing was saved in time"
+        time.sleep(0.05)
