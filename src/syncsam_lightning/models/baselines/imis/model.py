@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from syncsam_lightning.geometry import Fit
 from syncsam_lightning.models.baselines.imis.decoder import IMISMaskDecoder, MaskCandidates
 from syncsam_lightning.models.baselines.imis.encoder import IMISImageEncoder
 from syncsam_lightning.models.pixels import check_images, normalise_as_sam
@@ -50,6 +51,7 @@ class IMISNet(PromptableModel):
         ValueError: a size doesn't fit, or ``frozen`` names an unknown part.
     """
 
+    image_fit: ClassVar[Fit] = "stretch"
     parts_from_sam: ClassVar[tuple[str, ...]] = ("image_encoder.vit.",)
 
     def __init__(
@@ -79,6 +81,7 @@ class IMISNet(PromptableModel):
             size=image_size,
             prompts=frozenset({"boxes", "points", "masks"}),
             mask_size=architecture.mask_size,
+            fit=self.image_fit,
         )
         self.image_encoder = IMISImageEncoder(architecture, embed_dim)
         self.prompt_encoder = BatchedPromptEncoder(architecture, embed_dim)

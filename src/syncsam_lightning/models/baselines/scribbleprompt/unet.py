@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from syncsam_lightning.geometry import Fit
 from syncsam_lightning.models.baselines.scribbleprompt.channels import (
     NUM_PROMPT_CHANNELS,
     prompt_channels,
@@ -38,6 +39,7 @@ class ScribblePromptUNet(PromptableModel):
             ``depth`` times.
     """
 
+    image_fit: ClassVar[Fit] = "stretch"
     parts_from_sam: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *, image_size: int = 128, width: int = 192, depth: int = 4) -> None:
@@ -55,6 +57,7 @@ class ScribblePromptUNet(PromptableModel):
             size=image_size,
             prompts=frozenset({"boxes", "points", "masks"}),
             mask_size=image_size,
+            fit=self.image_fit,
         )
         channels = [1 + NUM_PROMPT_CHANNELS] + [width] * (depth - 1)
         self.downs = nn.ModuleList(ConvBlock(before, width) for before in channels)
