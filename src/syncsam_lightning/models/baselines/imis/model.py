@@ -24,7 +24,7 @@ from syncsam_lightning.prompts import Prompts
 
 FrozenPart = Literal["vit", "neck", "prompt_encoder", "decoder"]
 
-# What decoding an object at 1024 pixels needs besides its answer is about 0.3 GB.
+# Decoding an object at 1024 pixels takes about 70 MB for the moment.
 _PIXELS_AT_ONCE = 16 * 1024**2
 
 
