@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from syncsam_lightning.errors import UnsupportedPromptError
+from syncsam_lightning.geometry import Fit, ResizePlan
 from syncsam_lightning.prompts import Prompts
 
 
@@ -20,11 +22,17 @@ class InputSpec:
         size: side S of the square input in pixels.
         prompts: the prompt kinds it understands, out of ``boxes``, ``points``, ``masks``.
         mask_size: side of the mask logits it returns and takes, usually S / 4.
+        fit: how an image lies in the square.
     """
 
     size: int
     prompts: frozenset[str]
     mask_size: int
+    fit: Fit = "pad"
+
+    def plan(self, height: int, width: int) -> ResizePlan:
+        """Return how an image of this size in pixels lies in the model's square."""
+        return ResizePlan(height, width, self.size, self.fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,8 @@ class ImageFeatures:
     """What ``encode`` returns and ``decode`` takes, computed once per image.
 
     Args:
-        embedding: ``(B, C, S/16, S/16)``.
+        embedding: ``(B, C, S/16, S/16)``; of a model without an image encoder the normalised
+            image itself, ``(B, C, S, S)``.
         multi_scale: ``(B, 32, S/4, S/4)`` for models that have a multi-scale branch, else None.
     """
 
@@ -53,6 +62,14 @@ class PromptableModel(nn.Module, ABC):
     Subclasses set :attr:`input_spec` and implement :meth:`encode` and :meth:`decode`; they list the
     submodules that are never trained in :attr:`frozen_modules` by calling :meth:`freeze`.
     """
+
+    parts_from_sam: ClassVar[tuple[str, ...]] = ("",)
+    """Prefixes of the tensors that SAM's checkpoint fills; with none the model has no part of SAM.
+    Elsewhere a tensor of SAM may have the same name but another shape."""
+
+    image_fit: ClassVar[Fit] = "pad"
+    """How images lie in the square; ``input_spec.fit`` of every instance. Of the class, since the
+    program has to know it before it builds anything."""
 
     input_spec: InputSpec
 
@@ -80,7 +97,8 @@ class PromptableModel(nn.Module, ABC):
             prompts: of N objects on these images.
 
         Returns:
-            ``(N, S/4, S/4)`` float mask logits; positive is foreground.
+            ``(N, s, s)`` float mask logits, s being :attr:`InputSpec.mask_size` (usually S / 4);
+            positive is foreground.
 
         Raises:
             UnsupportedPromptError: the model does not understand a kind of prompt it was given, or

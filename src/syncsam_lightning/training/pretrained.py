@@ -15,6 +15,7 @@ from syncsam_lightning.models import (
     load_imagenet_weights,
     load_weights,
 )
+from syncsam_lightning.models.weights.report import abridge
 
 log = logging.getLogger(__name__)
 NONE = "none"
@@ -81,4 +82,13 @@ class PretrainedWeights:
         }
         report = load_weights(model, find_sam_checkpoint(self.sam))
         model.load_state_dict(kept, strict=False)
+        if missing := frozen.intersection(report.missing):
+            # Not in the file, and not in checkpoints either: the same random values every time.
+            initialise_frozen(model, seed=0, keys=missing)
+            log.warning(
+                "%d frozen tensors are not in sam_checkpoint and hold random weights (%s); give a "
+                "file of this very model if there is one",
+                len(missing),
+                abridge(tuple(sorted(missing))),
+            )
         return report

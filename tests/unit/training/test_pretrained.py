@@ -14,7 +14,8 @@ from segment_anything.modeling import (
 )
 
 from syncsam_lightning.errors import WeightsError
-from syncsam_lightning.models import SyncSAM
+from syncsam_lightning.models import SyncSAM, frozen_checksum
+from syncsam_lightning.models.baselines import IMISNet
 from syncsam_lightning.training import pretrained
 from syncsam_lightning.training.pretrained import PretrainedWeights
 
@@ -130,6 +131,23 @@ def test_random_frozen_parts_are_announced_and_the_same_every_time(task, caplog)
     different = set(changed(*map(copy_of, modules)))
     assert different
     assert different.isdisjoint(frozen)
+
+
+def test_frozen_parts_that_the_file_lacks_are_announced_and_the_same_every_time(sam, caplog):
+    # IMIS-Net has SAM's ViT, but heads of its own, which are frozen too.
+    networks = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        networks.append(
+            IMISNet(
+                image_size=64, embed_dim=32, vit_width=32, vit_depth=4, vit_heads=2, window_size=3
+            )
+        )
+        PretrainedWeights(str(sam), "none").load(networks[-1], begins=True)
+    assert "frozen tensors are not in sam_checkpoint and hold random weights" in caplog.text
+    assert frozen_checksum(networks[0]) == frozen_checksum(networks[1])
+    content = torch.load(sam, weights_only=True)["image_encoder.blocks.0.norm1.weight"]
+    assert torch.equal(networks[0].image_encoder.vit.blocks[0].norm1.weight, content)
 
 
 def test_a_missing_file_is_named_before_any_training(task, fit, tmp_path):

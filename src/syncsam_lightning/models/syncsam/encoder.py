@@ -88,11 +88,11 @@ class DualBranchEncoder(nn.Module):
         return total
 
 
-def sam_neck(width: int) -> nn.Sequential:
-    """Return SAM's neck, ``(B, width, h, w)`` to ``(B, 256, h, w)``, with SAM's names."""
+def sam_neck(width: int, embed_dim: int = EMBED_DIM) -> nn.Sequential:
+    """Return SAM's neck, ``(B, width, h, w)`` to ``(B, embed_dim, h, w)``, with SAM's names."""
     return nn.Sequential(
-        nn.Conv2d(width, EMBED_DIM, 1, bias=False),
-        LayerNorm2d(EMBED_DIM),
-        nn.Conv2d(EMBED_DIM, EMBED_DIM, 3, padding=1, bias=False),
-        LayerNorm2d(EMBED_DIM),
+        nn.Conv2d(width, embed_dim, 1, bias=False),
+        LayerNorm2d(embed_dim),
+        nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False),
+        LayerNorm2d(embed_dim),
     )

@@ -31,35 +31,39 @@ class BatchedPromptEncoder(PromptEncoder):  # type: ignore[misc]
 
     Points are embedded with ``torch.where`` rather than boolean-index writes, which would make the
     host wait for the GPU.
+
+    Args:
+        architecture: gives ``image_size``.
+        embed_dim: C, channels of its tokens and maps; SAM's are 256.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, embed_dim: int = EMBED_DIM) -> None:
         grid, side = architecture.grid_size, architecture.image_size
         super().__init__(
-            embed_dim=EMBED_DIM,
+            embed_dim=embed_dim,
             image_embedding_size=(grid, grid),
             input_image_size=(side, side),
             mask_in_chans=16,
         )
-        self.pe_layer = PositionEmbedding(EMBED_DIM // 2)
+        self.pe_layer = PositionEmbedding(embed_dim // 2)
 
     def dense_positions(self) -> Tensor:
-        """Return the position of every cell of the image embedding, ``(1, 256, S/16, S/16)``."""
+        """Return the position of every cell of the image embedding, ``(1, C, S/16, S/16)``."""
         return cast(Tensor, self.get_dense_pe())
 
     def encode(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Embed prompts of N objects.
 
         Returns:
-            Sparse tokens ``(N, T, 256)``: points, SAM's padding point if there are points but no
+            Sparse tokens ``(N, T, C)``: points, SAM's padding point if there are points but no
             boxes, then two tokens per box (T may be 0); and the dense embedding
-            ``(N, 256, S/16, S/16)``.
+            ``(N, C, S/16, S/16)``.
 
         Raises:
             ValueError: the previous masks have another size than S/4.
         """
         zero = self._zero_of_every_parameter()
-        sparse = [self.no_mask_embed.weight.new_zeros(prompts.num_objects, 0, EMBED_DIM)]
+        sparse = [self.no_mask_embed.weight.new_zeros(prompts.num_objects, 0, self.embed_dim)]
         if prompts.points is not None and prompts.point_labels is not None:
             pad = prompts.boxes is None
             sparse.append(self._embed_points(prompts.points, prompts.point_labels, pad))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from segment_anything.modeling.image_encoder import Block, PatchEmbed
@@ -20,7 +20,13 @@ class StagedViT(nn.Module):
     Args:
         architecture: gives ``image_size``, ``vit_width`` C, ``vit_depth``, ``vit_heads`` and
             ``window_size``.
+
+    Attributes:
+        position_resampling: how ``pos_embed`` is brought to the grid of another image size when a
+            checkpoint is loaded; see :func:`resize_position_table`.
     """
+
+    position_resampling: ClassVar[Literal["bilinear", "bicubic"]] = "bilinear"
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ _CONTAINERS = ("state_dict", "model", "model_state_dict")
 # Wrappers that put their own name before each tensor's: DistributedDataParallel, torch.compile,
 # and the attribute of our LightningModule that holds the model.
 _PREFIXES = ("module.", "_orig_mod.", "network.")
+
+# Plain containers that training programs save beside the weights (IMIS-Bench its arguments); to
+# restore one sets attributes and runs nothing.
+_HARMLESS: list[Any] = [argparse.Namespace]
 
 # What torch.load raises on damaged files, in its own words or its unpickler's.
 READ_ERRORS = (
@@ -46,9 +51,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} {what}; give the path of a file written by torch.save")
     try:
         # Memory mapping reads what is needed only; files from before torch 1.6 can't be mapped.
-        content = torch.load(
-            path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path)
-        )
+        with torch.serialization.safe_globals(_HARMLESS):
+            content = torch.load(
+                path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path)
+            )
     except pickle.UnpicklingError as error:
         if any(sign in str(error) for sign in _SIGNS_OF_CODE):
             raise WeightsError(

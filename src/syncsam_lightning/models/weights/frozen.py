@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +33,21 @@ def frozen_checksum(model: PromptableModel) -> str:
 
 
 @torch.no_grad()
-def initialise_frozen(model: PromptableModel, seed: int = 0) -> None:
-    """Draw every frozen tensor as a pure function of ``seed`` and the tensor's name.
+def initialise_frozen(
+    model: PromptableModel, seed: int = 0, *, keys: Collection[str] | None = None
+) -> None:
+    """Draw frozen tensors as a pure function of ``seed`` and the tensor's name.
 
-    For runs without SAM's weights: since checkpoints leave frozen tensors out, they must come back
-    the same when such a run is resumed or tested. Global random state is not touched.
+    For what no file provides: since checkpoints leave frozen tensors out, they must come back the
+    same when such a run is resumed or tested. Global random state is not touched.
+
+    Args:
+        model: is changed in place.
+        seed: of the values.
+        keys: names of the frozen tensors to draw; None: all of them.
     """
     state = model.state_dict()
-    for key in sorted(model.frozen_keys()):
+    for key in sorted(model.frozen_keys() if keys is None else keys):
         owner, _, leaf = key.rpartition(".")
         generator = torch.Generator().manual_seed(stable_key("frozen", seed, key))
         state[key].copy_(_draw(model.get_submodule(owner), leaf, state[key], generator))

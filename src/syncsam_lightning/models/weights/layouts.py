@@ -16,19 +16,22 @@ Table = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One way to name the tensors of a SyncSAM.
+    """One way to name the tensors of a model.
 
     Args:
         name: as reports give it.
         description: for a user who wonders which checkpoints can be loaded.
         signature: prefixes that occur in this layout and in none that is tried after it.
         table: pairs of prefixes (ours, theirs).
+        unused: prefixes, in this layout, of what no model here computes. It is reported as unused
+            rather than unexpected.
     """
 
     name: str
     description: str
     signature: tuple[str, ...]
     table: Table
+    unused: tuple[str, ...] = ()
 
     def matches(self, keys: Iterable[str]) -> bool:
         """Whether a checkpoint with these names is of this layout."""
@@ -105,7 +108,37 @@ SYNCSAM = Layout(
     table=(("", ""),),
 )
 
-LAYOUTS = (PREDECESSOR, SAM, SYNCSAM)
+IMIS = Layout(
+    name="imis",
+    description="IMIS-Net (image_encoder.sam_encoder.*)",
+    signature=("image_encoder.sam_encoder.",),
+    table=(
+        ("image_encoder.vit.", "image_encoder.sam_encoder."),
+        # Its ViT is timm's, which names the layers of a block's MLP in another way than SAM.
+        *(
+            (
+                f"image_encoder.vit.blocks.{block}.mlp.lin{layer}.",
+                f"image_encoder.sam_encoder.blocks.{block}.mlp.fc{layer}.",
+            )
+            for block in range(12)
+            for layer in (1, 2)
+        ),
+        ("image_encoder.neck.", "image_encoder.neck."),
+        ("prompt_encoder.", "prompt_encoder."),
+        ("mask_decoder.", "mask_decoder."),
+    ),
+    # Of the two necks in the file only the outer one is computed.
+    unused=("text_model.", "text_out_dim.", "image_encoder.sam_encoder.neck."),
+)
+
+SCRIBBLEPROMPT = Layout(
+    name="scribbleprompt",
+    description="ScribblePrompt-UNet (downs.*, bottleneck.*, ups.*, final_conv.*)",
+    signature=("downs.", "bottleneck.", "ups.", "final_conv."),
+    table=(("", ""),),
+)
+
+LAYOUTS = (PREDECESSOR, IMIS, SCRIBBLEPROMPT, SAM, SYNCSAM)
 
 
 def find_layout(keys: Iterable[str], model_keys: Iterable[str]) -> Layout | None:

@@ -11,9 +11,10 @@ from torch import Tensor
 from syncsam_lightning.errors import WeightsError
 from syncsam_lightning.models.promptable import PromptableModel
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict, unwrap_state_dict
-from syncsam_lightning.models.weights.layouts import LAYOUTS, Layout, find_layout
+from syncsam_lightning.models.weights.layouts import LAYOUTS, SAM, Layout, find_layout
 from syncsam_lightning.models.weights.relative_position import (
     is_position_table,
+    resampling_rule,
     resize_position_table,
 )
 from syncsam_lightning.models.weights.report import LoadReport, abridge
@@ -27,15 +28,15 @@ def load_weights(
 ) -> LoadReport:
     """Load what a checkpoint holds into a model, and report what became of each tensor.
 
-    Recognised by their names: Meta's SAM ViT-B, the authors' predecessor, and this package's own
-    layout (bare, or a Lightning checkpoint whose model is called ``network``). Tables of positions
-    are interpolated to the model's image size. Either everything that fits is loaded or, on an
-    error, the model is left as it was.
+    Recognised by their names: Meta's SAM ViT-B, the authors' predecessor, the official files of the
+    baselines, and this package's own layout (bare, or a Lightning checkpoint whose model is called
+    ``network``). Tables of positions are interpolated to the model's image size. Either everything
+    that fits is loaded or, on an error, the model is left as it was.
 
     Args:
         model: changed in place; its device and dtype stay.
         weights: a file, read without executing anything in it, or a state dict.
-        strict: raise if anything is missing or unexpected.
+        strict: raise if anything is missing or unexpected. What is known to be unused is neither.
 
     Raises:
         WeightsError: the file can't be read, its layout is unknown, a tensor has a shape that does
@@ -52,6 +53,8 @@ def load_weights(
     layout = find_layout(state_dict, targets)
     if layout is None:
         raise _unknown_layout(origin, tuple(state_dict))
+    unused = tuple(key for key in state_dict if key.startswith(layout.unused))
+    state_dict = {key: state_dict[key] for key in state_dict if key not in unused}
     fitted, unexpected, resized = _fit(model, targets, state_dict, layout, origin)
     if not fitted:
         raise WeightsError(
@@ -66,7 +69,7 @@ def load_weights(
             f"unexpected {abridge(unexpected) or 'nothing'}"
         )
     model.load_state_dict(fitted, strict=False)
-    return LoadReport(layout.name, tuple(fitted), missing, unexpected, resized)
+    return LoadReport(layout.name, tuple(fitted), missing, unexpected, resized, unused)
 
 
 def _fit(
@@ -80,15 +83,15 @@ def _fit(
     fitted: dict[str, Tensor] = {}
     unexpected, resized = [], []
     for key, tensor in state_dict.items():
-        name = layout.to_ours(key)
+        name = _place(model, layout, key)
         if name is None or name not in targets:
             unexpected.append(key)
             continue
         shape = tuple(targets[name].shape)
         if tuple(tensor.shape) != shape:
-            changed = (
-                resize_position_table(tensor, shape) if is_position_table(model, name) else None
-            )
+            changed = None
+            if is_position_table(model, name):
+                changed = resize_position_table(tensor, shape, resampling_rule(model, name))
             if changed is None:
                 raise WeightsError(
                     f"{origin}: {key} has the shape {tuple(tensor.shape)}, but the model's {name} "
@@ -98,6 +101,14 @@ def _fit(
             resized.append(name)
         fitted[name] = tensor
     return fitted, tuple(unexpected), tuple(resized)
+
+
+def _place(model: PromptableModel, layout: Layout, key: str) -> str | None:
+    """Return our name of the checkpoint's ``key``; None if the model has no use for it."""
+    name = layout.to_ours(key)
+    if name is None or (layout is SAM and not name.startswith(model.parts_from_sam)):
+        return None
+    return name
 
 
 def _unknown_layout(origin: str, keys: tuple[str, ...]) -> WeightsError:

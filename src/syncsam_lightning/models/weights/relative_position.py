@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,11 +24,24 @@ def is_position_table(model: nn.Module, key: str) -> bool:
     return match is not None and getattr(model.get_submodule(match["block"]), "window_size", 1) == 0
 
 
-def resize_position_table(table: Tensor, shape: tuple[int, ...]) -> Tensor | None:
-    """Interpolate a position table to another grid.
+def resampling_rule(model: nn.Module, key: str) -> Literal["bilinear", "bicubic"]:
+    """Return the rule of the ViT that the position table ``key`` belongs to."""
+    vit = model.get_submodule(key.rpartition(".")[0])
+    rule: Literal["bilinear", "bicubic"] = getattr(vit, "position_resampling", "bilinear")
+    return rule
 
-    Absolute positions ``(1, h, w, C)`` bilinearly, relative tables ``(L, C)`` linearly, both with
-    pixel centres aligned: the rule of SAM-Med2D and of the authors' predecessor.
+
+def resize_position_table(
+    table: Tensor, shape: tuple[int, ...], rule: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Tensor | None:
+    """Interpolate a position table to another grid, with pixel centres aligned.
+
+    Args:
+        table: absolute positions ``(1, h, w, C)``, or a relative table ``(L, C)``, which is always
+            interpolated linearly.
+        shape: to bring it to.
+        rule: for absolute positions. ``"bilinear"`` is that of SAM-Med2D and of the authors'
+            predecessor; ``"bicubic"``, with antialiasing, that of timm and hence of IMIS-Net.
 
     Returns:
         The table in ``shape``; None if the shapes differ in more than the grid.
@@ -36,7 +50,9 @@ def resize_position_table(table: Tensor, shape: tuple[int, ...]) -> Tensor | Non
         return None
     if table.ndim == 4 and table.shape[0] == shape[0] == 1:
         grid = table.permute(0, 3, 1, 2).float()
-        resized = F.interpolate(grid, shape[1:3], mode="bilinear", align_corners=False)
+        resized = F.interpolate(
+            grid, shape[1:3], mode=rule, align_corners=False, antialias=rule == "bicubic"
+        )
         return resized.permute(0, 2, 3, 1).to(table.dtype)
     if table.ndim == 2:
         line = table.T.unsqueeze(0).float()

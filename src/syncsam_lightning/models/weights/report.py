@@ -12,12 +12,14 @@ class LoadReport:
     """The outcome of loading a checkpoint into a model.
 
     Args:
-        layout: where the names came from: ``"sam"``, ``"predecessor"``, ``"syncsam"`` or
-            ``"imagenet"``.
+        layout: where the names came from: ``"sam"``, ``"predecessor"``, ``"imis"``,
+            ``"scribbleprompt"``, ``"syncsam"`` or ``"imagenet"``.
         loaded: names, in the model, of what was loaded (what was resized included).
         missing: names, in the model, of what the checkpoint does not hold; they keep their values.
         unexpected: names, as in the checkpoint, of what the model has no place for.
         resized: names, in the model, of tables that were interpolated to the model's image size.
+        unused: names, as in the checkpoint, of what is known to belong there but is not computed
+            here, such as a text tower.
     """
 
     layout: str
@@ -25,11 +27,13 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     resized: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """Return one line for each outcome that occurred, with the parts or names concerned."""
         lines = [f"layout {self.layout}: {len(self.loaded)} tensors loaded"]
-        outcomes = {name: getattr(self, name) for name in ("resized", "missing", "unexpected")}
+        kinds = ("resized", "missing", "unexpected", "unused")
+        outcomes = {kind: getattr(self, kind) for kind in kinds}
         lines += [
             f"{what} {len(names)}: {abridge(names)}" for what, names in outcomes.items() if names
         ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from pathlib import Path
@@ -36,6 +37,31 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
     torch.save({"a": torch.zeros(1), "optimizer": Trap(proof)}, path)
     with pytest.raises(WeightsError, match=r"holds Python objects.*torch\.save\(model\.state_dict"):
         read_state_dict(path)
+    assert not proof.exists()
+
+
+def test_arguments_of_the_training_program_beside_the_weights_do_no_harm(tmp_path):
+    # What IMIS-Bench saves while it trains.
+    weights, optimizer = {"a": torch.arange(3)}, torch.optim.AdamW([torch.zeros(1)])
+    content = {
+        "epoch": 2,
+        "model_state_dict": weights,
+        "optimizer_state_dict": optimizer.state_dict(),
+        "lr_scheduler_state_dict": torch.optim.lr_scheduler.LinearLR(optimizer).state_dict(),
+        "losses": [0.5],
+        "best_loss": float("inf"),
+        "args": argparse.Namespace(device=torch.device("cuda:0"), gpu_ids=[0], lr=1e-4),
+    }
+    torch.save(content, tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [0, 1, 2]
+
+
+def test_a_trap_among_those_arguments_is_still_refused(tmp_path):
+    proof = tmp_path / "ran"
+    content = {"model": {"a": torch.zeros(1)}, "args": argparse.Namespace(x=Trap(proof))}
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="holds Python objects"):
+        read_state_dict(tmp_path / "w.pth")
     assert not proof.exists()
 
 

@@ -28,6 +28,15 @@ def test_a_ramp_of_four_becomes_the_means_of_its_halves():
     assert resize_position_table(ramp, (2, 1)).tolist() == [[0.5], [2.5]]
 
 
+def test_the_bicubic_rule_takes_the_mean_of_what_a_cell_covers():
+    # Antialiased: far ends count, where the bilinear rule looks at the two cells in the middle.
+    table = torch.zeros(1, 16, 16, 1)
+    table[:, ::4] = 4.0
+    smooth = resize_position_table(table, (1, 4, 4, 1), "bicubic")
+    torch.testing.assert_close(smooth[:, 1:3], torch.ones(1, 2, 4, 1), atol=0.05, rtol=0)
+    assert not resize_position_table(table, (1, 4, 4, 1), "bilinear").any()
+
+
 def test_rows_and_columns_are_not_mixed_up():
     table = torch.arange(4.0).reshape(1, 4, 1, 1).expand(1, 4, 4, 1)  # differs down the rows
     assert resize_position_table(table, (1, 2, 2, 1))[0, :, :, 0].tolist() == [[0.5] * 2, [2.5] * 2]

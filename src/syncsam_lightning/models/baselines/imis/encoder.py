@@ -1,0 +1,38 @@
+"""IMIS-Net's image encoder: SAM's ViT as it is, and a neck that keeps all its channels."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from syncsam_lightning.models.syncsam.architecture import NUM_STAGES, Architecture
+from syncsam_lightning.models.syncsam.encoder import sam_neck
+from syncsam_lightning.models.syncsam.vit import StagedViT
+
+
+class IMISViT(StagedViT):
+    """SAM's ViT, whose positions are brought to another image size as timm does it."""
+
+    position_resampling = "bicubic"
+
+
+class IMISImageEncoder(nn.Module):
+    """A ViT and a neck.
+
+    Args:
+        architecture: of the ViT.
+        embed_dim: channels C of the embedding.
+    """
+
+    def __init__(self, architecture: Architecture, embed_dim: int) -> None:
+        super().__init__()
+        self.vit = IMISViT(architecture)
+        self.neck = sam_neck(architecture.vit_width, embed_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embedding ``(B, C, S/16, S/16)`` of normalised images ``(B, 3, S, S)``."""
+        tokens = self.vit.embed(images)
+        for stage in range(NUM_STAGES):
+            tokens = self.vit.global_block(stage, self.vit.windowed_blocks(stage, tokens))
+        return cast(Tensor, self.neck(tokens.permute(0, 3, 1, 2)))
