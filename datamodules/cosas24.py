@@ -57,7 +57,7 @@ class COSAS24(ZeroShotDataModule):
                 yield pair
                 continue
             yield RawSample(
-                id=pair.id,
+                id=f"{self.card.name}/{pair.id}",
                 image=pair_image(source, pair),
                 masks=pair_masks(source, pair, "adenocarcinoma", rule),
                 modality="microscopy",

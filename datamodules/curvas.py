@@ -128,7 +128,7 @@ class CURVAS(ZeroShotDataModule):
         raters = {r: VolumeFile.of(source, files[f"annotation_{r}"]) for r in wanted}
         yield from self._slicer.samples(
             LabelledVolume(
-                id=folder,
+                id=f"{self.card.name}/{folder}",
                 case=folder,
                 image=VolumeFile.of(source, files["image"]),
                 labels=self._labels(raters),

@@ -63,7 +63,7 @@ class EBHI(ZeroShotDataModule):
                 continue
             label = PurePosixPath(pair.folder).name or "object"
             yield RawSample(
-                id=pair.id,
+                id=f"{self.card.name}/{pair.id}",
                 image=pair_image(source, pair),
                 masks=pair_masks(source, pair, label, rule),
                 modality="pathology",

@@ -97,7 +97,7 @@ class HNTSMRG(ZeroShotDataModule):
         file = VolumeFile.of(source, mask)
         unused = frozenset({NODES}) if self.is_paper else frozenset[int]()
         return LabelledVolume(
-            id=case,
+            id=f"{self.card.name}/{case}",
             case=case,
             image=VolumeFile.of(source, image),
             labels=[Labels(LabelFile(file), file.path, NAMES, unused)],

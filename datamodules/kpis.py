@@ -58,7 +58,7 @@ class KPIs(ZeroShotDataModule):
                 yield pair
                 continue
             yield RawSample(
-                id=pair.id,
+                id=f"{self.card.name}/{pair.id}",
                 image=pair_image(source, pair),
                 masks=pair_masks(source, pair, "glomerulus", rule),
                 modality="pathology",

@@ -59,7 +59,7 @@ class STS(ZeroShotDataModule):
                 yield pair
                 continue
             yield RawSample(
-                id=pair.id,
+                id=f"{self.card.name}/{pair.id}",
                 image=pair_image(source, pair),
                 masks=pair_masks(source, pair, "tooth", rule),
                 modality="x_ray",
