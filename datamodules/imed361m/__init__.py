@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.source_files import ImageFile
 from syncsam_lightning.data.sources import EntryIndex, open_source
 from syncsam_lightning.records import (
     DatasetCard,
@@ -18,7 +19,7 @@ from syncsam_lightning.records import (
     Split,
 )
 
-from .files import ImageFile, MaskFiles, find_listed
+from .files import MaskFiles, find_listed
 from .index import INDEX, DataSet
 from .release import Part, find_data_sets
 from .rules import ChannelNames, Rules, Turned

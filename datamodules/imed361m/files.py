@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from syncsam_lightning.data.readers import read_image, resolve_mask
+from syncsam_lightning.data.readers import resolve_mask
+from syncsam_lightning.data.source_files import Unusable, read_file
 from syncsam_lightning.data.sources import Entry, EntryIndex, Source
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import NamedMask, Skipped
@@ -46,30 +47,6 @@ def find_listed(data_set: DataSet, files: EntryIndex, listed: Any, kind: str) ->
         reason = f"{INDEX} names it, but there is no such file"
         return Skipped(data_set.where(name), reason, "named by the index, missing", data_set.name)
     return found
-
-
-def read_file(source: Source, entry: Entry) -> bytes:
-    """Return the bytes of a file.
-
-    Raises:
-        BrokenInputError: it cannot be read; its path is the full address.
-    """
-    try:
-        return source.read(entry)
-    except BrokenInputError as error:
-        raise BrokenInputError(source.where(entry.name), error.reason, error.kind) from error
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """Reads an image when called."""
-
-    source: Source
-    entry: Entry
-
-    def __call__(self) -> np.ndarray:
-        """Return ``(H, W, 1 or 3)`` uint8."""
-        return read_image(self.source.where(self.entry.name), read_file(self.source, self.entry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +87,7 @@ class MaskFiles:
             try:
                 masks += read(read_file(self.source, entry), path)
             except BrokenInputError as error:
-                masks.append(NamedMask("", Unreadable(error), path))
+                masks.append(NamedMask("", Unusable(error), path))
         if not self.quarter_turns:
             return masks
         return [replace(mask, mask=self._turned(mask)) for mask in masks]
@@ -128,14 +105,3 @@ class _Mask:
 
     def __call__(self) -> np.ndarray:
         return resolve_mask(self.named.mask, self.named.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Stands for the masks of a file that can't be read, and says why when called."""
-
-    error: BrokenInputError
-
-    def __call__(self) -> np.ndarray:
-        """Raise the error."""
-        raise self.error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -105,11 +106,83 @@ def mni152(root: Path) -> dict[str, Any]:
     return {}
 
 
+def pairs(root: Path, names: Callable[[int], tuple[str, str]], scale: int = 255) -> dict[str, Any]:
+    for number in range(CASES * SLICES):
+        image, mask = names(number)
+        picture(root / image, number)
+        save_mask(root / mask, rectangle(number % 3) * scale)
+    return FRACTIONS
+
+
+def sts(root: Path) -> dict[str, Any]:
+    return pairs(root, lambda n: (f"A-PXI/image/{n}.png", f"A-PXI/mask/{n}.png"))
+
+
+def cosas24(root: Path) -> dict[str, Any]:
+    return pairs(root, lambda n: (f"domain{n % 2}/image/{n}.png", f"domain{n % 2}/mask/{n}.png"), 1)
+
+
+def kpis(root: Path) -> dict[str, Any]:
+    def names(number: int) -> tuple[str, str]:
+        slide = f"12_{number // SLICES}"
+        stem = f"{slide}_{number}_0_0"
+        folder = f"test/56Nx/{slide}"
+        return f"{folder}/img/{stem}_img.jpg", f"{folder}/mask/{stem}_mask.jpg"
+
+    return pairs(root, names)
+
+
+def ebhi(root: Path) -> dict[str, Any]:
+    def names(number: int) -> tuple[str, str]:
+        folder = f"EBHI-SEG/{('Normal', 'Polyp')[number % 2]}"
+        return f"{folder}/image/{number // 2}.png", f"{folder}/label/{number // 2}.png"
+
+    return pairs(root, names)
+
+
+def volume(path: Path, planes: list[np.ndarray], dtype: type) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voxels = np.stack(planes, axis=-1).astype(dtype)
+    nib.save(nib.Nifti1Image(voxels, np.diag([1.0, 1, 3, 1])), path)
+
+
+def volumes(root: Path, names: Callable[[int], list[str]], label_type: type) -> dict[str, Any]:
+    for number in range(CASES):
+        image, *labels = names(number)
+        noise = np.random.default_rng(number).normal(0, 100, (HEIGHT, WIDTH, SLICES))
+        volume(root / image, list(np.moveaxis(noise, -1, 0)), np.int16)
+        for label in labels:
+            volume(root / label, [rectangle(position) for position in range(SLICES)], label_type)
+    return FRACTIONS
+
+
+def hntsmrg(root: Path) -> dict[str, Any]:
+    def names(number: int) -> list[str]:
+        start = f"HNTSMRG24_train/{number}/preRT/{number}_preRT"
+        return [f"{start}_T2.nii.gz", f"{start}_mask.nii.gz"]
+
+    return volumes(root, names, np.uint8)
+
+
+def curvas(root: Path) -> dict[str, Any]:
+    def names(number: int) -> list[str]:
+        folder = f"training_set/UK{number}"
+        return [f"{folder}/image.nii.gz", *(f"{folder}/annotation_{r}.nii.gz" for r in (1, 2, 3))]
+
+    return volumes(root, names, np.float32) | {"preprocessing": "recommended", "raters": "all"}
+
+
 RELEASES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "SAMed2D": samed2d,
     "IMed361M": imed361m,
     "MaskFolder": mask_folder,
     "MNI152": mni152,
+    "STS": sts,
+    "HNTSMRG": hntsmrg,
+    "CURVAS": curvas,
+    "COSAS24": cosas24,
+    "KPIs": kpis,
+    "EBHI": ebhi,
 }
 Plugin = type[PromptableDataModule]
 Build = Callable[..., PromptableDataModule]

@@ -187,7 +187,7 @@ class PromptableDataModule(StreamingDataModule):
             DatasetNotFoundError: neither the table nor the raw release is there.
             ConversionError: not one image of the release could be used, or a worker died.
         """
-        target = Target(self.table.location.uri, self.table.location.open_options())
+        target = self._target()
         if is_prepared(target):
             return None
         root = self._require_root()
@@ -196,6 +196,28 @@ class PromptableDataModule(StreamingDataModule):
         return prepare_table(
             target, plan, partial(self.open_records, root), self.split_rule, options
         )
+
+    def check_available(self) -> None:
+        """Check that the table is there, or a release to make it from; nothing is read.
+
+        Raises:
+            DatasetNotFoundError: neither is there; the message names both places.
+        """
+        if not is_prepared(self._target()):
+            self._require_root()
+
+    def look_in(self, folder: str) -> None:
+        """Look for the release in a folder, unless its root is absolute.
+
+        Args:
+            folder: what :attr:`root` is relative to; a path, or an address where
+                :attr:`reads_archives`.
+        """
+        if isinstance(self.root, Path) and not self.root.is_absolute():
+            self.root = self._locate(f"{folder.rstrip('/')}/{self.root.as_posix()}")
+
+    def _target(self) -> Target:
+        return Target(self.table.location.uri, self.table.location.open_options())
 
     def open_records(self, root: Path | str, bench: Workbench) -> Records:
         """Do what has to come before samples can be read, and return what reads them.

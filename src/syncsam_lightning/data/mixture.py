@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
@@ -12,8 +13,11 @@ from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.order import Stratum
 from syncsam_lightning.data.rows import JoinedRows, Rows
 from syncsam_lightning.data.streaming import Groups, StreamingDataModule
+from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, Split
+
+log = logging.getLogger(__name__)
 
 
 class Mixture(StreamingDataModule):
@@ -26,6 +30,11 @@ class Mixture(StreamingDataModule):
         parts: the datamodules.
         weights: share of each part in the samples of an epoch; only proportions matter. None: every
             training image has the same chance, that is, each part counts by its size.
+        root: folder (or address) that the relative roots of the parts lie in; None: the working
+            folder.
+        missing_parts: what to do about parts of which neither the table nor the release is there:
+            ``error`` stops before anything is converted and names them all, ``skip`` goes on
+            without them.
         epoch_size: training samples in an epoch; None: as many as there are training images.
         image_size: side S of the model's square input in pixels; set by the model when run by
             ``syncsam``.
@@ -48,6 +57,8 @@ class Mixture(StreamingDataModule):
         parts: list[PromptableDataModule],
         weights: list[float] | None = None,
         *,
+        root: str | None = None,
+        missing_parts: Literal["error", "skip"] = "error",
         epoch_size: int | None = None,
         image_size: int = 256,
         image_fit: Fit = "pad",
@@ -74,12 +85,16 @@ class Mixture(StreamingDataModule):
         self.save_hyperparameters(logger=False, ignore=[] if from_config else ["parts"])
         _check_parts(parts, weights)
         self.parts, self.weights = parts, weights
+        self.root, self.missing_parts = root, missing_parts
+        self._used: Sequence[PromptableDataModule] = parts
         for part in parts:
             part.image_size, part.image_fit = image_size, image_fit
+            if root is not None:
+                part.look_in(root)
 
     def place(self) -> str:
         """Return where the tables lie."""
-        return ", ".join(part.place() for part in self.parts)
+        return ", ".join(part.place() for part in self._used)
 
     def prepare_data(self) -> None:
         """Make the tables that are not there.
@@ -88,8 +103,33 @@ class Mixture(StreamingDataModule):
             DatasetNotFoundError: neither a part's table nor its raw release is there.
             ConversionError: not one image of a release could be used.
         """
-        for part in self.parts:
+        available, missing = self._available()
+        for trouble in missing:
+            log.warning("left out of the mixture: %s", trouble)
+        for part in available:
             part.prepare_data()
+
+    def _available(self) -> tuple[list[PromptableDataModule], list[str]]:
+        """Return the parts that are there, and why the others are not.
+
+        Raises:
+            DatasetNotFoundError: some are missing that may not be, or all are.
+        """
+        available, missing = [], []
+        for part in self.parts:
+            try:
+                part.check_available()
+                available.append(part)
+            except DatasetNotFoundError as error:
+                missing.append(str(error))
+        if missing and (self.missing_parts == "error" or not available):
+            what = "\n".join(f"- {trouble}" for trouble in missing)
+            remedy = "\nTo go on with the others, set data.missing_parts to skip"
+            raise DatasetNotFoundError(
+                f"{len(missing)} of the {len(self.parts)} parts of the mixture are not there:\n"
+                f"{what}{remedy if available else ''}"
+            )
+        return available, missing
 
     def load_rows(self) -> Mapping[Split, Rows]:
         """Open the tables; the rows of a split are those of all parts, in their order.
@@ -97,8 +137,10 @@ class Mixture(StreamingDataModule):
         Raises:
             TableError: a table was prepared with other settings, or can't be read.
             FilterError: a filter names what is not in its table, or leaves nothing.
+            DatasetNotFoundError: see :meth:`prepare_data`.
         """
-        loaded = [part.load_rows() for part in self.parts]
+        self._used, _ = self._available()
+        loaded = [part.load_rows() for part in self._used]
         self._sizes = [len(rows["train"]) for rows in loaded]
         return {split: JoinedRows([rows[split] for rows in loaded]) for split in SPLITS}
 
@@ -109,11 +151,14 @@ class Mixture(StreamingDataModule):
             SamplingError: the weights of a part don't fit the groups in its training set.
             ValueError: a part with a weight has no training rows.
         """
-        shares = self._sizes if self.weights is None else self.weights
+        shares: Sequence[float] = self._sizes
+        if self.weights is not None:
+            weights = zip(self.parts, self.weights, strict=True)
+            shares = [weight for part, weight in weights if part in self._used]
         strata: list[Stratum] = []
         begins = np.cumsum([0, *self._sizes]).tolist()
         for part, share, size, begin in zip(
-            self.parts, shares, self._sizes, begins[:-1], strict=True
+            self._used, shares, self._sizes, begins[:-1], strict=True
         ):
             if not share:
                 continue
@@ -122,14 +167,14 @@ class Mixture(StreamingDataModule):
             own = part.strata()
             total = sum(stratum.share for stratum in own)
             strata += [Stratum(s.rows + begin, share * s.share / total) for s in own]
-        if self.weights is None and self.epoch_size is None and _are_whole(self.parts):
+        if self.weights is None and self.epoch_size is None and _are_whole(self._used):
             # Every image once: one permutation of all, not parts drawn side by side.
             return [Stratum(np.arange(begins[-1]), 1.0)]
         return strata
 
     def groups(self) -> Groups:
         """Return the sources and modalities of all parts, sorted."""
-        found = [part.groups() for part in self.parts]
+        found = [part.groups() for part in self._used]
         return Groups(
             tuple(sorted({source for groups in found for source in groups.sources})),
             tuple(sorted({modality for groups in found for modality in groups.modalities})),

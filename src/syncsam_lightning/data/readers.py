@@ -15,6 +15,7 @@ from syncsam_lightning.records import Loadable
 MAX_PIXELS = 1 << 28
 """Largest image that is decoded; a header that declares more is refused before any allocation."""
 
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I", "F")
 
 
@@ -70,6 +71,30 @@ def read_labels(path: str | os.PathLike[str], data: bytes | None = None) -> np.n
     """
     pixels, _ = _decode(path, data, palette=True)
     return pixels[..., 0] if pixels.ndim == 3 else pixels
+
+
+def read_grey(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
+    """Read a mask file as it looks: for masks of which some grey value and above is foreground.
+
+    Args:
+        path: see :func:`read_image`.
+        data: see :func:`read_image`.
+
+    Returns:
+        ``(H, W)`` uint8. Colours (also of a palette) become their luminance (ITU-R BT.601), as when
+        OpenCV or Pillow read a file as grey; the two values of a bilevel file become 0 and 255.
+
+    Raises:
+        BrokenInputError: the file is missing, truncated, no image or too large, or it is deeper
+            than 8 bits, for which the same threshold would mean something else.
+    """
+    pixels, deep = _decode(path, data)
+    if deep:
+        raise BrokenInputError(os.fspath(path), f"holds {pixels.dtype}: a grey mask has 8 bits")
+    grey: np.ndarray = pixels
+    if pixels.ndim == 3:
+        grey = np.round(pixels @ _LUMINANCE).astype(np.uint8)
+    return grey
 
 
 def _decode(

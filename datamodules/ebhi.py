@@ -1,0 +1,73 @@
+"""EBHI-Seg: colorectal biopsies of six classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from syncsam_lightning.data.components import SmallestObject
+from syncsam_lightning.data.image_pairs import (
+    ObjectRule,
+    PairLayout,
+    find_pairs,
+    pair_image,
+    pair_masks,
+)
+from syncsam_lightning.data.sources import Source
+from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
+from syncsam_lightning.records import DatasetCard, PublishedCounts, RawSample, Skipped
+
+LAYOUT = PairLayout(image_folders=("image", "images"), mask_folders=("label", "labels"))
+
+PAPER = ObjectRule(foreground_from=150, smallest=SmallestObject(SMALLEST_SHARE))
+"""Components of what is 150 or brighter; exactly the smallest area is kept."""
+
+RECOMMENDED = ObjectRule(
+    foreground_from=128, smallest=SmallestObject(SMALLEST_SHARE), accepts_binary=True
+)
+"""As in the paper, with the threshold in the middle."""
+
+
+class EBHI(ZeroShotDataModule):
+    """Colorectal biopsies (EBHI-Seg); each component of a mask is an object of the folder's class.
+
+    Images of two classes may have the same file name: they are told apart by their folders.
+    """
+
+    card: ClassVar[DatasetCard] = DatasetCard(
+        name="EBHI",
+        description=(
+            "Histology of colorectal biopsies, normal and of five stages of disease, with masks."
+        ),
+        homepage="https://figshare.com/articles/dataset/EBHI-SEG/21540159",
+        license="not known to us: see its page",
+        citation="EBHI-Seg, figshare 21540159",
+        modalities=("pathology",),
+        layout=(
+            "EBHI-SEG/CLASS/image/NAME.png",
+            "EBHI-SEG/CLASS/label/NAME.png    128 or 150 and brighter is foreground",
+            "or the archive as downloaded",
+        ),
+        published=PublishedCounts(
+            "pairs that a third party counted in the release", {"pathology": (2_228, None)}
+        ),
+    )
+
+    def samples(self, source: Source) -> Iterator[RawSample | Skipped]:
+        """Yield every image that has a mask."""
+        rule = PAPER if self.is_paper else RECOMMENDED
+        for pair in find_pairs(source, LAYOUT, self.card.name):
+            if isinstance(pair, Skipped):
+                yield pair
+                continue
+            label = PurePosixPath(pair.folder).name or "object"
+            yield RawSample(
+                id=f"{self.card.name}/{pair.id}",
+                image=pair_image(source, pair),
+                masks=pair_masks(source, pair, label, rule),
+                modality="pathology",
+                source=self.card.name,
+                case=pair.id,
+                path=source.where(pair.image.name),
+            )

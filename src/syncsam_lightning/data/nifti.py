@@ -1,0 +1,205 @@
+"""NIfTI volumes: reading them, and turning them so that their axes are those of the patient."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import nibabel as nib
+import numpy as np
+
+from syncsam_lightning.data.source_files import read_file
+from syncsam_lightning.data.sources import Entry, Source
+from syncsam_lightning.errors import BrokenInputError
+
+MAX_VOXELS = 1 << 31
+"""Largest volume that is read; a header that declares more is refused before any allocation."""
+
+_GZIP = b"\x1f\x8b"
+_NIFTI2_HEADER_SIZE = 540
+_UNREADABLE = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    nib.wrapstruct.WrapStructError,
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+)
+_orientation: Callable[[Any], np.ndarray] = nib.io_orientation
+_oriented: Callable[[Any, Any], np.ndarray] = nib.apply_orientation
+_affine_of: Callable[[Any, Any], np.ndarray] = nib.orientations.inv_ornt_aff
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """A volume in the numbers in which it is stored: scaled, it may take four times the memory.
+
+    Args:
+        stored: ``(X, Y, Z)`` numbers, all finite.
+        affine: ``(4, 4)`` float64, from indices to mm to the right, front and top of the patient.
+        slope, intercept: a value is ``stored * slope + intercept``.
+    """
+
+    stored: np.ndarray
+    affine: np.ndarray
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def values(self, stored: np.ndarray | None = None) -> np.ndarray:
+        """Return the values of all voxels or of a part of them.
+
+        Args:
+            stored: the part, as stored; None: all.
+
+        Returns:
+            of the stored dtype if there is nothing to scale, else float64.
+        """
+        part = self.stored if stored is None else stored
+        if self.slope == 1 and self.intercept == 0:
+            return part
+        return part.astype(np.float64) * self.slope + self.intercept
+
+    def upright(self) -> Volume:
+        """Return the volume with its axes to the right, front and top: a view, nothing is copied.
+
+        Axes that are oblique go to the nearest, as in nibabel's ``as_closest_canonical``.
+        """
+        orientation = _orientation(self.affine)
+        turned = _oriented(self.stored, orientation)
+        affine = self.affine @ _affine_of(orientation, self.stored.shape)
+        return replace(self, stored=turned, affine=affine)
+
+
+def read_volume(path: str | os.PathLike[str], data: bytes | None = None) -> Volume:
+    """Read a NIfTI file, 1 or 2, gzipped or not.
+
+    Args:
+        path: of the file; only its name, for messages, if ``data`` is given.
+        data: its bytes, where it is no file of its own.
+
+    Raises:
+        BrokenInputError: the file is missing, damaged, no volume, too large, or holds values that
+            are not finite.
+    """
+    name = os.fspath(path)
+    if data is None and not Path(name).is_file():
+        raise BrokenInputError(name, "file not found", kind="file not found")
+    try:
+        with Path(name).open("rb") if data is None else io.BytesIO(data) as file:
+            stream = _unzipped(file)
+            image = _open(stream)
+            _check_shape(image.shape, name)
+            proxy = image.dataobj
+            stored = np.asarray(proxy.get_unscaled())
+            stream.read(1)  # past the end: only there gzip compares its checksum
+            slope, intercept = float(proxy.slope), float(proxy.inter)
+    except _UNREADABLE as error:
+        raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
+    if stored.dtype.kind not in "iuf":
+        raise BrokenInputError(name, f"holds {stored.dtype}, not plain numbers")
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise BrokenInputError(name, "holds values that are not finite")
+    stored = stored.reshape(stored.shape[:3], order="F")
+    return Volume(stored, np.asarray(image.affine, dtype=np.float64), slope, intercept)
+
+
+def _unzipped(file: BinaryIO) -> io.BufferedReader[Any]:
+    # Buffered, so that the first bytes can be looked at in a stream that doesn't go back.
+    buffered = io.BufferedReader(cast(io.RawIOBase, file))
+    if buffered.peek(2)[:2] == _GZIP:
+        return io.BufferedReader(gzip.GzipFile(fileobj=buffered))
+    return buffered
+
+
+def _open(stream: io.BufferedReader[Any]) -> Any:
+    size = stream.peek(4)[:4]
+    is_second = _NIFTI2_HEADER_SIZE in (int.from_bytes(size, order) for order in ("little", "big"))
+    cls = nib.Nifti2Image if is_second else nib.Nifti1Image
+    return cls.from_stream(stream)
+
+
+def _check_shape(shape: tuple[int, ...], name: str) -> None:
+    if len(shape) < 3 or any(size != 1 for size in shape[3:]) or 0 in shape:
+        raise BrokenInputError(name, f"is no volume: its shape is {shape}")
+    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
+        raise BrokenInputError(name, f"declares {shape} voxels, over the limit")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VolumeFile:
+    """A NIfTI file of a release, read when called.
+
+    The last few volumes that a process has read are kept, since a row is made of one slice.
+    """
+
+    path: str
+    entry: Entry
+    source: Source
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VolumeFile) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[str, Entry]:
+        # Not the source, which is another object in each sample that was pickled.
+        return self.path, self.entry
+
+    @classmethod
+    def of(cls, source: Source, entry: Entry) -> VolumeFile:
+        """Return what reads a file of a release."""
+        return cls(source.where(entry.name), entry, source)
+
+    def header(self) -> tuple[tuple[int, ...], np.ndarray]:
+        """Read shape ``(X, Y, Z)`` and affine ``(4, 4)``, which stand at the begin of the file.
+
+        Raises:
+            BrokenInputError: the file is damaged at its begin, or no volume.
+        """
+        try:
+            with self.source.open(self.entry) as file:
+                image = _open(_unzipped(file))
+        except BrokenInputError as error:
+            raise BrokenInputError(self.path, error.reason, error.kind) from error
+        except _UNREADABLE as error:
+            raise BrokenInputError(self.path, f"cannot be read as NIfTI ({error})") from error
+        _check_shape(image.shape, self.path)
+        return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
+
+    def read(self) -> Volume:
+        """Read the file.
+
+        Raises:
+            BrokenInputError: see :func:`read_volume`.
+        """
+        return read_volume(self.path, read_file(self.source, self.entry))
+
+    def __call__(self) -> Volume:
+        """Return the volume.
+
+        Raises:
+            BrokenInputError: see :func:`read_volume`.
+        """
+        found = _kept(self)
+        if isinstance(found, BrokenInputError):
+            raise found
+        return found
+
+
+@lru_cache(maxsize=1)
+def _kept(file: VolumeFile) -> Volume | BrokenInputError:
+    # A failure is kept too: else a damaged file would be read again for each of its slices.
+    try:
+        return file.read()
+    except BrokenInputError as error:
+        return error
