@@ -25,6 +25,7 @@ _SCHEMA = pa.schema(
         ("mask_id", pa.int32()),
         ("protocol", pa.string()),
         ("version", pa.int32()),
+        ("seed", pa.int64()),
         ("round", pa.int32()),
         ("box", pa.list_(pa.float64())),
         ("points", pa.list_(pa.list_(pa.float64(), 2))),
@@ -39,7 +40,8 @@ class PromptRow:
 
     Args:
         image_id, mask_id: which object.
-        protocol, version, round: when.
+        protocol, version, seed, round: when; see
+            :class:`~syncsam_lightning.evaluation.scores.MaskScore`, whose rows these belong to.
         box: x0, y0, x1, y1, or None.
         points: x, y of each point shown, earlier ones included, or None.
         point_labels: 1, 0 or -1 for each, or None.
@@ -49,6 +51,7 @@ class PromptRow:
     mask_id: int
     protocol: str
     version: int
+    seed: int
     round: int
     box: list[float] | None
     points: list[list[float]] | None
@@ -77,6 +80,7 @@ def prompt_rows(batch: ImageBatch, evaluation: BatchEvaluation, size: int) -> li
                     mask_id=entry.mask_id,
                     protocol=evaluation.protocol.name,
                     version=evaluation.protocol.version,
+                    seed=evaluation.seed,
                     round=number,
                     box=None if box is None else plan.boxes_to_original(box[position]).tolist(),
                     points=None
@@ -114,21 +118,24 @@ class RecordedPrompts:
             table = pq.read_table(self.path, columns=_SCHEMA.names)
         except (pa.ArrowInvalid, OSError) as error:
             raise PromptFileError(f"{self.path} is no prompt file: {error}") from error
-        self._rows: dict[tuple[str, str, int, int], PromptRow] = {}
+        self._rows: dict[tuple[str, int, str, int, int], PromptRow] = {}
         for values in table.to_pylist():
             row = PromptRow(**values)
-            key = (row.protocol, row.image_id, row.mask_id, row.round)
+            key = (row.protocol, row.seed, row.image_id, row.mask_id, row.round)
             if key in self._rows:
                 raise PromptFileError(f"{self.path} holds {_name(row)} twice")
             self._rows[key] = row
 
-    def rounds(self, batch: ImageBatch, protocol: EvaluationProtocol, size: int) -> list[Prompts]:
+    def rounds(
+        self, batch: ImageBatch, protocol: EvaluationProtocol, size: int, seed: int = 0
+    ) -> list[Prompts]:
         """Return the prompts of each round for all objects of a batch, in the model frame.
 
         Args:
             batch: the images and objects.
             protocol: whose prompts.
             size: side of the model's square.
+            seed: that they were drawn with.
 
         Raises:
             PromptFileError: an object has no prompts in the file, or they were recorded with
@@ -140,7 +147,8 @@ class RecordedPrompts:
             first: PromptRow | None = None
             for position, image in enumerate(batch.targets.image_index.tolist()):
                 info = batch.infos[image]
-                row = self._row(protocol, info.id, batch.objects[position].mask_id, number)
+                mask_id = batch.objects[position].mask_id
+                row = self._row(protocol, seed, info.id, mask_id, number)
                 first = first or row
                 self._check_alike(row, first)
                 plan = ResizePlan(info.height, info.width, size)
@@ -161,13 +169,14 @@ class RecordedPrompts:
         return played
 
     def _row(
-        self, protocol: EvaluationProtocol, image_id: str, mask_id: int, number: int
+        self, protocol: EvaluationProtocol, seed: int, image_id: str, mask_id: int, number: int
     ) -> PromptRow:
-        row = self._rows.get((protocol.name, image_id, mask_id, number))
+        row = self._rows.get((protocol.name, seed, image_id, mask_id, number))
         if row is None:
             raise PromptFileError(
                 f"{self.path} has no prompts for mask {mask_id} of image {image_id} in round "
-                f"{number} of protocol {protocol.name}: record them on the same table"
+                f"{number} of protocol {protocol.name} with seed {seed}: record them on the same "
+                "table with the same model.eval_seeds"
             )
         if row.version != protocol.version:
             raise PromptFileError(

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from syncsam_lightning.evaluation.scores import SCORE_FIELDS, MaskScore
+from syncsam_lightning.evaluation.scores import MaskScore, score_table
 
 FILL_BOX = "fill box"
 _GROUPINGS = (("data set", "source"), ("modality", "modality"), ("class", "label"))
@@ -68,8 +67,7 @@ class Report:
     def write(self, folder: Path) -> None:
         """Write ``scores.parquet``, ``scores.csv`` and ``report.md`` into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        columns = {name: [getattr(s, name) for s in self.scores] for name in SCORE_FIELDS}
-        table = pa.table(columns)
+        table = score_table(self.scores)
         for name, write in (("scores.parquet", pq.write_table), ("scores.csv", pa_csv.write_csv)):
             partial = folder / f".{name}.partial"
             write(table, partial)

@@ -27,12 +27,14 @@ class BatchEvaluation:
         predictions: per image ``(n_b, H_b, W_b)`` bool at the original resolution, in the order of
             the batch's objects.
         scores: of every object whose image is valid, in that order.
+        seed: of the clicks; 0 where the protocol draws nothing.
     """
 
     protocol: EvaluationProtocol
     rounds: Sequence[Prompts]
     predictions: Sequence[Tensor]
     scores: Sequence[MaskScore]
+    seed: int = 0
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> BatchEvaluation:
         """Return the same with every tensor on ``device``."""
