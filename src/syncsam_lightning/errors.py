@@ -70,5 +70,9 @@ class NonFiniteLossError(SyncSAMError):
     """The loss is NaN or infinite; the message names the images of the batch."""
 
 
+class MissingPackageError(SyncSAMError):
+    """An option needs a package that is not installed; the message says which."""
+
+
 class EvaluationError(SyncSAMError):
     """An evaluation did not score every row exactly once."""
