@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.errors import PromptFileError
+from syncsam_lightning.evaluation.files import write_whole
 from syncsam_lightning.evaluation.runner import BatchEvaluation
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.interaction import EvaluationProtocol
@@ -58,23 +59,34 @@ class PromptRow:
     point_labels: list[int] | None
 
 
-def prompt_rows(batch: ImageBatch, evaluation: BatchEvaluation, size: int) -> list[PromptRow]:
+def prompt_rows(evaluation: BatchEvaluation, size: int) -> list[PromptRow]:
     """Return what the objects of valid images were prompted with.
 
     Args:
-        batch: the images and objects.
         evaluation: what was played on them.
         size: side of the model's square.
     """
-    rows = []
-    for position, image in enumerate(batch.targets.image_index.tolist()):
-        info, entry = batch.infos[image], batch.objects[position]
+    rows: list[PromptRow] = []
+    batch, begin = evaluation.batch, 0
+    counts = batch.targets.image_index.bincount(minlength=batch.num_images).tolist()
+    for info, count in zip(batch.infos, counts, strict=True):
+        members = slice(begin, begin + count)
+        begin += count
         if not info.valid:
             continue
         plan = ResizePlan(info.height, info.width, size)
         for number, prompts in enumerate(evaluation.rounds):
             box, points, labels = prompts.boxes, prompts.points, prompts.point_labels
-            rows.append(
+            drawn = zip(
+                batch.objects[members],
+                [None] * count if box is None else plan.boxes_to_original(box[members]).tolist(),
+                [None] * count
+                if points is None
+                else plan.points_to_original(points[members]).tolist(),
+                [None] * count if labels is None else labels[members].tolist(),
+                strict=True,
+            )
+            rows += [
                 PromptRow(
                     image_id=info.id,
                     mask_id=entry.mask_id,
@@ -82,22 +94,24 @@ def prompt_rows(batch: ImageBatch, evaluation: BatchEvaluation, size: int) -> li
                     version=evaluation.protocol.version,
                     seed=evaluation.seed,
                     round=number,
-                    box=None if box is None else plan.boxes_to_original(box[position]).tolist(),
-                    points=None
-                    if points is None
-                    else plan.points_to_original(points[position]).tolist(),
-                    point_labels=None if labels is None else labels[position].tolist(),
+                    box=of_box,
+                    points=of_points,
+                    point_labels=of_labels,
                 )
-            )
+                for entry, of_box, of_points, of_labels in drawn
+            ]
     return rows
 
 
-def write_prompts(path: str | os.PathLike[str], rows: Iterable[PromptRow]) -> None:
-    """Write rows as Parquet; the file appears whole or not at all."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial")
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA), partial)
-    partial.replace(target)
+def prompt_table(rows: Sequence[PromptRow]) -> pa.Table:
+    """Return rows as columns, in their order."""
+    columns = {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
+    return pa.table(columns, schema=_SCHEMA)
+
+
+def write_prompts(path: str | os.PathLike[str], prompts: pa.Table) -> None:
+    """Write what :func:`prompt_table` returns as Parquet; the file appears whole or not at all."""
+    write_whole(Path(path), lambda partial: pq.write_table(prompts, partial))
 
 
 class RecordedPrompts:

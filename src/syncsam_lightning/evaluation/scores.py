@@ -21,7 +21,8 @@ class MaskScore:
         protocol: name of the protocol.
         version: of the protocol.
         area: foreground pixels of the truth.
-        dice: DSC in [0, 1]; two empty masks agree: 1.
+        dice: DSC in [0, 1]; two empty masks score what the protocol says, by
+            default 1.
         iou: intersection over union in [0, 1].
         fill_box_dice: DSC of a prediction that fills the tight box, the trivial baseline.
         seed: of the simulated clicks; 0 where the protocol draws nothing.
@@ -68,5 +69,7 @@ def score_table(scores: Sequence[MaskScore]) -> pa.Table:
 
 
 def fill_box_dice(area: int, box_area: float) -> float:
-    """Return the DSC of filling a box that contains the object: 2A / (A + box)."""
+    """Return the DSC of filling a box that contains the object: 2A / (A + box); 1 for 0 and 0."""
+    if area == box_area == 0:
+        return 1.0
     return 2 * area / (area + box_area)
