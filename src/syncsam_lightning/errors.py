@@ -77,5 +77,9 @@ class NothingToTrainError(SyncSAMError):
     """Every part of a model is frozen, so that ``fit`` has nothing to do."""
 
 
+class MissingPackageError(SyncSAMError):
+    """An option needs a package that is not installed; the message says which."""
+
+
 class EvaluationError(SyncSAMError):
     """An evaluation did not score every row exactly once."""

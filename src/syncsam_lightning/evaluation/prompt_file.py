@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.errors import PromptFileError
+from syncsam_lightning.evaluation.files import write_whole
 from syncsam_lightning.evaluation.runner import BatchEvaluation
 from syncsam_lightning.interaction import EvaluationProtocol
 from syncsam_lightning.models import InputSpec
@@ -25,6 +26,7 @@ _SCHEMA = pa.schema(
         ("mask_id", pa.int32()),
         ("protocol", pa.string()),
         ("version", pa.int32()),
+        ("seed", pa.int64()),
         ("round", pa.int32()),
         ("box", pa.list_(pa.float64())),
         ("points", pa.list_(pa.list_(pa.float64(), 2))),
@@ -39,7 +41,8 @@ class PromptRow:
 
     Args:
         image_id, mask_id: which object.
-        protocol, version, round: when.
+        protocol, version, seed, round: when; see
+            :class:`~syncsam_lightning.evaluation.scores.MaskScore`, whose rows these belong to.
         box: x0, y0, x1, y1, or None.
         points: x, y of each point shown, earlier ones included, or None.
         point_labels: 1, 0 or -1 for each, or None.
@@ -49,51 +52,66 @@ class PromptRow:
     mask_id: int
     protocol: str
     version: int
+    seed: int
     round: int
     box: list[float] | None
     points: list[list[float]] | None
     point_labels: list[int] | None
 
 
-def prompt_rows(batch: ImageBatch, evaluation: BatchEvaluation, spec: InputSpec) -> list[PromptRow]:
+def prompt_rows(evaluation: BatchEvaluation, spec: InputSpec) -> list[PromptRow]:
     """Return what the objects of valid images were prompted with.
 
     Args:
-        batch: the images and objects.
         evaluation: what was played on them.
         spec: of the model, whose frame the prompts are in.
     """
-    rows = []
-    for position, image in enumerate(batch.targets.image_index.tolist()):
-        info, entry = batch.infos[image], batch.objects[position]
+    rows: list[PromptRow] = []
+    batch, begin = evaluation.batch, 0
+    counts = batch.targets.image_index.bincount(minlength=batch.num_images).tolist()
+    for info, count in zip(batch.infos, counts, strict=True):
+        members = slice(begin, begin + count)
+        begin += count
         if not info.valid:
             continue
         plan = spec.plan(info.height, info.width)
         for number, prompts in enumerate(evaluation.rounds):
             box, points, labels = prompts.boxes, prompts.points, prompts.point_labels
-            rows.append(
+            drawn = zip(
+                batch.objects[members],
+                [None] * count if box is None else plan.boxes_to_original(box[members]).tolist(),
+                [None] * count
+                if points is None
+                else plan.points_to_original(points[members]).tolist(),
+                [None] * count if labels is None else labels[members].tolist(),
+                strict=True,
+            )
+            rows += [
                 PromptRow(
                     image_id=info.id,
                     mask_id=entry.mask_id,
                     protocol=evaluation.protocol.name,
                     version=evaluation.protocol.version,
+                    seed=evaluation.seed,
                     round=number,
-                    box=None if box is None else plan.boxes_to_original(box[position]).tolist(),
-                    points=None
-                    if points is None
-                    else plan.points_to_original(points[position]).tolist(),
-                    point_labels=None if labels is None else labels[position].tolist(),
+                    box=of_box,
+                    points=of_points,
+                    point_labels=of_labels,
                 )
-            )
+                for entry, of_box, of_points, of_labels in drawn
+            ]
     return rows
 
 
-def write_prompts(path: str | os.PathLike[str], rows: Iterable[PromptRow]) -> None:
-    """Write rows as Parquet; the file appears whole or not at all."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial")
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA), partial)
-    partial.replace(target)
+def prompt_table(rows: Sequence[PromptRow]) -> pa.Table:
+    """Return rows as columns, in their order."""
+    columns = {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
+    return pa.table(columns, schema=_SCHEMA)
+
+
+def write_prompts(path: str | os.PathLike[str], prompts: pa.Table) -> None:
+    """Write what :func:`prompt_table` returns as Parquet; the file appears whole or not at all."""
+    write_whole(Path(path), lambda partial: pq.write_table(prompts, partial))
 
 
 class RecordedPrompts:
@@ -114,16 +132,16 @@ class RecordedPrompts:
             table = pq.read_table(self.path, columns=_SCHEMA.names)
         except (pa.ArrowInvalid, OSError) as error:
             raise PromptFileError(f"{self.path} is no prompt file: {error}") from error
-        self._rows: dict[tuple[str, str, int, int], PromptRow] = {}
+        self._rows: dict[tuple[str, int, str, int, int], PromptRow] = {}
         for values in table.to_pylist():
             row = PromptRow(**values)
-            key = (row.protocol, row.image_id, row.mask_id, row.round)
+            key = (row.protocol, row.seed, row.image_id, row.mask_id, row.round)
             if key in self._rows:
                 raise PromptFileError(f"{self.path} holds {_name(row)} twice")
             self._rows[key] = row
 
     def rounds(
-        self, batch: ImageBatch, protocol: EvaluationProtocol, spec: InputSpec
+        self, batch: ImageBatch, protocol: EvaluationProtocol, spec: InputSpec, seed: int = 0
     ) -> list[Prompts]:
         """Return the prompts of each round for all objects of a batch, in the model frame.
 
@@ -131,6 +149,7 @@ class RecordedPrompts:
             batch: the images and objects.
             protocol: whose prompts.
             spec: of the model that is to be prompted.
+            seed: that they were drawn with.
 
         Raises:
             PromptFileError: an object has no prompts in the file, or they were recorded with
@@ -142,7 +161,8 @@ class RecordedPrompts:
             first: PromptRow | None = None
             for position, image in enumerate(batch.targets.image_index.tolist()):
                 info = batch.infos[image]
-                row = self._row(protocol, info.id, batch.objects[position].mask_id, number)
+                mask_id = batch.objects[position].mask_id
+                row = self._row(protocol, seed, info.id, mask_id, number)
                 first = first or row
                 self._check_alike(row, first)
                 plan = spec.plan(info.height, info.width)
@@ -163,13 +183,14 @@ class RecordedPrompts:
         return played
 
     def _row(
-        self, protocol: EvaluationProtocol, image_id: str, mask_id: int, number: int
+        self, protocol: EvaluationProtocol, seed: int, image_id: str, mask_id: int, number: int
     ) -> PromptRow:
-        row = self._rows.get((protocol.name, image_id, mask_id, number))
+        row = self._rows.get((protocol.name, seed, image_id, mask_id, number))
         if row is None:
             raise PromptFileError(
                 f"{self.path} has no prompts for mask {mask_id} of image {image_id} in round "
-                f"{number} of protocol {protocol.name}: record them on the same table"
+                f"{number} of protocol {protocol.name} with seed {seed}: record them on the same "
+                "table with the same model.eval_seeds"
             )
         if row.version != protocol.version:
             raise PromptFileError(

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo
+from syncsam_lightning.evaluation.objects import originals, with_seed, with_unit
 from syncsam_lightning.evaluation.scores import MaskScore, fill_box_dice
 from syncsam_lightning.interaction import EvaluationProtocol, run_rounds
-from syncsam_lightning.metrics import dice, iou
+from syncsam_lightning.metrics import SurfaceMetrics, dice, iou
 from syncsam_lightning.models import ImageFeatures, PromptableModel
 from syncsam_lightning.prompts import Prompts
 
@@ -22,21 +23,26 @@ class BatchEvaluation:
 
     Args:
         protocol: that was played.
+        batch: the images, with the objects that the protocol prompts for.
         rounds: the prompts of each round, of all N objects.
         predictions: per image ``(n_b, H_b, W_b)`` bool at the original resolution, in the order of
             the batch's objects.
         scores: of every object whose image is valid, in that order.
+        seed: of the clicks; 0 where the protocol draws nothing.
     """
 
     protocol: EvaluationProtocol
+    batch: ImageBatch
     rounds: Sequence[Prompts]
     predictions: Sequence[Tensor]
     scores: Sequence[MaskScore]
+    seed: int = 0
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> BatchEvaluation:
         """Return the same with every tensor on ``device``."""
         return replace(
             self,
+            batch=self.batch.to(device, non_blocking),
             rounds=[prompts.to(device, non_blocking) for prompts in self.rounds],
             predictions=[mask.to(device, non_blocking=non_blocking) for mask in self.predictions],
         )
@@ -49,75 +55,90 @@ def evaluate_batch(
     batch: ImageBatch,
     protocol: EvaluationProtocol,
     *,
+    seed: int = 0,
     replay: Sequence[Prompts] | None = None,
+    surface: SurfaceMetrics | None = None,
 ) -> BatchEvaluation:
     """Play a protocol and score its last answer.
 
     Args:
         model: in eval mode.
-        features: of the batch's images, which serve any number of protocols.
+        features: of the batch's images, which serve any number of protocols and seeds.
         batch: from an evaluation loader.
         protocol: what the simulated user does.
+        seed: of the simulated clicks.
         replay: recorded prompts of each round, to be played instead.
+        surface: measures the outlines too; None: they are left out.
 
     Raises:
         ValueError: the batch has no masks at the original resolution.
         UnsupportedPromptError: the model can't be prompted this way.
         PromptFileError: the recorded prompts don't fit.
     """
-    if batch.original_masks is None:
-        raise ValueError("evaluation needs masks at the original resolution: use another loader")
+    batch = with_seed(with_unit(batch, protocol.unit), seed)
+    truths, _ = originals(batch)
     policy = protocol.policy() if replay is None else protocol.replay(replay)
     played = list(
         run_rounds(lambda prompts: model.decode(features, prompts), batch.targets, policy)
     )
     logits = played[-1].logits
+    scoring = _Scoring(batch, protocol, seed, surface)
     predictions, scores, begin = [], [], 0
-    for info, truth in zip(batch.infos, batch.original_masks, strict=True):
+    for info, truth in zip(batch.infos, truths, strict=True):
         end = begin + len(truth)
         plan = model.input_spec.plan(info.height, info.width)
         prediction = plan.logits_to_original(logits[begin:end]) > 0
         predictions.append(prediction)
         if info.valid:
-            scores += _scores(batch, info, protocol, begin, prediction, truth)
+            scores += scoring.scores(info, begin, prediction, truth)
         begin = end
-    return BatchEvaluation(protocol, [r.prompts for r in played], predictions, scores)
+    rounds = [turn.prompts for turn in played]
+    return BatchEvaluation(protocol, batch, rounds, predictions, scores, seed)
 
 
-def _scores(
-    batch: ImageBatch,
-    info: ImageInfo,
-    protocol: EvaluationProtocol,
-    begin: int,
-    prediction: Tensor,
-    truth: Tensor,
-) -> list[MaskScore]:
-    overlaps = zip(dice(prediction, truth).tolist(), iou(prediction, truth).tolist(), strict=True)
-    scores = []
-    for position, (dice_score, iou_score) in enumerate(overlaps, start=begin):
-        entry = batch.objects[position]
-        scores.append(
-            MaskScore(
-                index=info.index,
-                image_id=info.id,
-                mask_id=entry.mask_id,
-                label=entry.label,
-                source=info.source,
-                modality=info.modality,
-                case=info.case,
-                protocol=protocol.name,
-                version=protocol.version,
-                area=entry.area,
-                dice=dice_score,
-                iou=iou_score,
-                fill_box_dice=fill_box_dice(entry.area, _box_area(batch, position)),
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    batch: ImageBatch
+    protocol: EvaluationProtocol
+    seed: int
+    surface: SurfaceMetrics | None
+
+    def scores(
+        self, info: ImageInfo, begin: int, prediction: Tensor, truth: Tensor
+    ) -> list[MaskScore]:
+        """Return the scores of the objects of one image, the first of which is at ``begin``."""
+        empty, decimals = self.protocol.empty_dice, self.protocol.decimals
+        dices = dice(prediction, truth, empty=empty).tolist()
+        ious = iou(prediction, truth, empty=empty).tolist()
+        if decimals is not None:
+            dices, ious = ([round(v, decimals) for v in values] for values in (dices, ious))
+        outlines = None if self.surface is None else self.surface(prediction, truth)
+        scores = []
+        for number, entry in enumerate(self.batch.objects[begin : begin + len(truth)]):
+            outline = None if outlines is None else outlines[number]
+            scores.append(
+                MaskScore(
+                    index=info.index,
+                    image_id=info.id,
+                    mask_id=entry.mask_id,
+                    label=entry.label,
+                    source=info.source,
+                    modality=info.modality,
+                    case=info.case,
+                    protocol=self.protocol.name,
+                    version=self.protocol.version,
+                    area=entry.area,
+                    dice=dices[number],
+                    iou=ious[number],
+                    fill_box_dice=fill_box_dice(entry.area, self._box_area(begin + number)),
+                    seed=self.seed,
+                    hd95=None if outline is None else outline.hd95,
+                    nsd=None if outline is None else outline.nsd,
+                )
             )
-        )
-    return scores
+        return scores
 
-
-def _box_area(batch: ImageBatch, position: int) -> float:
-    if batch.original_boxes is None:
-        raise ValueError("evaluation needs boxes in original pixels: use another loader")
-    x0, y0, x1, y1 = batch.original_boxes[position].tolist()
-    return float((x1 - x0) * (y1 - y0))
+    def _box_area(self, position: int) -> float:
+        _, boxes = originals(self.batch)
+        x0, y0, x1, y1 = boxes[position].tolist()
+        return float((x1 - x0) * (y1 - y0))

@@ -1,6 +1,7 @@
-"""Coordinates and shapes: the resize plan, and boxes of masks."""
+"""Coordinates and shapes: the resize plan, and boxes and components of masks."""
 
 from syncsam_lightning.geometry.boxes import masks_to_boxes
+from syncsam_lightning.geometry.components import largest_components
 from syncsam_lightning.geometry.resize import Fit, ResizePlan
 
-__all__ = ["Fit", "ResizePlan", "masks_to_boxes"]
+__all__ = ["Fit", "ResizePlan", "largest_components", "masks_to_boxes"]

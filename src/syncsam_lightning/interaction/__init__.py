@@ -3,13 +3,20 @@
 from syncsam_lightning.interaction.episode import TrainingEpisode
 from syncsam_lightning.interaction.feedback import Feedback, dense_prompt, predicted_masks
 from syncsam_lightning.interaction.plan import EpisodePlan
-from syncsam_lightning.interaction.protocols import PROTOCOLS, EvaluationProtocol, get_protocol
+from syncsam_lightning.interaction.protocols import (
+    PROTOCOLS,
+    Averaging,
+    EvaluationProtocol,
+    Unit,
+    get_protocol,
+)
 from syncsam_lightning.interaction.replay import ReplayPolicy
 from syncsam_lightning.interaction.rounds import Policy, Round, run_rounds
 from syncsam_lightning.interaction.simulated_user import SimulatedUser
 
 __all__ = [
     "PROTOCOLS",
+    "Averaging",
     "EpisodePlan",
     "EvaluationProtocol",
     "Feedback",
@@ -18,6 +25,7 @@ __all__ = [
     "Round",
     "SimulatedUser",
     "TrainingEpisode",
+    "Unit",
     "dense_prompt",
     "get_protocol",
     "predicted_masks",

@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from syncsam_lightning.interaction.feedback import Feedback
+from syncsam_lightning.interaction.first_prompts import BoxRule, ClickRule
 from syncsam_lightning.interaction.plan import EpisodePlan, FirstPrompt
 from syncsam_lightning.interaction.replay import ReplayPolicy
 from syncsam_lightning.interaction.simulated_user import SimulatedUser
 from syncsam_lightning.prompts import BoxJitter, Prompts
+
+Unit = Literal["mask", "class"]
+"""What is prompted for and scored: each ``"mask"`` of the table, or all masks of one ``"class"`` on
+an image together."""
+
+Averaging = Literal["masks", "images"]
+"""How scores become one number: the mean over ``"masks"``, or over ``"images"`` of the mean over
+what was scored on each."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationProtocol:
     """A fixed sequence of prompts; the answer of the last round is what is scored.
 
-    The first prompt is the tight box, or one click drawn uniformly from the object. Each correction
-    is one click drawn uniformly from the error, on top of all earlier clicks, with the previous
-    answer as a dense prompt. All clicks are functions of the object's key, so a rerun repeats them
-    as long as the model answers the same. Where no error is left, the click is padding (label -1)
-    and the round is played all the same, so every object has the same number of rounds.
+    The first prompt is a box without jitter, or one click on the object. Each correction is one
+    click drawn uniformly from the error, with the previous answer as a dense prompt. All clicks are
+    functions of the object's key, so a rerun repeats them as long as the model answers the same.
+    Where no error is left, the click is padding (label -1) and the round is played all the same, so
+    every object has the same number of rounds.
 
     Args:
         name: what users call it.
@@ -29,6 +39,14 @@ class EvaluationProtocol:
         first: kind of the first prompt.
         corrections: rounds after it.
         feedback: how the previous answer is given back.
+        box_rule: what box of the object is drawn.
+        click_rule: where on the object the first click lies.
+        accumulate_points: whether a correction comes on top of all earlier clicks, or replaces
+            them.
+        unit: what is prompted for and scored.
+        averaging: how scores become the protocol's one number.
+        empty_dice: DSC and IoU of an empty prediction of an empty mask.
+        decimals: to which each mask's DSC and IoU are rounded before they are averaged; None: not.
     """
 
     name: str
@@ -36,11 +54,29 @@ class EvaluationProtocol:
     first: FirstPrompt
     corrections: int = 0
     feedback: Feedback = "logits"
+    box_rule: BoxRule = "tight"
+    click_rule: ClickRule = "uniform"
+    accumulate_points: bool = True
+    unit: Unit = "mask"
+    averaging: Averaging = "masks"
+    empty_dice: float = 1.0
+    decimals: int | None = None
 
     @property
     def num_rounds(self) -> int:
         """How many rounds are played."""
         return 1 + self.corrections
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of prompts that a model must take, as in :attr:`InputSpec.prompts`."""
+        first = {"box": {"boxes"}, "point": {"points"}}[self.first]
+        return frozenset(first | {"points", "masks"} if self.corrections else first)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether another seed gives other prompts."""
+        return self.first == "point" or self.corrections > 0
 
     def policy(self) -> SimulatedUser:
         """Return the user who plays this protocol."""
@@ -52,7 +88,9 @@ class EvaluationProtocol:
             ),
             box_jitter=BoxJitter(rule="none"),
             feedback=self.feedback,
-            accumulate_points=True,
+            accumulate_points=self.accumulate_points,
+            box_rule=self.box_rule,
+            click_rule=self.click_rule,
         )
 
     def replay(self, rounds: Sequence[Prompts]) -> ReplayPolicy:
@@ -68,18 +106,50 @@ class EvaluationProtocol:
         return ReplayPolicy(rounds, feedback=self.feedback, expected_rounds=self.num_rounds)
 
 
+def _family(prefix: str, version: int, **rules: object) -> tuple[EvaluationProtocol, ...]:
+    """Return the three protocols that share rules: a box, one click, and four corrections of it."""
+    steps: tuple[tuple[str, FirstPrompt, int], ...] = (
+        ("box", "box", 0),
+        ("1pt", "point", 0),
+        ("5pts", "point", 4),
+    )
+    return tuple(
+        EvaluationProtocol(prefix + name, version, first, corrections, **rules)  # type: ignore[arg-type]
+        for name, first, corrections in steps
+    )
+
+
 PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
     {
         protocol.name: protocol
         for protocol in (
-            EvaluationProtocol("box", version=1, first="box"),
-            EvaluationProtocol("1pt", version=1, first="point"),
-            EvaluationProtocol("5pts", version=1, first="point", corrections=4),
+            *_family("", version=1),
+            *_family(
+                "sammed2d-",
+                version=1,
+                box_rule="largest_component",
+                feedback="sigmoid",
+                decimals=4,
+            ),
+            *_family(
+                "imis-",
+                version=1,
+                unit="class",
+                box_rule="last_pixel",
+                click_rule="central",
+                accumulate_points=False,
+                empty_dice=0.0,
+                averaging="images",
+            ),
         )
     }
 )
-"""The protocols by name: ``box`` (tight box), ``1pt`` (one click), ``5pts`` (one click, then four
-corrections)."""
+"""The protocols by name.
+
+``box`` (tight box), ``1pt`` (one click) and ``5pts`` (one click, then four corrections) are this
+framework's; with the prefix ``sammed2d-`` they follow the rules of SAM-Med2D's ``test.py``, with
+``imis-`` those of IMIS-Bench's. ``docs/evaluation.md`` sets them side by side.
+"""
 
 
 def get_protocol(name: str) -> EvaluationProtocol:

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncsam_lightning.interaction.feedback import Feedback, dense_prompt, predicted_masks
+from syncsam_lightning.interaction.first_prompts import (
+    BoxRule,
+    ClickRule,
+    first_boxes,
+    first_clicks,
+)
 from syncsam_lightning.interaction.plan import EpisodePlan
 from syncsam_lightning.interaction.rounds import Round
 from syncsam_lightning.prompts import (
@@ -14,7 +20,6 @@ from syncsam_lightning.prompts import (
     Prompts,
     Targets,
     correction_clicks,
-    foreground_clicks,
     jitter_boxes,
 )
 
@@ -36,12 +41,16 @@ class SimulatedUser:
         feedback: how the previous answer is given back.
         accumulate_points: whether a round's clicks come on top of all earlier ones. They outlive
             a mask-only round, which itself shows none.
+        box_rule: what box of the object is drawn.
+        click_rule: where on the object the first click lies.
     """
 
     plan: EpisodePlan
     box_jitter: BoxJitter
     feedback: Feedback
     accumulate_points: bool
+    box_rule: BoxRule = "tight"
+    click_rule: ClickRule = "uniform"
 
     @property
     def num_rounds(self) -> int:
@@ -77,10 +86,10 @@ class SimulatedUser:
 
     def _first_prompts(self, targets: Targets) -> Prompts:
         if self.plan.first == "point":
-            clicks = foreground_clicks(targets.masks, targets.keys, draw=0)
+            clicks = first_clicks(targets, self.click_rule)
             return Prompts(targets.image_index, points=clicks.points, point_labels=clicks.labels)
         boxes = jitter_boxes(
-            targets.boxes,
+            first_boxes(targets, self.box_rule),
             targets.keys,
             self.box_jitter,
             draw=0,

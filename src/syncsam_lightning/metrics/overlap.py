@@ -17,31 +17,32 @@ class _Counts:
     true: Tensor
 
 
-def dice(prediction: Tensor, truth: Tensor) -> Tensor:
+def dice(prediction: Tensor, truth: Tensor, *, empty: float = 1.0) -> Tensor:
     """Return the Dice coefficient of each mask, ``2 |P ∩ T| / (|P| + |T|)``.
 
     Args:
         prediction: ``(N, H, W)`` bool.
         truth: ``(N, H, W)`` bool.
+        empty: the result for two empty masks; by default they agree.
 
     Returns:
-        ``(N,)`` float64 in [0, 1]. Two empty masks agree: 1. One empty mask: 0.
+        ``(N,)`` float64 in [0, 1]. One empty mask: 0.
 
     Raises:
         ValueError: the shapes differ, or a mask is not bool.
     """
     counts = _count(prediction, truth)
-    return _ratio(2 * counts.intersection, counts.predicted + counts.true)
+    return _ratio(2 * counts.intersection, counts.predicted + counts.true, empty)
 
 
-def iou(prediction: Tensor, truth: Tensor) -> Tensor:
+def iou(prediction: Tensor, truth: Tensor, *, empty: float = 1.0) -> Tensor:
     """Return the intersection over union of each mask, ``|P ∩ T| / |P ∪ T|``.
 
     Args, empty masks and errors are those of :func:`dice`.
     """
     counts = _count(prediction, truth)
     union = counts.predicted + counts.true - counts.intersection
-    return _ratio(counts.intersection, union)
+    return _ratio(counts.intersection, union, empty)
 
 
 def _count(prediction: Tensor, truth: Tensor) -> _Counts:
@@ -62,6 +63,6 @@ def _count(prediction: Tensor, truth: Tensor) -> _Counts:
     )
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+def _ratio(numerator: Tensor, denominator: Tensor, empty: float) -> Tensor:
     quotient = numerator.double() / denominator.clamp(min=1).double()
-    return torch.where(denominator > 0, quotient, 1.0)
+    return torch.where(denominator > 0, quotient, empty)

@@ -11,6 +11,7 @@ from syncsam_lightning.models.weights import (
     initialise_frozen,
     load_imagenet_weights,
     load_weights,
+    weights_checksum,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "initialise_frozen",
     "load_imagenet_weights",
     "load_weights",
+    "weights_checksum",
 ]

@@ -11,3 +11,4 @@ class Purpose(IntEnum):
     FOREGROUND_CLICK = 1
     CORRECTION_CLICK = 2
     BOX_JITTER = 3
+    CENTRAL_CLICK = 4

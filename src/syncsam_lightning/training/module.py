@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,16 +17,19 @@ from torch import Tensor
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.errors import NothingToTrainError
+from syncsam_lightning.evaluation.evaluator import Evaluator
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
-from syncsam_lightning.evaluation.runner import BatchEvaluation, evaluate_batch
+from syncsam_lightning.evaluation.runner import BatchEvaluation
 from syncsam_lightning.interaction import TrainingEpisode, get_protocol
 from syncsam_lightning.losses import PromptLoss
+from syncsam_lightning.metrics import SurfaceMetrics
 from syncsam_lightning.models import PromptableModel, frozen_checksum
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.outcome import EvaluationOutcome
 from syncsam_lightning.training.pretrained import PretrainedWeights
+from syncsam_lightning.training.run_record import write_run_record
 from syncsam_lightning.training.schedules import (
     EpisodeLoss,
     joint_loss,
@@ -36,7 +40,8 @@ from syncsam_lightning.training.schedules import (
 log = logging.getLogger(__name__)
 
 Evaluations = dict[str, BatchEvaluation]
-"""What the protocols gave on a batch, by name; what evaluation steps return to callbacks."""
+"""What the protocols gave on a batch with the first seed, by name; what evaluation steps return to
+callbacks."""
 
 
 class InteractiveSegmentation(LightningModule):
@@ -58,14 +63,21 @@ class InteractiveSegmentation(LightningModule):
         sam_checkpoint: where SAM's weights come from: ``auto`` (cache, else the official address),
             a path, or ``none`` for random ones, for trying things out.
         cnn_weights: ``imagenet`` starts the CNN branch from torchvision's weights.
-        protocols: what ``test`` measures.
+        protocols: what ``test`` measures. One that needs prompts which the network does not take is
+            reported as not supported, unless that is true of all.
         val_protocols: what validation measures; ``val/dice`` is the mean over them.
         predict_protocol: how ``predict`` prompts.
+        eval_seeds: of the simulated clicks. ``test`` plays every protocol that draws clicks with
+            each; validation and ``predict`` with the first.
+        surface_metrics: whether ``test`` also measures HD95 and NSD, which takes MONAI.
+        surface_tolerance: of the NSD, in pixels of the original image.
         replay_prompts: a file of recorded prompts for ``test`` and ``predict`` to play again.
         seed: of the decisions that a training episode makes per batch.
 
     Raises:
-        ValueError: a protocol is unknown, or ``warmup_steps`` or ``max_skipped_steps`` is negative.
+        ValueError: a protocol is unknown or given twice, ``eval_seeds`` is empty or holds a seed
+            twice, or ``warmup_steps``, ``max_skipped_steps`` or ``surface_tolerance`` is negative.
+        MissingPackageError: ``surface_metrics`` is asked for without MONAI.
     """
 
     def __init__(
@@ -84,6 +96,9 @@ class InteractiveSegmentation(LightningModule):
         protocols: Sequence[str] = ("box", "1pt", "5pts"),
         val_protocols: Sequence[str] = ("box",),
         predict_protocol: str = "box",
+        eval_seeds: Sequence[int] = (0,),
+        surface_metrics: bool = False,
+        surface_tolerance: float = 2.0,
         replay_prompts: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -102,12 +117,14 @@ class InteractiveSegmentation(LightningModule):
         self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
         self.warmup_steps = warmup_steps
         self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights)
-        self.protocols = {
-            "validate": [get_protocol(name) for name in val_protocols],
-            "test": [get_protocol(name) for name in protocols],
-            "predict": [get_protocol(predict_protocol)],
+        replay = None if replay_prompts is None else RecordedPrompts(replay_prompts)
+        surface = SurfaceMetrics(surface_tolerance) if surface_metrics else None
+        first, played = eval_seeds[:1], [get_protocol(name) for name in protocols]
+        self.evaluators = {
+            "validate": Evaluator([get_protocol(name) for name in val_protocols], first),
+            "test": Evaluator(played, eval_seeds, replay, surface),
+            "predict": Evaluator([get_protocol(predict_protocol)], first, replay),
         }
-        self.replay = None if replay_prompts is None else RecordedPrompts(replay_prompts)
         self.seed = seed
         self.guard = NonFiniteGuard(max_skipped_steps)
         self.automatic_optimization = self.episode.schedule == "joint"
@@ -260,30 +277,27 @@ class InteractiveSegmentation(LightningModule):
 
     # Evaluation
 
-    def _evaluate(self, batch: ImageBatch, stage: str) -> Evaluations:
-        features = self.network.encode(batch.images, batch.targets.sizes)
-        spec = self.network.input_spec
-        replay = None if stage == "validate" else self.replay
-        return {
-            protocol.name: evaluate_batch(
-                self.network,
-                features,
-                batch,
-                protocol,
-                replay=None if replay is None else replay.rounds(batch, protocol, spec),
+    def _evaluate(self, batch: ImageBatch, stage: str) -> list[BatchEvaluation]:
+        return self.evaluators[stage].evaluate(self.network, batch)
+
+    def _reset_outcome(self, stage: str) -> None:
+        evaluator = self.evaluators[stage]
+        if unsupported := evaluator.unsupported(self.network):
+            log.warning(
+                "%s does not take the prompts of %s, which will not be played",
+                type(self.network).__name__,
+                ", ".join(protocol.name for protocol in unsupported),
             )
-            for protocol in self.protocols[stage]
-        }
+        played = dict.fromkeys(protocol for protocol, _ in evaluator.plays(self.network))
+        self.outcome.reset(self, list(played))
 
     def on_validation_epoch_start(self) -> None:
         """Forget earlier scores."""
-        self.outcome.reset(self, self.protocols["validate"])
+        self._reset_outcome("validate")
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> Evaluations:
         """Measure a batch under the validation protocols."""
-        evaluations = self._evaluate(batch, "validate")
-        self.outcome.add(batch, evaluations.values(), self.network.input_spec)
-        return evaluations
+        return self._measure(batch, "validate")
 
     def on_validation_epoch_end(self) -> None:
         """Log ``val/dice`` and its parts."""
@@ -291,25 +305,40 @@ class InteractiveSegmentation(LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Forget earlier scores."""
-        self.outcome.reset(self, self.protocols["test"])
+        self._reset_outcome("test")
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> Evaluations:
         """Measure a batch under the test protocols."""
-        evaluations = self._evaluate(batch, "test")
-        self.outcome.add(batch, evaluations.values(), self.network.input_spec)
-        return evaluations
+        return self._measure(batch, "test")
 
     def on_test_epoch_end(self) -> None:
-        """Log the means, and write scores, prompts and report."""
+        """Log the means, and write scores, prompts, report and where they are from."""
         self._log_outcome("test")
-        self.outcome.write(self.trainer)
+        evaluator = self.evaluators["test"]
+        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir) / "test"
+        unsupported = [protocol.name for protocol in evaluator.unsupported(self.network)]
+        self.outcome.write(self.trainer, folder, unsupported=unsupported)
+        if self.trainer.is_global_zero:
+            write_run_record(folder, self.trainer, self.network, evaluator)
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Evaluations:
         """Predict the masks of a batch; what is done with them is up to callbacks."""
-        return self._evaluate(batch, "predict")
+        return _of_first_seed(self._evaluate(batch, "predict"))
+
+    def _measure(self, batch: ImageBatch, stage: str) -> Evaluations:
+        evaluations = self._evaluate(batch, stage)
+        self.outcome.add(evaluations, self.network.input_spec)
+        return _of_first_seed(evaluations)
 
     def _log_outcome(self, stage: Literal["val", "test"]) -> None:
         means: Mapping[str, float] = self.outcome.means()
         for name, value in means.items():
             # Computed from sums over all ranks, hence equal on all: nothing is left to reduce.
             self.log(f"{stage}/{name}", value, prog_bar=name == "dice", rank_zero_only=False)
+
+
+def _of_first_seed(evaluations: Sequence[BatchEvaluation]) -> Evaluations:
+    shown: Evaluations = {}
+    for evaluation in evaluations:
+        shown.setdefault(evaluation.protocol.name, evaluation)
+    return shown

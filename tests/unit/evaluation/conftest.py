@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo, ObjectInfo
+from syncsam_lightning.evaluation.scores import MaskScore
 from syncsam_lightning.geometry import ResizePlan, masks_to_boxes
 from syncsam_lightning.models import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.prompts import Prompts, Targets
@@ -107,3 +108,28 @@ def evaluate(model):
         return evaluate_batch(model, features, batch, get_protocol(name), **kwargs)
 
     return run
+
+
+@pytest.fixture
+def score():
+    def build(dice, *, protocol="box", source="A", modality="ct", label="liver", **kwargs):
+        values = {
+            "index": 0,
+            "image_id": "i",
+            "mask_id": 0,
+            "case": "c",
+            "version": 1,
+            "area": 10,
+            "iou": dice / (2 - dice),
+            "fill_box_dice": 0.5,
+        }
+        return MaskScore(
+            dice=dice,
+            protocol=protocol,
+            source=source,
+            modality=modality,
+            label=label,
+            **(values | kwargs),
+        )
+
+    return build

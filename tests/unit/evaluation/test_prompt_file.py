@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from syncsam_lightning.errors import PromptFileError
-from syncsam_lightning.evaluation.prompt_file import RecordedPrompts, prompt_rows, write_prompts
+from syncsam_lightning.evaluation.prompt_file import (
+    RecordedPrompts,
+    prompt_rows,
+    prompt_table,
+    write_prompts,
+)
 from syncsam_lightning.interaction import get_protocol
 from syncsam_lightning.models import InputSpec
 
@@ -18,16 +23,14 @@ SPEC = InputSpec(64, frozenset({"boxes", "points", "masks"}), 16)
 @pytest.fixture
 def rows(make_batch, evaluate):
     batch = make_batch()
-    return {
-        name: prompt_rows(batch, evaluate(batch, name), SPEC) for name in ("box", "1pt", "5pts")
-    }
+    return {name: prompt_rows(evaluate(batch, name), SPEC) for name in ("box", "1pt", "5pts")}
 
 
 @pytest.fixture
 def recorded(tmp_path):
     def build(rows):
         path = tmp_path / "prompts.parquet"
-        write_prompts(path, rows)
+        write_prompts(path, prompt_table(rows))
         return RecordedPrompts(path)
 
     return build
@@ -66,7 +69,7 @@ def test_points_lie_on_their_object_in_original_pixels(make_batch, rows):
 
 def test_images_that_only_fill_up_are_not_recorded(make_batch, evaluate):
     batch = make_batch(second_is_valid=False)
-    assert {row.image_id for row in prompt_rows(batch, evaluate(batch), SPEC)} == {"first"}
+    assert {row.image_id for row in prompt_rows(evaluate(batch), SPEC)} == {"first"}
 
 
 def test_a_missing_object_is_named(make_batch, recorded, rows):
@@ -124,5 +127,5 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_no_half_written_file_is_left(tmp_path, rows):
-    write_prompts(tmp_path / "prompts.parquet", rows["5pts"])
+    write_prompts(tmp_path / "prompts.parquet", prompt_table(rows["5pts"]))
     assert [path.name for path in tmp_path.iterdir()] == ["prompts.parquet"]

@@ -18,16 +18,17 @@ def nothing_found(prompts):
 
 
 def test_the_protocols_are_known_by_name_and_version():
+    names = ("box", "1pt", "5pts")
     assert {name: protocol.version for name, protocol in PROTOCOLS.items()} == {
-        "box": 1,
-        "1pt": 1,
-        "5pts": 1,
+        prefix + name: 1 for prefix in ("", "sammed2d-", "imis-") for name in names
     }
     assert all(get_protocol(name).name == name for name in PROTOCOLS)
 
 
 def test_an_unknown_protocol_lists_the_choices():
-    with pytest.raises(ValueError, match="unknown protocol '3pts'; choose from box, 1pt, 5pts"):
+    with pytest.raises(
+        ValueError, match="unknown protocol '3pts'; choose from box, 1pt, 5pts, sammed2d"
+    ):
         get_protocol("3pts")
 
 

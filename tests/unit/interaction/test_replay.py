@@ -8,6 +8,7 @@ from syncsam_lightning.interaction import (
     PROTOCOLS,
     ReplayPolicy,
     TrainingEpisode,
+    dense_prompt,
     get_protocol,
     run_rounds,
 )
@@ -38,7 +39,8 @@ def test_another_model_meets_the_recorded_prompts_with_its_own_feedback(name, ta
         if index == 0:
             assert turn.prompts.mask_logits is None
         else:
-            assert turn.prompts.mask_logits.equal(turns[index - 1].logits)
+            answer = dense_prompt(turns[index - 1].logits, protocol.feedback)
+            assert turn.prompts.mask_logits.equal(answer)
             assert not turn.prompts.mask_logits.equal(wanted.mask_logits)
 
 

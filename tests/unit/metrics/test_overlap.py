@@ -69,3 +69,21 @@ def test_logits_are_refused(score):
         ValueError, match=r"must be bool \(threshold logits at 0\), got torch\.float32"
     ):
         score(torch.zeros(1, 6, 8), rectangles((0, 0, 1, 1)))
+
+
+def test_200_random_masks_score_what_monai_computes(blobs):
+    from monai.metrics import compute_dice, compute_iou
+
+    truth, prediction = blobs(200, seed=0), blobs(200, seed=1)
+    truth[:3], prediction[2:5] = False, False  # three empty truths, three empty predictions
+    for score, theirs in ((dice, compute_dice), (iou, compute_iou)):
+        expected = theirs(prediction[:, None], truth[:, None], ignore_empty=False)[:, 0]
+        assert score(prediction, truth).float().equal(expected), score
+        assert len(set(expected.tolist())) > 150
+
+
+def test_what_two_empty_masks_score_can_be_chosen():
+    empty, full = rectangles((0, 0, 0, 0)), rectangles((0, 0, 6, 8))
+    for score in (dice, iou):
+        assert score(empty, empty, empty=0.0).tolist() == [0]
+        assert score(full, full, empty=0.0).tolist() == [1]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from syncsam_lightning.models.weights.frozen import frozen_checksum, initialise_frozen
+from syncsam_lightning.models.weights.frozen import (
+    frozen_checksum,
+    initialise_frozen,
+    weights_checksum,
+)
 from syncsam_lightning.models.weights.imagenet import load_imagenet_weights
 from syncsam_lightning.models.weights.loading import load_weights
 from syncsam_lightning.models.weights.report import LoadReport
@@ -15,4 +19,5 @@ __all__ = [
     "initialise_frozen",
     "load_imagenet_weights",
     "load_weights",
+    "weights_checksum",
 ]

@@ -21,11 +21,18 @@ def frozen_checksum(model: PromptableModel) -> str:
 
     A checkpoint that leaves the frozen weights out names them by it. Empty if nothing is frozen.
     """
-    keys = sorted(model.frozen_keys())
-    if not keys:
-        return ""
+    frozen = model.frozen_keys()
+    return _checksum(model, frozen) if frozen else ""
+
+
+def weights_checksum(model: PromptableModel) -> str:
+    """Return the SHA-256 of all tensors, frozen and trained; a result names the model by it."""
+    return _checksum(model, frozenset(model.state_dict()))
+
+
+def _checksum(model: PromptableModel, keys: frozenset[str]) -> str:
     state, digest = model.state_dict(), hashlib.sha256()
-    for key in keys:
+    for key in sorted(keys):
         tensor = state[key].detach().cpu().contiguous()
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())

@@ -28,14 +28,14 @@ class PredictionPictures(Callback):
         self.masks_per_batch = masks_per_batch
         self._panels: dict[str, list[Panel]] = {}
 
-    def _collect(self, outputs: Any, batch: Any, trainer: Trainer) -> None:
+    def _collect(self, outputs: Any, trainer: Trainer) -> None:
         if not trainer.is_global_zero or not isinstance(outputs, dict):
             return
         for name, evaluation in outputs.items():
             panels = self._panels.setdefault(name, [])
             limit = min(self.masks_per_batch, self.num_masks - len(panels))
             if limit > 0:
-                panels += draw_panels(batch, evaluation, limit=limit)
+                panels += draw_panels(evaluation.batch, evaluation, limit=limit)
 
     def _show(self, trainer: Trainer, stage: str, folder: Path | None = None) -> None:
         panels = [panel for group in self._panels.values() for panel in group]
@@ -62,7 +62,7 @@ class PredictionPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw some masks of the first batches."""
-        self._collect(outputs, batch, trainer)
+        self._collect(outputs, trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show what was drawn."""
@@ -78,7 +78,7 @@ class PredictionPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw some masks of the first batches."""
-        self._collect(outputs, batch, trainer)
+        self._collect(outputs, trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show what was drawn, and write it to a file."""

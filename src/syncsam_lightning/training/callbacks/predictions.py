@@ -10,7 +10,6 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
-from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.evaluation.runner import BatchEvaluation
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.outcome import gather
@@ -49,10 +48,10 @@ class PredictionWriter(Callback):
     ) -> None:
         """Write the masks of a batch."""
         for evaluation in outputs.values():
-            self._write(batch, evaluation)
+            self._write(evaluation)
 
-    def _write(self, batch: ImageBatch, evaluation: BatchEvaluation) -> None:
-        position = 0
+    def _write(self, evaluation: BatchEvaluation) -> None:
+        batch, position = evaluation.batch, 0
         for info, masks in zip(batch.infos, evaluation.predictions, strict=True):
             for mask in masks:
                 entry = batch.objects[position]

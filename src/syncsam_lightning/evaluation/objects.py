@@ -1,0 +1,112 @@
+"""What a protocol prompts for: the masks of a batch as they are, or each class as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.interaction import Unit
+from syncsam_lightning.prompts import Targets
+from syncsam_lightning.seeding import mask_key
+
+_EPOCH = 0
+
+
+def with_unit(batch: ImageBatch, unit: Unit) -> ImageBatch:
+    """Return a batch whose objects are what a protocol scores.
+
+    Args:
+        batch: from an evaluation loader.
+        unit: ``"mask"`` returns the batch itself. ``"class"`` joins the masks that share image and
+            label; the joined object has the first one's ``mask_id``, place and key.
+
+    Raises:
+        ValueError: the batch has no masks at the original resolution.
+    """
+    masks, boxes = originals(batch)
+    groups = _groups(batch) if unit == "class" else []
+    if len(groups) in (0, len(batch.objects)):
+        return batch
+    old, images = batch.targets, batch.targets.image_index.tolist()
+    leaders = torch.tensor([members[0] for members in groups], device=old.image_index.device)
+    joined = _joined_masks(masks, images, groups)
+    areas = [int(area) for of_image in joined for area in of_image.sum(dim=(1, 2))]
+    return replace(
+        batch,
+        targets=Targets(
+            masks=torch.stack([old.masks[members].any(dim=0) for members in groups]),
+            boxes=_joined_boxes(old.boxes, groups),
+            image_index=old.image_index[leaders],
+            keys=old.keys[leaders],
+            sizes=old.sizes,
+        ),
+        objects=[
+            replace(batch.objects[members[0]], area=area)
+            for members, area in zip(groups, areas, strict=True)
+        ],
+        original_masks=joined,
+        original_boxes=_joined_boxes(boxes, groups),
+    )
+
+
+def with_seed(batch: ImageBatch, seed: int) -> ImageBatch:
+    """Return a batch whose simulated clicks are a function of (seed, image id, mask id).
+
+    Args:
+        batch: the images and objects.
+        seed: other seeds give independent clicks.
+    """
+    images = batch.targets.image_index.tolist()
+    keys = [
+        mask_key(seed, _EPOCH, batch.infos[image].id, entry.mask_id)
+        for image, entry in zip(images, batch.objects, strict=True)
+    ]
+    device = batch.targets.keys.device
+    keyed = torch.tensor(keys, dtype=torch.int64, device=device)
+    return replace(batch, targets=replace(batch.targets, keys=keyed))
+
+
+def originals(batch: ImageBatch) -> tuple[Sequence[Tensor], Tensor]:
+    """Return masks and boxes at the original resolution; see :class:`ImageBatch`.
+
+    Raises:
+        ValueError: the batch has none.
+    """
+    if batch.original_masks is None or batch.original_boxes is None:
+        raise ValueError("evaluation needs masks at the original resolution: use another loader")
+    return batch.original_masks, batch.original_boxes
+
+
+def _groups(batch: ImageBatch) -> list[list[int]]:
+    """Return the positions of the objects of each class on each image, in order of the first."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for position, image in enumerate(batch.targets.image_index.tolist()):
+        groups.setdefault((image, batch.objects[position].label), []).append(position)
+    return list(groups.values())
+
+
+def _joined_boxes(boxes: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    corners = [
+        torch.cat([boxes[members, :2].amin(dim=0), boxes[members, 2:].amax(dim=0)])
+        for members in map(list, groups)
+    ]
+    return torch.stack(corners)
+
+
+def _joined_masks(
+    masks: Sequence[Tensor], images: Sequence[int], groups: Sequence[Sequence[int]]
+) -> list[Tensor]:
+    joined: list[list[Tensor]] = [[] for _ in masks]
+    for members in groups:
+        image = images[members[0]]
+        begin = images.index(image)
+        own = masks[image][[member - begin for member in members]]
+        joined[image].append(own.any(dim=0))
+    return [
+        torch.stack(of_image) if of_image else empty
+        for of_image, empty in zip(joined, masks, strict=True)
+    ]

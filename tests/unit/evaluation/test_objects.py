@@ -1,0 +1,75 @@
+"""Masks of one class on an image can be prompted for and scored as one object."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from syncsam_lightning.evaluation.objects import with_seed, with_unit
+
+
+@pytest.fixture
+def batch(make_batch):
+    """Two "cell"s on the first image, one on the second."""
+    batch = make_batch()
+    return replace(batch, objects=[replace(entry, label="cell") for entry in batch.objects])
+
+
+def test_masks_as_they_are_need_no_change(batch, make_batch):
+    assert with_unit(batch, "mask") is batch
+    assert with_unit(make_batch(), "class").objects == make_batch().objects
+
+
+def test_masks_of_a_class_are_joined_image_by_image(batch):
+    joined = with_unit(batch, "class")
+    assert [(entry.mask_id, entry.label) for entry in joined.objects] == [(0, "cell"), (0, "cell")]
+    assert joined.targets.image_index.tolist() == [0, 1]
+    assert joined.targets.masks[0].equal(batch.targets.masks[:2].any(0))
+    assert joined.targets.masks[1].equal(batch.targets.masks[2])
+    first, second = joined.original_masks
+    assert first.equal(batch.original_masks[0].any(0, keepdim=True))
+    assert second.equal(batch.original_masks[1])
+
+
+def test_box_and_area_are_those_of_the_joined_mask(batch):
+    batch.original_masks[0][1] |= batch.original_masks[0][0]  # masks may overlap
+    joined = with_unit(batch, "class")
+    assert joined.original_boxes.tolist() == [[0, 32, 48, 96], [16, 8, 48, 24]]
+    assert joined.targets.boxes.tolist() == [[0, 16, 24, 48], [16, 8, 48, 24]]
+    assert [entry.area for entry in joined.objects] == [32 * 32 + 32 * 33 // 2, 16 * 32]
+
+
+def test_joining_twice_is_joining_once(batch):
+    joined = with_unit(batch, "class")
+    assert with_unit(joined, "class") is joined
+
+
+def test_an_image_without_objects_stays_without(batch):
+    objects = [batch.objects[2]]
+    only_second = replace(
+        batch,
+        targets=replace(
+            batch.targets,
+            masks=batch.targets.masks[2:].repeat(2, 1, 1),
+            boxes=batch.targets.boxes[2:].repeat(2, 1),
+            image_index=torch.tensor([1, 1]),
+            keys=torch.tensor([1, 2]),
+        ),
+        objects=objects * 2,
+        original_masks=[batch.original_masks[0][:0], batch.original_masks[1].repeat(2, 1, 1)],
+        original_boxes=batch.original_boxes[2:].repeat(2, 1),
+    )
+    joined = with_unit(only_second, "class")
+    assert [len(masks) for masks in joined.original_masks] == [0, 1]
+    assert joined.targets.image_index.tolist() == [1]
+
+
+def test_keys_are_a_function_of_seed_image_and_mask_alone(batch):
+    keys = {seed: with_seed(batch, seed).targets.keys for seed in (0, 1)}
+    assert len(set(keys[0].tolist() + keys[1].tolist())) == 6
+    assert with_seed(with_seed(batch, 1), 0).targets.keys.equal(keys[0])
+
+
+def test_a_training_batch_is_refused(make_batch):
+    with pytest.raises(ValueError, match="masks at the original resolution: use another loader"):
+        with_unit(make_batch(with_original=False), "class")
