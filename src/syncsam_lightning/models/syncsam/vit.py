@@ -5,10 +5,38 @@ from __future__ import annotations
 from typing import ClassVar, Literal, cast
 
 import torch
-from segment_anything.modeling.image_encoder import Block, PatchEmbed
+from segment_anything.modeling.common import MLPBlock
+from segment_anything.modeling.image_encoder import PatchEmbed
 from torch import Tensor, nn
 
 from syncsam_lightning.models.syncsam.architecture import NUM_STAGES, PATCH_SIZE, Architecture
+from syncsam_lightning.models.syncsam.attention import WindowAttention
+
+_MLP_RATIO = 4
+
+
+class ViTBlock(nn.Module):
+    """A block of SAM's ViT, with SAM's parameter names.
+
+    Args:
+        width: C, channels of the tokens.
+        num_heads: attention heads.
+        grid_size: side of the token grid.
+        window_size: side of the windows that it attends within; 0: it attends to the whole grid.
+    """
+
+    def __init__(self, width: int, num_heads: int, *, grid_size: int, window_size: int) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.norm1 = _layer_norm(width)
+        self.attn = WindowAttention(width, num_heads, window_size or grid_size)
+        self.norm2 = _layer_norm(width)
+        self.mlp = MLPBlock(width, _MLP_RATIO * width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return tokens of the same shape, ``(B, H, W, C)``."""
+        tokens = tokens + self.attn(self.norm1(tokens))
+        return cast(Tensor, tokens + self.mlp(self.norm2(tokens)))
 
 
 class StagedViT(nn.Module):
@@ -36,14 +64,11 @@ class StagedViT(nn.Module):
         self.patch_embed = PatchEmbed(kernel_size=patch, stride=patch, embed_dim=width)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, width))
         self.blocks = nn.ModuleList(
-            Block(
-                dim=width,
-                num_heads=architecture.vit_heads,
-                # As in build_sam: the torch default of 1e-5 would not give SAM's numbers.
-                norm_layer=_layer_norm,
-                use_rel_pos=True,
+            ViTBlock(
+                width,
+                architecture.vit_heads,
+                grid_size=grid,
                 window_size=0 if self._is_global(i) else architecture.window_size,
-                input_size=(grid, grid),
             )
             for i in range(architecture.vit_depth)
         )
@@ -69,4 +94,5 @@ class StagedViT(nn.Module):
 
 
 def _layer_norm(width: int) -> nn.LayerNorm:
+    # As in build_sam: the torch default of 1e-5 would not give SAM's numbers.
     return nn.LayerNorm(width, eps=1e-6)
