@@ -72,3 +72,7 @@ class NonFiniteLossError(SyncSAMError):
 
 class EvaluationError(SyncSAMError):
     """An evaluation did not score every row exactly once."""
+
+
+class ComparisonError(SyncSAMError):
+    """Results can't be put side by side: one is damaged, or they don't belong together."""
