@@ -83,3 +83,7 @@ class MissingPackageError(SyncSAMError):
 
 class EvaluationError(SyncSAMError):
     """An evaluation did not score every row exactly once."""
+
+
+class ComparisonError(SyncSAMError):
+    """Results can't be put side by side: one is damaged, or they don't belong together."""

@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, str] = {
     "validate": "measure a model on the validation split",
     "test": "measure a model on the test split and write its report",
     "predict": "write a model's masks to files",
+    "compare": "put measured models side by side",
     "prepare": "convert a raw release into the table that training reads",
 }
 """Every command with the line that `syncsam --help` shows for it."""

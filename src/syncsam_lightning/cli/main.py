@@ -55,6 +55,10 @@ def _dispatch(args: list[str]) -> int:
 
         show_messages()
         return run_prepare(args[1:])
+    if args and args[0] == "compare":
+        from syncsam_lightning.cli.compare import run_compare
+
+        return run_compare(args[1:])
     _top_parser().parse_args(args)
     return 0
 

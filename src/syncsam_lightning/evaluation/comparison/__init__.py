@@ -1,0 +1,1 @@
+"""Evaluated models side by side: paired scores, tests, tables and drawings; needs no torch."""
