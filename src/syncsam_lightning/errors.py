@@ -68,6 +68,10 @@ class WeightsError(SyncSAMError):
     """A checkpoint is missing, damaged, of an unknown layout, or does not fit the model."""
 
 
+class CheckpointError(SyncSAMError):
+    """A checkpoint could not be written."""
+
+
 class PromptFileError(SyncSAMError):
     """A file of recorded prompts does not fit the objects that are to be prompted."""
 
