@@ -11,7 +11,7 @@ import io
 import json
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -27,9 +27,11 @@ from syncsam_lightning.data.conversion.staged_masks import (
     StagedMasks,
     stage_masks,
 )
+from syncsam_lightning.data.conversion.unreadable import UnreadableFiles
+from syncsam_lightning.data.keys import holds
 from syncsam_lightning.data.readers import read_image, read_mask
 from syncsam_lightning.data.sources import Entry, Source
-from syncsam_lightning.errors import DatasetNotFoundError
+from syncsam_lightning.errors import PART_MISSING, DatasetNotFoundError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
 from syncsam_lightning.seeding import stable_key
 
@@ -86,6 +88,7 @@ class Survey:
     Args:
         images: int64, ascending keys of the images' names without ``.png``.
         masks: the same of the masks.
+        lost: the same of the images and masks that are listed but can't be read.
         index: the entry of the index, None if it is not there.
         classes: the entry of the class names.
         folder: in which they lie, ``""`` or ending with ``/``.
@@ -93,22 +96,33 @@ class Survey:
 
     images: np.ndarray
     masks: np.ndarray
+    lost: np.ndarray
     index: Entry | None
     classes: Entry
     folder: str
 
     @classmethod
-    def of(cls, source: Source, where: str) -> Survey:
+    def of(cls, source: Source, where: str, unreadable: UnreadableFiles) -> Survey:
         """Look through a directory.
+
+        Args:
+            source: the archive.
+            where: it lies, for messages.
+            unreadable: counts what is lost with missing parts.
 
         Raises:
             DatasetNotFoundError: it is not that of a release, or lacks the class names.
         """
         keys = {"images": array("q"), "masks": array("q")}
+        lost, num_read = array("q"), 0
         found: dict[str, Entry] = {}
         for entry in source.entries():
             if isinstance(entry, Skipped):
+                if entry.kind == PART_MISSING:
+                    unreadable.add(1, [entry])
+                    lost.append(stable_key(_kind(entry.path)[1]))
                 continue
+            num_read += 1
             kind, stem = _kind(entry.name)
             if kind in keys:
                 keys[kind].append(stable_key(stem))
@@ -122,12 +136,15 @@ class Survey:
             )
         images, masks = (np.sort(np.frombuffer(keys[kind], np.int64)) for kind in keys)
         folder = found[CLASSES].name.removesuffix(CLASSES)
-        return cls(images, masks, found.get(INDEX), found[CLASSES], folder)
+        unreadable.add(num_read)
+        lost_keys = np.unique(np.frombuffer(lost, np.int64))
+        return cls(images, masks, lost_keys, found.get(INDEX), found[CLASSES], folder)
 
     def digest(self) -> str:
         """Return what another content would have otherwise."""
         digest = hashlib.blake2b(self.images.tobytes(), digest_size=8)
         digest.update(self.masks.tobytes())
+        digest.update(self.lost.tobytes())
         return digest.hexdigest()
 
 
@@ -143,7 +160,9 @@ def open_archive(source: Source, bench: Workbench, where: str) -> Records:
         DatasetNotFoundError: it is not this release, or lacks the class names.
         BrokenInputError: the index or the class names cannot be read.
     """
-    survey = Survey.of(source, where)
+    lost = UnreadableFiles(bench.options.max_unreadable, None, "files")
+    survey = Survey.of(source, where, lost)
+    lost.close()  # told now, not after hours of work on the rest
     classes = Classes.read(source.read(survey.classes), survey.classes.name)
     masks = stage_masks(bench, _mask_files(source), len(survey.masks))
     mismatches = bench.folder / f"mismatches-{survey.digest()}-{masks.digest}.jsonl"
@@ -181,7 +200,7 @@ def _records(
 ) -> Iterator[RawSample | Skipped]:
     for entry in source.entries():
         if isinstance(entry, Skipped):
-            yield entry
+            yield replace(entry, source=source_of(_kind(entry.path)[1]))
             continue
         kind, stem = _kind(entry.name)
         if kind == "images":
@@ -236,7 +255,10 @@ def _list_mismatches(source: Source, survey: Survey, masks: StagedMasks, path: P
 def _mismatches(source: Source, survey: Survey, masks: StagedMasks) -> Iterator[Skipped]:
     for name in masks.without_image(survey.images):
         stem = PurePosixPath(name).stem
-        yield Skipped(name, "its image is not there", "mask without image", source_of(stem))
+        reason = "its image is not there"
+        if (parsed := MaskName.parse(stem)) and holds(survey.lost, stable_key(parsed.image)):
+            reason = "its image is lost with a part of the archive"
+        yield Skipped(name, reason, "mask without image", source_of(stem))
     if survey.index is None:
         reason = "it is not there, so nobody knows what else is missing"
         yield Skipped(survey.folder + INDEX, reason, "missing index")
@@ -260,7 +282,8 @@ def _missing(names: list[str], survey: Survey) -> Iterator[Skipped]:
     for folder, keys in (("images", survey.images), ("masks", survey.masks)):
         mine = [number for number, (kind, _) in enumerate(kinds) if kind == folder]
         wanted = np.array([stable_key(kinds[number][1]) for number in mine], np.int64)
-        found[mine] = np.isin(wanted, keys, assume_unique=False)
+        # What is lost with a part of the archive has a line of its own already.
+        found[mine] = np.isin(wanted, keys) | np.isin(wanted, survey.lost)
     for name, there in zip(names, found.tolist(), strict=True):
         if not there:
             reason = f"{INDEX} names it, but it is not there"

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 UNREADABLE = "unreadable file"
 """Kind of every trouble that another copy of the same file would not have."""
 
+PART_MISSING = "part of the archive missing"
+"""Kind of every file of which the part of the archive is missing or cut off."""
+
 
 class SyncSAMError(Exception):
     """Base class of every error that a user of this package can cause and mend."""
@@ -63,6 +66,10 @@ class UnsupportedPromptError(SyncSAMError):
 
 class WeightsError(SyncSAMError):
     """A checkpoint is missing, damaged, of an unknown layout, or does not fit the model."""
+
+
+class CheckpointError(SyncSAMError):
+    """A checkpoint could not be written."""
 
 
 class PromptFileError(SyncSAMError):

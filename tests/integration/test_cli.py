@@ -163,22 +163,6 @@ def test_a_run_is_resumed_where_it_stopped(run: Run, tmp_path: Path):
     assert torch.load(resumed, map_location="cpu", weights_only=True)["global_step"] == 3
 
 
-def test_one_command_starts_a_run_and_takes_it_up_again(
-    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    args = ["fit", "--config", str(TINY), f"--data.table={run.table}", "--ckpt_path", "last"]
-    assert main([*args, "--trainer.max_steps=1"]) == 0
-    assert main([*args, "--trainer.max_steps=3"]) == 0
-    first, second = (tmp_path / f"logs/tiny/version_{n}/checkpoints/last.ckpt" for n in (0, 1))
-    assert [
-        torch.load(path, map_location="cpu", weights_only=True)["global_step"]
-        for path in (first, second)
-    ] == [1, 3]
-    second.write_bytes(second.read_bytes()[:-1000])
-    assert main(["test", "--ckpt_path", "last"]) == 0
-    assert f"{second.relative_to(tmp_path)} is damaged" in caplog.text
-
-
 # What every run has unless told otherwise
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from syncsam_lightning.commands.prepare import prepare
 from syncsam_lightning.data.table import Table
+from syncsam_lightning.errors import PART_MISSING, ConversionError
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "samed2d" / "SAMed2Dv1"
 FOLDER = "SAMed2Dv1"
@@ -149,3 +150,52 @@ def test_every_defect_is_told_and_nothing_else_is_lost(tmp_path: Path, capsys) -
     assert len(kept) == len(masks) - 3
     expected[DAMAGED_IMAGE] = image, kept
     assert objects(broken) == expected
+
+
+@pytest.fixture
+def many_parts(tmp_path: Path) -> list[Path]:
+    """A sound release whose masks fill more than one part."""
+    folder = tmp_path / "work"
+    shutil.copytree(SAMPLE, folder / FOLDER)
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        name = MASK.format(f"{100 + number:04d}")
+        mask = (rng.random((181, 258)) < 0.5).astype(np.uint8) * 255
+        Image.fromarray(mask).save(folder / name)
+    command = ["zip", "--quiet", "-r", "-0", "-s", "64k", "release.zip", FOLDER]
+    subprocess.run(command, cwd=folder, check=True)
+    parts = sorted(folder.glob("release.z*"))
+    assert len(parts) > 6
+    return parts
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut off"])
+def test_a_lost_part_is_told_before_any_work_is_done(
+    many_parts: list[Path], tmp_path: Path, damage: str
+) -> None:
+    lost = many_parts[-3]
+    data = lost.read_bytes()
+    lost.unlink()
+    if damage == "cut off":
+        lost.write_bytes(data[:1000])
+    table = tmp_path / "t.lance"
+    with pytest.raises(ConversionError, match=f"files could not be read.*{lost.name}.*download"):
+        prepare("SAMed2D", str(many_parts[-1]), str(table), workers=1)
+    assert not table.exists()
+
+    lost.write_bytes(data)
+    prepare("SAMed2D", str(many_parts[-1]), str(table), workers=1)
+    assert set(told(table).values()) == {"image without masks"}
+
+
+def test_a_lost_part_that_is_let_pass_is_listed_once_by_source(
+    many_parts: list[Path], tmp_path: Path
+) -> None:
+    many_parts[-3].unlink()
+    table = tmp_path / "t.lance"
+    prepare("SAMed2D", str(many_parts[-1]), str(table), workers=1, max_unreadable=1)
+    lines = table.with_name("t.skipped.jsonl").read_text().splitlines()
+    lost = [skip for skip in map(json.loads, lines) if skip["kind"] == PART_MISSING]
+    assert len(lost) > 10
+    assert all(skip["source"] for skip in lost)
+    assert len(told(table)) == len(lines)

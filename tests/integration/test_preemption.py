@@ -99,6 +99,19 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(
     assert steps(saved(tmp_path, "last.ckpt")[-1]) == done + 2
 
 
+def test_one_command_starts_a_run_and_takes_it_up_again(tmp_path: Path):
+    for steps_in_all in (1, 3):
+        done = finish(tmp_path, f"--trainer.max_steps={steps_in_all}")
+        assert done.returncode == 0, done.stderr
+    first, second = saved(tmp_path, "last.ckpt")
+    assert (steps(first), steps(second)) == (1, 3)
+    second.write_bytes(second.read_bytes()[:-1000])
+    third = finish(tmp_path, "--trainer.max_steps=4")
+    assert third.returncode == 0, third.stderr
+    assert f"{second.relative_to(tmp_path)} is damaged" in third.stderr
+    assert steps(saved(tmp_path, "last.ckpt")[-1]) == 4
+
+
 def wait_for(condition, run: subprocess.Popen[str], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,10 +23,9 @@ _NO_MAPPING = re.compile(r"^Unexpected config: ?(?P<content>.*)", re.DOTALL)
 _PARSER_KEY = re.compile(r'^Parser key "(?P<key>[^"]+)":\s*(?P<rest>.*)$', re.DOTALL)
 _NO_SUCH_CLASS = re.compile(r"Expected a dot import path string: (?P<name>\S+)")
 _CLASS_PROBLEM = re.compile(
-    r"Problem with given class_path '(?P<name>[^']+)':\s*(?P<reason>.*?)"
-    r"(?=\n\s*- |\n\s*Given value|\Z)",
-    re.DOTALL,
+    r"Problem with given class_path '(?P<name>[^']+)':(?P<reason>.*)$", re.DOTALL
 )
+_GIVEN_VALUE = re.compile(r"^Given value: (?P<value>.*)$", re.MULTILINE | re.DOTALL)
 
 
 class UsageError(SyncSAMError):
@@ -80,6 +80,13 @@ def explain(message: str, given: GivenSettings, choices: Choices) -> SyncSAMErro
     return UsageError(_one_line(message))
 
 
+def innermost(error: BaseException) -> BaseException:
+    """Return what a class itself raised: around it, the parser lists all that it tried."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def class_options(cls: type) -> list[str]:
     """Return the names of the arguments that ``cls`` can be given in a config."""
     parser = ArgumentParser(exit_on_error=False)
@@ -87,16 +94,61 @@ def class_options(cls: type) -> list[str]:
 
 
 def _bad_value(key: str, reason: str, choices: Choices) -> SyncSAMError:
-    if match := _CLASS_PROBLEM.search(reason):
-        name, problem = match["name"], match["reason"]
+    """Follow nested messages to the value that is wrong.
+
+    Args:
+        key: of the value that ``reason`` is about.
+        reason: the parser's text; what a class or an alternative has against the value is indented.
+        choices: what could have been given.
+    """
+    reason = _dedent(reason)
+    if match := _PARSER_KEY.match(reason):
+        return _bad_value(f"{key}.{match['key']}", match["rest"], choices)
+    if match := _CLASS_PROBLEM.match(reason):
+        name, problem = match["name"], _dedent(match["reason"])
         if inner := _NOT_ACCEPTED.match(problem):
             return _no_argument(f"{key}.{inner['key']}", name, choices)
-        if inner := _PARSER_KEY.match(problem):
-            return _bad_value(f"{key}.{inner['key']}", inner["rest"], choices)
+        if _PARSER_KEY.match(problem) or _alternatives(problem):
+            return _bad_value(key, problem, choices)
         return _unknown_class(key, name, f" ({_one_line(problem)})", choices)
+    if reasons := _alternatives(reason):
+        return _no_alternative(key, reasons, _GIVEN_VALUE.search(reason), choices)
     if match := _NO_SUCH_CLASS.search(reason):
         return _unknown_class(key, match["name"], "", choices)
     return UsageError(f"{key}: {_one_line(reason)}")
+
+
+def _no_alternative(
+    key: str, reasons: Sequence[str], given: re.Match[str] | None, choices: Choices
+) -> SyncSAMError:
+    """Say why a value is none of the kinds that may stand for a key."""
+    for reason in reasons:
+        # What a class has against its arguments is nearer to the mistake than that of other kinds.
+        if any(form.search(reason) for form in (_CLASS_PROBLEM, _PARSER_KEY, _NO_SUCH_CLASS)):
+            return _bad_value(key, reason, choices)
+    told = dict.fromkeys(
+        _one_line(reason.partition(". Got value")[0]).removeprefix("expected ")
+        for reason in reasons
+        if "NoneType" not in reason
+    )
+    got = f", got {_one_line(given['value'])}" if given else ""
+    return UsageError(f"{key}: expected {' or '.join(told)}{got}")
+
+
+def _alternatives(text: str) -> list[str]:
+    """Return the outermost items of a list in a message, which are marked by ``- ``."""
+    bullets = re.findall(r"^( *)- ", text, re.MULTILINE)
+    if not bullets:
+        return []
+    outermost = min(bullets, key=len)
+    listed = re.split(r"^Given value type: ", text, flags=re.MULTILINE)[0]
+    return [_dedent(item) for item in re.split(rf"^{outermost}- ", listed, flags=re.MULTILINE)[1:]]
+
+
+def _dedent(text: str) -> str:
+    """Strip the first line, and the lines after it of the spaces that they have in common."""
+    first, _, rest = text.strip("\n").partition("\n")
+    return f"{first.strip()}\n{textwrap.dedent(rest)}".rstrip()
 
 
 def _unknown_argument(name: str, given: GivenSettings, choices: Choices) -> UsageError:

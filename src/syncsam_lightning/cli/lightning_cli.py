@@ -19,7 +19,7 @@ from syncsam_lightning.cli.arguments import config_values
 from syncsam_lightning.cli.catalog import resolve_config
 from syncsam_lightning.cli.checkpoint_config import with_checkpoint_config
 from syncsam_lightning.cli.defaults import CALLBACK_DEFAULTS, CALLBACKS, LOGS, trainer_defaults
-from syncsam_lightning.cli.explain import Choices, UsageError, explain
+from syncsam_lightning.cli.explain import Choices, UsageError, explain, innermost
 from syncsam_lightning.cli.given import GivenSettings
 from syncsam_lightning.cli.links import LINKS, NETWORK
 from syncsam_lightning.cli.newest_checkpoint import with_newest_checkpoint
@@ -160,7 +160,7 @@ class SyncSAMCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, MisconfigurationException) as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(str(innermost(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer; without a logger there is nothing to write learning rates to."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,6 +24,15 @@ EXIT_USER_ERROR = 2
 """Exit status when the user can mend what is wrong; the same as argparse's for wrong usage."""
 
 
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+"""What a shell reports of a program that Ctrl-C ended."""
+
+_AFTERWARDS = {
+    "prepare": ": the same command goes on from what is finished",
+    "fit": ": --ckpt_path last goes on from the newest checkpoint",
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -30,13 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None takes those of the process.
 
     Returns:
-        the exit status: 0, or 2 when an error was printed that the user can mend.
+        the exit status: 0; 2 when an error was printed that the user can mend; 130 after Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args or os.environ.get("SYNCSAM_DEBUG", "") not in ("", "0")
     args = [arg for arg in args if arg != "--debug"]
+    if "" not in sys.path:
+        # Classes of one's own are found in the working folder, but win over nothing installed.
+        sys.path.append("")
     try:
         return _dispatch(args)
+    except KeyboardInterrupt:
+        if debug:
+            traceback.print_exc()
+        print("\ninterrupted" + _AFTERWARDS.get(next(iter(args), ""), ""), file=sys.stderr)
+        return EXIT_INTERRUPTED
     except (SyncSAMError, OSError) as error:
         if isinstance(error, OSError) and error.filename is None:
             raise  # not about a place that the user named

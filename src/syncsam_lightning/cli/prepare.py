@@ -11,7 +11,8 @@ from jsonargparse import ArgumentParser
 from syncsam_lightning.cli.catalog import datamodule_names
 from syncsam_lightning.cli.explain import Choices, UsageError, explain
 from syncsam_lightning.cli.given import GivenSettings
-from syncsam_lightning.commands.prepare import prepare
+from syncsam_lightning.cli.plugin_options import PluginOptions
+from syncsam_lightning.commands.prepare import check_options, prepare
 
 
 class _Parser(ArgumentParser):
@@ -43,6 +44,14 @@ def prepare_parser() -> ArgumentParser:
 
 def run_prepare(args: Sequence[str]) -> int:
     """Parse ``args`` (without the command's name), convert, and return the exit status."""
-    settings = prepare_parser().parse_args(list(args))
-    prepare(**settings.as_dict())
+    others, options = PluginOptions.split_off(args)
+    settings = prepare_parser().parse_args(others).as_dict()
+    if names := options.names():
+        # Only here: a datamodule brings torch with it.
+        from syncsam_lightning.data.plugins import find_datamodule
+
+        datamodule = find_datamodule(settings["plugin"])
+        check_options(datamodule, names)
+        settings["options"] = (settings["options"] or {}) | options.values(datamodule)
+    prepare(**settings)
     return 0

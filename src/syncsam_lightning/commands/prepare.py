@@ -5,10 +5,22 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from syncsam_lightning.errors import SyncSAMError
+
+_READING = frozenset(
+    {
+        "augmentation",
+        "batch_size",
+        "eval_batch_size",
+        "filter",
+        "masks_per_image",
+        "num_workers",
+        "sampling",
+    }
+)
 
 
 class UnknownOptionError(SyncSAMError):
@@ -45,7 +57,8 @@ def prepare(
 
     Raises:
         UnknownPluginError: no datamodule has this name.
-        UnknownOptionError: the datamodule has no such argument, or refuses its value.
+        UnknownOptionError: the datamodule has no such argument, refuses its value, or it does not
+            shape a table.
         DatasetNotFoundError: ``source`` is not there or has another layout.
         ConversionError: not one image could be used, too many could not be read, or a worker
             process was killed.
@@ -60,8 +73,8 @@ def prepare(
         raise UnknownOptionError(f"workers must be at least 1, got {workers}")
     if not 0 <= max_unreadable <= 1:
         raise UnknownOptionError(f"max_unreadable is a share from 0 to 1, got {max_unreadable}")
-    arguments = _nested(options or {})
-    _check_options(cls, arguments)
+    arguments = options or {}
+    check_options(cls, arguments)
     try:
         datamodule = cls(None if source == "-" else source, table, **arguments)
     except (TypeError, ValueError) as error:
@@ -84,21 +97,19 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _nested(options: dict[str, Any]) -> dict[str, Any]:
-    """Turn ``{"rules.autopet": True}``, as the command line gives it, into nested mappings."""
-    nested: dict[str, Any] = {}
-    for name, value in options.items():
-        first, _, rest = name.partition(".")
-        if rest:
-            nested[first] = {**nested.get(first, {}), **_nested({rest: value})}
-        else:
-            nested[first] = value
-    return nested
+def check_options(cls: type, names: Iterable[str]) -> None:
+    """Raise unless a datamodule has arguments of these names that shape its table.
 
-
-def _check_options(cls: type, options: dict[str, Any]) -> None:
-    known = sorted(set(_arguments(cls)) - {"root", "table"})
-    for name in options:
+    Raises:
+        UnknownOptionError: one of them is unknown, or only says how a table is read.
+    """
+    known = sorted(set(_arguments(cls)) - {"root", "table"} - _READING)
+    for name in names:
+        if name in _READING:
+            raise UnknownOptionError(
+                f"{name} says how a table is read, not what is in it: give it to syncsam fit or "
+                f"test, as data.{name}"
+            )
         if name not in known:
             close = difflib.get_close_matches(name, known)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(known)}"

@@ -54,7 +54,9 @@ def find_datamodule(name: str) -> type[PromptableDataModule]:
     if module:
         try:
             cls = getattr(importlib.import_module(module), attribute, None)
-        except ImportError:
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise UnknownPluginError(name, loaded, [f"{module} ({error})"]) from error
             cls = None
         if isinstance(cls, type) and issubclass(cls, PromptableDataModule):
             return cls

@@ -29,9 +29,12 @@ def switched(rules: Mapping[str, Rule], switches: Mapping[str, bool] | None) -> 
         switches: rules that are to be on or off against their default.
 
     Raises:
-        ValueError: there is no rule of this name; the message lists the names.
+        ValueError: there is no rule of this name (the message lists the names), or a switch is
+            neither on nor off.
     """
-    for name in switches or {}:
+    for name, on in (switches or {}).items():
         if name not in rules:
             raise ValueError(f"no rule {name!r}; there are {', '.join(rules)}")
+        if not isinstance(on, bool):
+            raise ValueError(f"rule {name} must be true or false, got {on!r}")
     return {name: rule.default for name, rule in rules.items()} | dict(switches or {})

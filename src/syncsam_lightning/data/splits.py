@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class SplitRule:
         seed: other seeds draw other splits.
 
     Raises:
-        ValueError: the fractions leave nothing to train on.
+        ValueError: the fractions leave nothing to train on, or another value is unknown.
     """
 
     by: SplitBy = "case"
@@ -38,6 +38,11 @@ class SplitRule:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        # A misspelt rule must not split by image in silence: slices of one patient on both sides.
+        if self.by not in get_args(SplitBy):
+            raise ValueError(f"split_by must be {' or '.join(get_args(SplitBy))}, got {self.by!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number of 0 or more, got {self.seed!r}")
         if min(self.test_fraction, self.val_fraction) < 0 or (
             self.test_fraction != 1 and self.test_fraction + self.val_fraction >= 1
         ):

@@ -98,8 +98,12 @@ class Table:
         try:
             dataset = lance.dataset(self.location.uri, storage_options=self.location.open_options())
         except (OSError, ValueError) as error:
-            if self.location.is_remote and "was not found" in str(error):
-                raise self._missing() from error
+            if "was not found" in str(error) or "Not a directory" in str(error):
+                if self.location.is_remote:
+                    raise self._missing() from error
+                raise TableError(
+                    f"{self} is there but is no table: remove it, or give another name"
+                ) from error
             raise TableError(f"{self} cannot be opened as a table: {_reason(error)}") from error
         version = (dataset.schema.metadata or {}).get(FORMAT_KEY)
         if version is None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.errors import CheckpointError, WeightsError
 from syncsam_lightning.models import PromptableModel
 
 CHECKSUM_KEY = "frozen_checksum"
@@ -30,8 +30,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             checkpoint: what to save.
             path: of the file; its folder is made if need be.
             storage_options: not supported.
+
+        Raises:
+            CheckpointError: it could not be written; an earlier file of this name is whole.
         """
         target = Path(os.fspath(path))
+        try:
+            self._write(checkpoint, target)
+        except (OSError, RuntimeError) as error:  # torch tells a full disk as either
+            raise CheckpointError(
+                f"the checkpoint {target} could not be written ({error}): is the disk full? "
+                "Checkpoints that were there are whole; --ckpt_path last goes on from the newest"
+            ) from error
+
+    @staticmethod
+    def _write(checkpoint: dict[str, Any], target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".saving-", suffix=".tmp")
         try:

@@ -165,3 +165,64 @@ def test_a_wrong_argument_inside_a_union_is_told_by_its_full_key():
 def test_a_config_without_keys_is_told(message: str, found: str):
     error = explain(message, GivenSettings([]), Choices())
     assert f"but one holds {found}: look at each --config" in str(error)
+
+
+NESTED = """Parser key "data":
+  Does not validate against any of the Union subtypes
+  Subtypes: [<class 'a.StreamingDataModule'>, <class 'NoneType'>]
+  Errors:
+    - Problem with given class_path 'a.MNI152':
+        Parser key "{key}":
+          Does not validate against any of the Union subtypes
+          Subtypes: [<class 'a.{cls}'>, <class 'NoneType'>]
+          Errors:
+            - Problem with given class_path 'syncsam_lightning.data.{module}.{cls}':
+                {problem}
+            - Expected a <class 'NoneType'>
+          Given value type: <class 'jsonargparse._util.NestedArg'>
+          Given value: NestedArg(key='x', val='y')
+    - Expected a <class 'NoneType'>
+  Given value type: <class 'jsonargparse._util.NestedArg'>
+  Given value: NestedArg(key='filter.x', val='y')"""
+
+WEIGHTS = """Parser key "weights":
+                  Does not validate against any of the Union subtypes
+                  Subtypes: [typing.Literal['balanced'], collections.abc.Mapping[str, float]]
+                  Errors:
+                    - Expected a typing.Literal['balanced']
+                    - Expected a <class 'collections.abc.Mapping'>
+                  Given value type: <class 'str'>
+                  Given value: equal"""
+
+BY = """Parser key "by":
+                  Expected a typing.Literal['modality', 'source']. Got value: label"""
+
+
+@pytest.mark.parametrize(
+    ("key", "cls", "problem", "said"),
+    [
+        (
+            "filter",
+            "RowFilter",
+            "Option 'modalty' is not accepted",
+            "data.filter.modalty: RowFilter has no argument 'modalty'; did you mean modality",
+        ),
+        (
+            "sampling",
+            "Sampling",
+            WEIGHTS,
+            "data.sampling.weights: expected a Literal['balanced'] or a collections.abc.Mapping, "
+            "got equal",
+        ),
+        (
+            "sampling",
+            "Sampling",
+            BY,
+            "data.sampling.by: expected a Literal['modality', 'source'], got label",
+        ),
+    ],
+)
+def test_a_value_deep_inside_is_named(key: str, cls: str, problem: str, said: str):
+    module = {"RowFilter": "filter", "Sampling": "sampling"}[cls]
+    message = NESTED.format(key=key, cls=cls, module=module, problem=problem)
+    assert str(explain(message, GivenSettings([]), Choices())).startswith(said)

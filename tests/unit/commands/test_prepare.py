@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from syncsam_datamodules.samed2d import SAMed2D
 
 from syncsam_lightning.cli.main import main
 from syncsam_lightning.commands.prepare import UnknownOptionError, prepare
@@ -71,22 +73,56 @@ def test_a_number_of_workers_that_makes_no_sense_is_refused(capsys: pytest.Captu
     assert "workers must be at least 1, got 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["false", "no"])
 def test_a_mapping_among_the_arguments_is_given_entry_by_entry(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ):
-    rules = ["--options.rules.autopet", "true", "--options.rules.acdc_cavity", "false"]
-    assert main(["prepare", "SAMed2D", "nowhere", "b.lance", *rules]) == 2
-    assert "data root nowhere does not exist" in capsys.readouterr().err
+    prepared = []
+
+    def remember(self: SAMed2D, options: object) -> SimpleNamespace:
+        prepared.append(self)
+        return SimpleNamespace(details=lambda published: "")
+
+    monkeypatch.setattr(SAMed2D, "prepare", remember)
+    options = ["--options.image_size", "64", f"--options.rules.autopet={value}"]
+    options += ["--options.rules.acdc_cavity", value, "--options.split_by", "image"]
+    assert main(["prepare", "SAMed2D", ".", "b.lance", *options]) == 0
+    (datamodule,) = prepared
+    settings = datamodule.table_settings()
+    assert (settings["rules"]["autopet"], settings["rules"]["acdc_cavity"]) == (False, False)
+    assert (settings["image_size"], settings["split_by"]) == (64, "image")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["image_size=abc"], "options.image_size: expected an int, got abc"),
+        (["image_size=-4"], "MNI152 refuses its options: image_size must be"),
+        (
+            ["split_by=patient"],
+            "options.split_by: expected a Literal['case', 'image'], got patient",
+        ),
+        (["seed=1.5"], "options.seed: expected an int, got 1.5"),
+        (["seed=-1"], "seed must be a whole number of 0 or more, got -1"),
+        (["batch_size=3"], "batch_size says how a table is read"),
+        (["image_size=64", "hemispheres=maybe"], "options.hemispheres: expected a bool, got maybe"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told(
+    capsys: pytest.CaptureFixture[str], options: list[str], said: str
+):
+    given = [f"--options.{option}" for option in options]
+    assert main(["prepare", "MNI152", "-", "b", *given]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_rules_are_on_or_off(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(UnknownOptionError, match="SAMed2D refuses its options: no rule 'acdc'"):
-        prepare("SAMed2D", "nowhere", "b.lance", options={"rules.acdc": True})
-
-
-@pytest.mark.parametrize("value", ["abc", "-4"])
-def test_a_value_that_the_datamodule_refuses_is_told(
-    capsys: pytest.CaptureFixture[str], value: str
-):
-    assert main(["prepare", "MNI152", "-", "b", f"--options.image_size={value}"]) == 2
-    assert "error: MNI152 refuses its options: " in capsys.readouterr().err
+        prepare("SAMed2D", "nowhere", "b.lance", options={"rules": {"acdc": True}})
+    with pytest.raises(UnknownOptionError, match="rule autopet must be true or false, got 'no'"):
+        prepare("SAMed2D", "nowhere", "b.lance", options={"rules": {"autopet": "no"}})
+    assert main(["prepare", "SAMed2D", ".", "b", "--options.rules", "autopet"]) == 2
+    assert "options.rules: expected a dict, got autopet" in capsys.readouterr().err
 
 
 def folder_of_one(folder: Path) -> Path:

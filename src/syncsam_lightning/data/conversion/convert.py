@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from syncsam_lightning.data.conversion.disk import told_when_full
 from syncsam_lightning.data.conversion.files import whole_file
 from syncsam_lightning.data.conversion.lock import only_one
 from syncsam_lightning.data.conversion.report import ConversionReport
@@ -140,7 +141,8 @@ def _workbench(target: Target, plan: TablePlan, options: WorkOptions) -> Iterato
     whole = {"format": FORMAT_VERSION, "image_size": plan.image_size} | dict(plan.settings)
     bench = Workbench(target.work, whole, options)
     try:
-        yield bench
+        with told_when_full(bench.folder):
+            yield bench
     except BaseException:
         if not bench.holds_work():
             shutil.rmtree(bench.folder, ignore_errors=True)

@@ -20,7 +20,12 @@ _WORK_OF_REMOTE_TABLES = "tables"
 
 def skipped_path(table: Path) -> Path:
     """Return where the report of a table lies: ``NAME.skipped.jsonl`` beside ``NAME.lance``."""
-    return table.with_name(f"{table.stem}.skipped.jsonl")
+    return table.with_name(f"{_bare(table)}.skipped.jsonl")
+
+
+def _bare(table: Path) -> str:
+    # Not the stem: what follows another dot belongs to the name.
+    return table.name.removesuffix(".lance")
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Target:
     @property
     def lock(self) -> Path:
         """The lock file."""
-        return self.local.with_name(f"{self.local.stem}.lock")
+        return self.local.with_name(f"{_bare(self.local)}.lock")
 
     @property
     def skipped_file(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from syncsam_lightning.errors import UNREADABLE, ConversionError
+from syncsam_lightning.errors import PART_MISSING, UNREADABLE, ConversionError
 from syncsam_lightning.records import Skipped
 
 _NEVER_TOO_MANY = 10
@@ -41,7 +41,7 @@ class UnreadableFiles:
         """
         self._seen += size
         for skip in skipped:
-            if skip.kind == UNREADABLE:
+            if skip.kind in (UNREADABLE, PART_MISSING):
                 self._count += 1
                 if len(self._examples) < _EXAMPLES:
                     self._examples.append(skip)

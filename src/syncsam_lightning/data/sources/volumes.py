@@ -93,13 +93,24 @@ class Volumes:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def names(self, part: int, offset: int, length: int) -> str:
-        """Return the files that hold a range of bytes, for messages."""
+        """Return the files that hold a range of bytes, for messages.
+
+        One that is shorter than the parts beside it is told: most likely it is cut off, and what
+        seems to follow in the next part is wrong.
+        """
         try:
             last, _ = self.advance(part, offset, length)
         except LostError:
             last = len(self.parts) - 1
-        paths = dict.fromkeys(place.path for place in self.parts[part : last + 1])
-        return " and ".join(paths)
+        return " and ".join(
+            f"{place.path}{self._shortness(place)}" for place in self.parts[part : last + 1]
+        )
+
+    def _shortness(self, place: Part) -> str:
+        usual = max((part.size or 0 for part in self.parts[:-1]), default=0)
+        if place is self.parts[-1] or place.size is None or place.size == usual:
+            return ""
+        return f" (which has {place.size:,} bytes where others have {usual:,}: download it again)"
 
     def _size(self, part: int) -> int:
         if part >= len(self.parts):

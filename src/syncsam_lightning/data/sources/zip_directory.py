@@ -10,7 +10,7 @@ from syncsam_lightning.data.sources.names import why_unsafe
 from syncsam_lightning.data.sources.source import Entry, Position
 from syncsam_lightning.data.sources.volumes import LostError, Volumes
 from syncsam_lightning.data.sources.zip_end import Directory
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import PART_MISSING, BrokenInputError
 from syncsam_lightning.records import Skipped
 
 LOCAL_HEADER = 30
@@ -101,7 +101,7 @@ def _parse(
     if system == _UNIX and attributes >> 28 == _LINK:
         return end, Skipped(name, "it is a symbolic link", kind="unsafe name")
     if reason := volumes.loss(part, offset, LOCAL_HEADER + name_length + stored):
-        return end, Skipped(name, reason, kind="part of the archive missing")
+        return end, Skipped(name, reason, kind=PART_MISSING)
     position = Position(archive, part, offset, stored, crc, method, flags)
     return end, Entry(name, size, position)
 
