@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncsam_lightning.models.baselines import FTSAM, SAM, MedSAM, SAMMed2D
 from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.models.syncsam import SyncSAM
 from syncsam_lightning.models.weights import (
@@ -14,10 +15,14 @@ from syncsam_lightning.models.weights import (
 )
 
 __all__ = [
+    "FTSAM",
+    "SAM",
     "ImageFeatures",
     "InputSpec",
     "LoadReport",
+    "MedSAM",
     "PromptableModel",
+    "SAMMed2D",
     "SyncSAM",
     "find_sam_checkpoint",
     "frozen_checksum",

@@ -8,7 +8,7 @@ import torch
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from torch import Tensor
 
-from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, Architecture
+from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, PATCH_SIZE
 from syncsam_lightning.prompts import Prompts
 from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND, PADDING
 
@@ -31,10 +31,13 @@ class BatchedPromptEncoder(PromptEncoder):  # type: ignore[misc]
 
     Points are embedded with ``torch.where`` rather than boolean-index writes, which would make the
     host wait for the GPU.
+
+    Args:
+        image_size: side S of the model's square in pixels.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
-        grid, side = architecture.grid_size, architecture.image_size
+    def __init__(self, image_size: int) -> None:
+        grid, side = image_size // PATCH_SIZE, image_size
         super().__init__(
             embed_dim=EMBED_DIM,
             image_embedding_size=(grid, grid),

@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.models.layout import Layout, find_layout
 from syncsam_lightning.models.promptable import PromptableModel
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict, unwrap_state_dict
-from syncsam_lightning.models.weights.layouts import LAYOUTS, Layout, find_layout
 from syncsam_lightning.models.weights.relative_position import (
     is_position_table,
     resize_position_table,
@@ -27,10 +27,10 @@ def load_weights(
 ) -> LoadReport:
     """Load what a checkpoint holds into a model, and report what became of each tensor.
 
-    Recognised by their names: Meta's SAM ViT-B, the authors' predecessor, and this package's own
-    layout (bare, or a Lightning checkpoint whose model is called ``network``). Tables of positions
-    are interpolated to the model's image size. Either everything that fits is loaded or, on an
-    error, the model is left as it was.
+    Recognised by their names: the layouts that the model's class lists in
+    :attr:`PromptableModel.layouts`, bare, or in a Lightning checkpoint whose model is called
+    ``network``. Tables of positions are interpolated to the model's image size. Either everything
+    that fits is loaded or, on an error, the model is left as it was.
 
     Args:
         model: changed in place; its device and dtype stay.
@@ -49,9 +49,9 @@ def load_weights(
         origin = str(path)
         state_dict = read_state_dict(path)
     targets = model.state_dict()
-    layout = find_layout(state_dict, targets)
+    layout = find_layout(state_dict, targets, model.layouts)
     if layout is None:
-        raise _unknown_layout(origin, tuple(state_dict))
+        raise _unknown_layout(model, origin, tuple(state_dict))
     fitted, unexpected, resized = _fit(model, targets, state_dict, layout, origin)
     if not fitted:
         raise WeightsError(
@@ -100,8 +100,9 @@ def _fit(
     return fitted, tuple(unexpected), tuple(resized)
 
 
-def _unknown_layout(origin: str, keys: tuple[str, ...]) -> WeightsError:
-    known = "; ".join(layout.description for layout in LAYOUTS)
+def _unknown_layout(model: PromptableModel, origin: str, keys: tuple[str, ...]) -> WeightsError:
+    known = "; ".join(layout.description for layout in model.layouts)
     return WeightsError(
-        f"{origin} has an unknown layout. Known are: {known}. Found: {abridge(keys)}"
+        f"{origin} has a layout that {type(model).__name__} does not know. Known are: {known}. "
+        f"Found: {abridge(keys)}"
     )

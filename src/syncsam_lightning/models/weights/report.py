@@ -12,8 +12,7 @@ class LoadReport:
     """The outcome of loading a checkpoint into a model.
 
     Args:
-        layout: where the names came from: ``"sam"``, ``"predecessor"``, ``"syncsam"`` or
-            ``"imagenet"``.
+        layout: where the names came from: one of the model's layouts, or ``"imagenet"``.
         loaded: names, in the model, of what was loaded (what was resized included).
         missing: names, in the model, of what the checkpoint does not hold; they keep their values.
         unexpected: names, as in the checkpoint, of what the model has no place for.

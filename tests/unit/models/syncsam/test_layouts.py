@@ -3,14 +3,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from syncsam_lightning.models.weights.layouts import (
+from syncsam_lightning.models import layout
+from syncsam_lightning.models.syncsam.layouts import (
     LAYOUTS,
     PREDECESSOR,
     SAM,
     SYNCSAM,
-    find_layout,
     to_predecessor_layout,
 )
+
+
+def find_layout(keys, model_keys):
+    return layout.find_layout(keys, model_keys, LAYOUTS)
 
 
 @pytest.mark.parametrize(

@@ -1,55 +1,12 @@
-"""The names of one tensor in each layout of a checkpoint.
-
-A layout is a table of prefix pairs (ours, theirs). The longest prefix that fits wins, and what
-follows the prefix is the same on both sides.
-"""
+"""The names of a SyncSAM's tensors in each layout of a checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from torch import Tensor
 
-Table = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One way to name the tensors of a SyncSAM.
-
-    Args:
-        name: as reports give it.
-        description: for a user who wonders which checkpoints can be loaded.
-        signature: prefixes that occur in this layout and in none that is tried after it.
-        table: pairs of prefixes (ours, theirs).
-    """
-
-    name: str
-    description: str
-    signature: tuple[str, ...]
-    table: Table
-
-    def matches(self, keys: Iterable[str]) -> bool:
-        """Whether a checkpoint with these names is of this layout."""
-        return any(key.startswith(self.signature) for key in keys)
-
-    def to_ours(self, key: str) -> str | None:
-        """Return our name of their ``key``; None if there is none."""
-        return _rename(key, ((theirs, ours) for ours, theirs in self.table))
-
-    def from_ours(self, key: str) -> str | None:
-        """Return their name of our ``key``; None if there is none."""
-        return _rename(key, self.table)
-
-
-def _rename(key: str, table: Iterable[tuple[str, str]]) -> str | None:
-    fitting = [pair for pair in table if key.startswith(pair[0])]
-    if not fitting:
-        return None
-    old, new = max(fitting, key=lambda pair: len(pair[0]))
-    return new + key.removeprefix(old)
-
+from syncsam_lightning.models.layout import SAME_NAMES, Layout
 
 SAM = Layout(
     name="sam",
@@ -102,25 +59,10 @@ SYNCSAM = Layout(
         "image_encoder.bridges.",
         "mask_decoder.med_mlp.",
     ),
-    table=(("", ""),),
+    table=SAME_NAMES,
 )
 
 LAYOUTS = (PREDECESSOR, SAM, SYNCSAM)
-
-
-def find_layout(keys: Iterable[str], model_keys: Iterable[str]) -> Layout | None:
-    """Return the layout that a checkpoint with these names is of, or None.
-
-    Args:
-        keys: names in the checkpoint.
-        model_keys: names in the model. A checkpoint that holds nothing else is ours, even if it
-            lacks all that would tell it apart (a run that trained the prompt encoder alone).
-    """
-    names = list(keys)
-    for layout in LAYOUTS:
-        if layout.matches(names):
-            return layout
-    return SYNCSAM if names and set(names) <= set(model_keys) else None
 
 
 def to_predecessor_layout(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
