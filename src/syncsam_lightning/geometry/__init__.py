@@ -1,6 +1,6 @@
 """Coordinates and shapes: the resize plan, and boxes of masks."""
 
 from syncsam_lightning.geometry.boxes import masks_to_boxes
-from syncsam_lightning.geometry.resize import Fit, ResizePlan
+from syncsam_lightning.geometry.resize import Fit, ResizePlan, image_origins
 
-__all__ = ["Fit", "ResizePlan", "masks_to_boxes"]
+__all__ = ["Fit", "ResizePlan", "image_origins", "masks_to_boxes"]

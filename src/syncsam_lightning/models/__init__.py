@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from syncsam_lightning.models.baselines import (
+    FTSAM,
+    SAM,
+    IMISNet,
+    MedSAM,
+    SAMMed2D,
+    ScribblePromptSAM,
+    ScribblePromptUNet,
+)
 from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.models.syncsam import SyncSAM
 from syncsam_lightning.models.weights import (
@@ -14,10 +23,17 @@ from syncsam_lightning.models.weights import (
 )
 
 __all__ = [
+    "FTSAM",
+    "SAM",
+    "IMISNet",
     "ImageFeatures",
     "InputSpec",
     "LoadReport",
+    "MedSAM",
     "PromptableModel",
+    "SAMMed2D",
+    "ScribblePromptSAM",
+    "ScribblePromptUNet",
     "SyncSAM",
     "find_sam_checkpoint",
     "frozen_checksum",

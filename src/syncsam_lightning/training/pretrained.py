@@ -82,7 +82,10 @@ class PretrainedWeights:
         }
         report = load_weights(model, find_sam_checkpoint(self.sam))
         model.load_state_dict(kept, strict=False)
-        if missing := frozen.intersection(report.missing):
+        missing = frozen.intersection(report.missing)
+        if self.cnn == "imagenet" and model.imagenet_part is not None:
+            missing = {key for key in missing if not key.startswith(f"{model.imagenet_part}.")}
+        if missing:
             # Not in the file, and not in checkpoints either: the same random values every time.
             initialise_frozen(model, seed=0, keys=missing)
             log.warning(

@@ -6,20 +6,26 @@ Image" (ECCV 2024), section 3, and the names and shapes of its official weights.
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syncsam_lightning.geometry import Fit
 from syncsam_lightning.models.baselines.scribbleprompt.channels import (
     NUM_PROMPT_CHANNELS,
     prompt_channels,
 )
-from syncsam_lightning.models.pixels import check_images, grey_levels
+from syncsam_lightning.models.baselines.scribbleprompt.grey import grey_levels
+from syncsam_lightning.models.layout import Layout
 from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.prompts import Prompts
+
+OFFICIAL = Layout(
+    name="scribbleprompt",
+    description="ScribblePrompt-UNet (downs.*, bottleneck.*, ups.*, final_conv.*)",
+    signature=("downs.", "bottleneck.", "ups.", "final_conv."),
+)
 
 
 class ScribblePromptUNet(PromptableModel):
@@ -39,8 +45,8 @@ class ScribblePromptUNet(PromptableModel):
             ``depth`` times.
     """
 
-    image_fit: ClassVar[Fit] = "stretch"
-    parts_from_sam: ClassVar[tuple[str, ...]] = ()
+    image_fit = "stretch"
+    layouts = (OFFICIAL,)
 
     def __init__(self, *, image_size: int = 128, width: int = 192, depth: int = 4) -> None:
         super().__init__()
@@ -73,12 +79,9 @@ class ScribblePromptUNet(PromptableModel):
 
         Returns:
             The image itself as ``embedding``: ``(B, 1, S, S)`` grey in [0, 1].
-
-        Raises:
-            ValueError: the images are not ``(B, 3, S, S)``, or ``sizes`` is not ``(B, 2)``.
         """
-        check_images(images, sizes, self.input_spec.size)
-        return ImageFeatures(grey_levels(images, sizes))
+        self.check_images(images, sizes)
+        return ImageFeatures(grey_levels(images))
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Tensor:
         """See :meth:`PromptableModel.decode`.
