@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from syncsam_lightning.models.baselines import FTSAM, SAM, MedSAM, SAMMed2D
-from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
+from syncsam_lightning.models.promptable import (
+    ImageFeatures,
+    InputSpec,
+    PromptableModel,
+    ScoredMasks,
+)
 from syncsam_lightning.models.syncsam import SyncSAM
 from syncsam_lightning.models.weights import (
     LoadReport,
@@ -23,6 +28,7 @@ __all__ = [
     "MedSAM",
     "PromptableModel",
     "SAMMed2D",
+    "ScoredMasks",
     "SyncSAM",
     "find_sam_checkpoint",
     "frozen_checksum",

@@ -56,6 +56,19 @@ class ImageFeatures:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredMasks:
+    """One mask per object and, from models that say so, how good they expect it to be.
+
+    Args:
+        logits: ``(N, S/4, S/4)`` as :meth:`PromptableModel.decode` gives them.
+        predicted_iou: ``(N,)`` float, or None.
+    """
+
+    logits: Tensor
+    predicted_iou: Tensor | None = None
+
+
 class PromptableModel(nn.Module, ABC):
     """A segmentation model that is told by prompts what to segment.
 
@@ -110,6 +123,10 @@ class PromptableModel(nn.Module, ABC):
             UnsupportedPromptError: the model does not understand a kind of prompt it was given, or
                 was given none.
         """
+
+    def decode_scored(self, features: ImageFeatures, prompts: Prompts) -> ScoredMasks:
+        """Predict as :meth:`decode` does, with the IoU that the model expects if it expects one."""
+        return ScoredMasks(self.decode(features, prompts))
 
     @property
     def imagenet_part(self) -> str | None:

@@ -124,7 +124,7 @@ def test_random_frozen_parts_are_announced_and_the_same_every_time(task, caplog)
     for seed in (1, 2):
         torch.manual_seed(seed)
         modules.append(task())
-        PretrainedWeights("none", "none").load(modules[-1].network, begins=True)
+        PretrainedWeights("none", "none").load(modules[-1].network, begins=True, untrained=True)
     assert "the frozen parts hold random weights" in caplog.text
     frozen = modules[0].network.frozen_keys()
     different = set(changed(*map(copy_of, modules)))
@@ -154,7 +154,7 @@ def test_what_will_be_loaded_is_fetched_beforehand(monkeypatch, vit, frozen, beg
         cnn="resnet18", image_size=64, vit_width=32, vit_depth=4, vit_heads=2, window_size=3,
         vit=vit, frozen=frozen,
     )  # fmt: skip
-    PretrainedWeights("auto", "imagenet").fetch(network, begins=begins)
+    PretrainedWeights("auto", "imagenet").fetch(network, begins=begins, untrained=begins)
     assert calls == fetched
 
 
@@ -164,3 +164,53 @@ def test_settings_given_as_paths_do_not_keep_a_checkpoint_from_loading(task, sam
     settings = torch.load(tmp_path / "x.ckpt", weights_only=True)["hyper_parameters"]
     assert settings["sam_checkpoint"] == str(sam)
     assert not {"network", "episode", "loss"} & set(settings)
+
+
+# Whole weights
+
+
+@pytest.fixture
+def whole(task, tmp_path):
+    """A file of a whole network, unlike any that ``task`` builds; and what is in it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(77)
+        state = task().network.state_dict()
+        state = {k: torch.randn_like(v) if v.is_floating_point() else v for k, v in state.items()}
+    torch.save(state, tmp_path / "whole.pth")
+    return tmp_path / "whole.pth", state
+
+
+def test_a_test_without_training_loads_given_weights_whole(discs, task, trainer, tmp_path, whole):
+    path, state = whole
+    module = task(weights=path)
+    trainer(tmp_path).test(module, discs(), verbose=False)
+    assert changed(state, copy_of(module)) == []
+
+
+def test_training_begins_from_given_weights(task, fit, sam, whole):
+    path, state = whole
+    start, _ = fit(task(sam_checkpoint=str(sam), weights=path), 1)
+    assert changed(state, start) == []
+
+
+def test_a_resumed_fit_takes_the_frozen_ones_of_the_given_weights_only(task, fit, whole, tmp_path):
+    path, state = whole
+    module = task(weights=path)
+    _, runner = fit(module, 2)
+    runner.save_checkpoint(tmp_path / "x.ckpt")
+    again = task(weights=path)
+    start, _ = fit(again, 3, ckpt_path=tmp_path / "x.ckpt")
+    assert changed(copy_of(module), start) == []
+    assert set(changed(state, start)).isdisjoint(again.network.frozen_keys())
+
+
+def test_weights_loaded_by_hand_are_left_alone(discs, task, trainer, tmp_path, whole):
+    module = task()
+    module.network.load_state_dict(whole[1])
+    trainer(tmp_path).test(module, discs(), verbose=False)
+    assert set(changed(whole[1], copy_of(module))) <= module.network.frozen_keys()
+
+
+def test_missing_weights_are_named(task, fit, tmp_path):
+    with pytest.raises(WeightsError, match=r"nowhere\.pth does not exist; give the path of a file"):
+        fit(task(weights=tmp_path / "nowhere.pth"), 1)

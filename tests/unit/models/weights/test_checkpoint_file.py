@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import re
+from argparse import Namespace
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
 import torch
@@ -35,6 +37,31 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
     path, proof = tmp_path / "w.pth", tmp_path / "ran"
     torch.save({"a": torch.zeros(1), "optimizer": Trap(proof)}, path)
     with pytest.raises(WeightsError, match=r"holds Python objects.*torch\.save\(model\.state_dict"):
+        read_state_dict(path)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickled_optimizer_and_arguments_beside_the_weights_are_left_out(tmp_path, zipped):
+    module = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(module.parameters())
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    content = {"model": module.state_dict(), "optimizer": optimizer, "args": Namespace(lr=0.1)}
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UnpicklingError):
+        torch.load(tmp_path / "w.pth", weights_only=True)
+    state = read_state_dict(tmp_path / "w.pth")
+    assert state.keys() == {"weight", "bias"}
+    assert torch.equal(state["weight"], module.weight)
+
+
+def test_what_an_optimizer_hides_is_refused_and_not_run(tmp_path):
+    path, proof = tmp_path / "w.pth", tmp_path / "ran"
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    optimizer.param_groups[0]["trap"] = Trap(proof)
+    torch.save({"model": {"a": torch.zeros(1)}, "optimizer": optimizer}, path)
+    with pytest.raises(WeightsError, match="holds Python objects"):
         read_state_dict(path)
     assert not proof.exists()
 
