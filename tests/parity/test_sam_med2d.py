@@ -62,9 +62,9 @@ def test_the_answer_is_the_mask_of_the_highest_predicted_iou(
     loaded, features, golden_arrays, golden_prompts, relative_error
 ):
     arrays = golden_arrays("sam_med2d")
-    best = arrays["iou_box"].flatten(0, 1).argmax(1)
+    best = arrays["iou_points_mask"].flatten(0, 1).argmax(1)
     assert len(set(best.tolist())) > 1  # or the test would show nothing
-    expected = arrays["logits_box"].flatten(0, 1)[torch.arange(6), best]
+    expected = arrays["logits_points_mask"].flatten(0, 1)[torch.arange(6), best]
     with torch.no_grad():
-        logits = loaded[0].decode(features, golden_prompts("boxes"))
+        logits = loaded[0].decode(features, golden_prompts("points", "masks"))
     assert relative_error(logits, expected) < TOLERANCE

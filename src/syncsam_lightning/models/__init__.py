@@ -11,7 +11,12 @@ from syncsam_lightning.models.baselines import (
     ScribblePromptSAM,
     ScribblePromptUNet,
 )
-from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
+from syncsam_lightning.models.promptable import (
+    ImageFeatures,
+    InputSpec,
+    PromptableModel,
+    ScoredMasks,
+)
 from syncsam_lightning.models.syncsam import SyncSAM
 from syncsam_lightning.models.weights import (
     LoadReport,
@@ -32,6 +37,7 @@ __all__ = [
     "MedSAM",
     "PromptableModel",
     "SAMMed2D",
+    "ScoredMasks",
     "ScribblePromptSAM",
     "ScribblePromptUNet",
     "SyncSAM",

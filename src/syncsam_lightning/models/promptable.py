@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from syncsam_lightning.errors import UnsupportedPromptError
@@ -55,6 +56,29 @@ class ImageFeatures:
             self.embedding.detach(),
             None if self.multi_scale is None else self.multi_scale.detach(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredMasks:
+    """One mask per object and, from models that say so, how good they expect it to be.
+
+    Args:
+        logits: ``(N, S/4, S/4)`` as :meth:`PromptableModel.decode` gives them.
+        predicted_iou: ``(N,)`` float, or None.
+    """
+
+    logits: Tensor
+    predicted_iou: Tensor | None = None
+
+    def tied_logits(self) -> Tensor:
+        """Return the logits, plus nothing that depends on the predicted IoU.
+
+        In training a loss of the masks alone then gives the head of the scores a gradient too, of
+        zero; DistributedDataParallel waits for it.
+        """
+        if self.predicted_iou is None or not torch.is_grad_enabled():
+            return self.logits
+        return self.logits + 0.0 * self.predicted_iou[:, None, None]
 
 
 class PromptableModel(nn.Module, ABC):
@@ -112,6 +136,10 @@ class PromptableModel(nn.Module, ABC):
             UnsupportedPromptError: the model does not understand a kind of prompt it was given, or
                 was given none.
         """
+
+    def decode_scored(self, features: ImageFeatures, prompts: Prompts) -> ScoredMasks:
+        """Predict as :meth:`decode` does, with the IoU that the model expects if it expects one."""
+        return ScoredMasks(self.decode(features, prompts))
 
     @property
     def imagenet_part(self) -> str | None:

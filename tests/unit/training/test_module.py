@@ -169,8 +169,8 @@ def test_a_loss_that_is_not_finite_moves_no_weight_in_any_schedule(discs, task, 
             super().__init__()
             self.loss = loss
 
-        def terms(self, logits, truth):
-            terms = self.loss.terms(logits, truth)
+        def terms(self, logits, truth, predicted_iou=None):
+            terms = self.loss.terms(logits, truth, predicted_iou)
             return replace(terms, total=terms.total * float("nan"))
 
     for episode in (

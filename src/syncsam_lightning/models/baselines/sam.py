@@ -17,7 +17,12 @@ from syncsam_lightning.models.baselines.sam_decoder import (
 )
 from syncsam_lightning.models.layout import Layout
 from syncsam_lightning.models.normalisation import SAMNormalisation
-from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
+from syncsam_lightning.models.promptable import (
+    ImageFeatures,
+    InputSpec,
+    PromptableModel,
+    ScoredMasks,
+)
 from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, NUM_STAGES, Architecture
 from syncsam_lightning.models.syncsam.initialisation import initialise_decoder, initialise_vit
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
@@ -134,15 +139,23 @@ class SAM(PromptableModel):
             UnsupportedPromptError: there is no prompt, or one of a kind that it doesn't take.
             ValueError: the previous masks are not ``(N, S/4, S/4)``.
         """
+        return self.decode_scored(features, prompts).tied_logits()
+
+    def decode_scored(self, features: ImageFeatures, prompts: Prompts) -> ScoredMasks:
+        """See :meth:`PromptableModel.decode_scored`; with ``multimask="never"`` unscored.
+
+        Raises:
+            UnsupportedPromptError: as :meth:`decode`.
+            ValueError: as :meth:`decode`.
+        """
         self.check_prompts(prompts)
         if self.multimask == "never":
-            masks: Tensor = self.mask_decoder.single(*self._decoder_inputs(features, prompts))
-            return masks
-        candidates = self.candidates(features, prompts)
+            inputs = self._decoder_inputs(features, prompts)
+            return ScoredMasks(self.mask_decoder.single(*inputs))
         ambiguous = is_ambiguous(prompts)
         if self.multimask == "always":
             ambiguous = torch.ones_like(ambiguous)
-        return candidates.best(ambiguous).logits
+        return self.candidates(features, prompts).best(ambiguous)
 
     def candidates(self, features: ImageFeatures, prompts: Prompts) -> MaskCandidates:
         """Return all four masks of each object, and what SAM expects them to score.

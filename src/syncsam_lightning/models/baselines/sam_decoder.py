@@ -11,6 +11,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor
 
+from syncsam_lightning.models.promptable import ScoredMasks
 from syncsam_lightning.prompts import Prompts
 from syncsam_lightning.prompts.prompts import PADDING
 
@@ -44,19 +45,6 @@ class MaskCandidates:
         # Taken out of all masks, so that every token has a gradient, if only of zero, whatever was
         # chosen; DistributedDataParallel waits for it.
         return ScoredMasks(self.logits[objects, chosen], self.predicted_iou[objects, chosen])
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredMasks:
-    """One mask per object and what the model expects it to score.
-
-    Args:
-        logits: ``(N, S/4, S/4)``.
-        predicted_iou: ``(N,)``.
-    """
-
-    logits: Tensor
-    predicted_iou: Tensor
 
 
 def is_ambiguous(prompts: Prompts) -> Tensor:

@@ -18,7 +18,12 @@ from syncsam_lightning.models.baselines.imis.layouts import LAYOUTS
 from syncsam_lightning.models.baselines.sam import check_choices
 from syncsam_lightning.models.baselines.sam_decoder import MaskCandidates
 from syncsam_lightning.models.normalisation import SAMNormalisation
-from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
+from syncsam_lightning.models.promptable import (
+    ImageFeatures,
+    InputSpec,
+    PromptableModel,
+    ScoredMasks,
+)
 from syncsam_lightning.models.syncsam.architecture import Architecture
 from syncsam_lightning.models.syncsam.initialisation import initialise_decoder, initialise_vit
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
@@ -41,7 +46,6 @@ class IMISNet(PromptableModel):
 
     The image is stretched to the square and normalised as SAM does. The answer is, of three
     masks, the one of the highest predicted IoU. As published, the ViT is SAM's and stays frozen.
-    The head that predicts the IoU is frozen too, since no loss of this package reaches it.
 
     Weights start random; see :func:`syncsam_lightning.models.load_weights`, which reads the
     official file and reports its text tower as unused.
@@ -101,8 +105,7 @@ class IMISNet(PromptableModel):
         initialise_decoder(self.mask_decoder)
         self.freeze(_MODULES[part] for part in frozen)
         # What no gradient reaches: DistributedDataParallel would wait for it.
-        never = ("iou_prediction_head", *IMISMaskDecoder.unused_parts)
-        self.freeze(f"mask_decoder.{part}" for part in never)
+        self.freeze(f"mask_decoder.{part}" for part in IMISMaskDecoder.unused_parts)
 
     def encode(self, images: Tensor, sizes: Tensor | None = None) -> ImageFeatures:
         """See :meth:`PromptableModel.encode`."""
@@ -112,7 +115,7 @@ class IMISNet(PromptableModel):
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Tensor:
         """See :meth:`PromptableModel.decode`.
 
-        Outside training the objects are decoded a few at a time, since each needs much memory.
+        Without gradients the objects are decoded a few at a time, since each needs much memory.
 
         Raises:
             UnsupportedPromptError: there is no prompt.
@@ -121,14 +124,21 @@ class IMISNet(PromptableModel):
         self.check_prompts(prompts)
         at_once = max(1, _PIXELS_AT_ONCE // self.input_spec.size**2)
         if torch.is_grad_enabled() or prompts.num_objects <= at_once:
-            return self._best(features, prompts)
+            return self.decode_scored(features, prompts).tied_logits()
         starts = range(0, prompts.num_objects, at_once)
-        return torch.cat([self._best(features, prompts[i : i + at_once]) for i in starts])
+        parts = [self.decode_scored(features, prompts[i : i + at_once]) for i in starts]
+        return torch.cat([part.logits for part in parts])
 
-    def _best(self, features: ImageFeatures, prompts: Prompts) -> Tensor:
+    def decode_scored(self, features: ImageFeatures, prompts: Prompts) -> ScoredMasks:
+        """See :meth:`PromptableModel.decode_scored`.
+
+        Raises:
+            UnsupportedPromptError: as :meth:`decode`.
+            ValueError: as :meth:`decode`.
+        """
         # IMIS-Net takes every prompt for one that could mean several things.
         ambiguous = torch.ones_like(prompts.image_index, dtype=torch.bool)
-        return self.candidates(features, prompts).best(ambiguous).logits
+        return self.candidates(features, prompts).best(ambiguous)
 
     def candidates(self, features: ImageFeatures, prompts: Prompts) -> MaskCandidates:
         """Return four masks for each of N objects, of which the first is never the answer.
