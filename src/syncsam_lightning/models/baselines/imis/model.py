@@ -18,6 +18,7 @@ from syncsam_lightning.models.baselines.imis.layouts import LAYOUTS
 from syncsam_lightning.models.baselines.sam import check_choices
 from syncsam_lightning.models.baselines.sam_decoder import MaskCandidates
 from syncsam_lightning.models.normalisation import SAMNormalisation
+from syncsam_lightning.models.parts import decode_in_parts
 from syncsam_lightning.models.promptable import (
     ImageFeatures,
     InputSpec,
@@ -122,12 +123,11 @@ class IMISNet(PromptableModel):
             ValueError: the previous masks are not ``(N, S/4, S/4)``.
         """
         self.check_prompts(prompts)
-        at_once = max(1, _PIXELS_AT_ONCE // self.input_spec.size**2)
-        if torch.is_grad_enabled() or prompts.num_objects <= at_once:
-            return self.decode_scored(features, prompts).tied_logits()
-        starts = range(0, prompts.num_objects, at_once)
-        parts = [self.decode_scored(features, prompts[i : i + at_once]) for i in starts]
-        return torch.cat([part.logits for part in parts])
+        return decode_in_parts(
+            lambda part: self.decode_scored(features, part).tied_logits(),
+            prompts,
+            at_once=max(1, _PIXELS_AT_ONCE // self.input_spec.size**2),
+        )
 
     def decode_scored(self, features: ImageFeatures, prompts: Prompts) -> ScoredMasks:
         """See :meth:`PromptableModel.decode_scored`.

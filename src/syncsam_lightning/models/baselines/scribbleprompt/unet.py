@@ -18,8 +18,12 @@ from syncsam_lightning.models.baselines.scribbleprompt.channels import (
 )
 from syncsam_lightning.models.baselines.scribbleprompt.grey import grey_levels
 from syncsam_lightning.models.layout import Layout
+from syncsam_lightning.models.parts import decode_in_parts
 from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.prompts import Prompts
+
+# Decoding an object at 128 pixels takes about 70 MB for the moment.
+_PIXELS_AT_ONCE = 32 * 128**2
 
 OFFICIAL = Layout(
     name="scribbleprompt",
@@ -86,6 +90,8 @@ class ScribblePromptUNet(PromptableModel):
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Tensor:
         """See :meth:`PromptableModel.decode`.
 
+        Without gradients the objects are decoded a few at a time, since each needs much memory.
+
         Returns:
             ``(N, S, S)`` float mask logits.
 
@@ -94,12 +100,17 @@ class ScribblePromptUNet(PromptableModel):
             ValueError: the previous masks are not ``(N, S, S)``.
         """
         self.check_prompts(prompts)
-        drawn = prompt_channels(prompts, self.input_spec.size)
-        x = torch.cat([features.embedding[prompts.image_index], drawn], dim=1)
-        return self._segment(x.to(next(self.parameters()).dtype))
+        return decode_in_parts(
+            lambda part: self._segment(features.embedding, part),
+            prompts,
+            at_once=max(1, _PIXELS_AT_ONCE // self.input_spec.size**2),
+        )
 
-    def _segment(self, x: Tensor) -> Tensor:
-        """Return logits ``(N, S, S)`` for the channels ``(N, 5, S, S)``."""
+    def _segment(self, images: Tensor, prompts: Prompts) -> Tensor:
+        """Return logits ``(N, S, S)`` for grey images ``(B, 1, S, S)``."""
+        drawn = prompt_channels(prompts, self.input_spec.size)
+        x = torch.cat([images[prompts.image_index], drawn], dim=1)
+        x = x.to(next(self.parameters()).dtype)
         skipped = []
         for down in self.downs:
             x = down(x)
