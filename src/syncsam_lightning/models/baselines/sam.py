@@ -103,9 +103,17 @@ class SAM(PromptableModel):
         initialise_vit(self.image_encoder)
         initialise_decoder(self.mask_decoder)
         self.freeze(frozen)
-        if multimask == "never":
-            # What is never computed never gets a gradient, which DistributedDataParallel awaits.
-            self.freeze(f"mask_decoder.{part}" for part in self.mask_decoder.unused_for_single)
+        # What no answer depends on has nothing to learn, and DistributedDataParallel would wait
+        # for its gradient.
+        self.freeze(f"mask_decoder.{part}" for part in self._idle_parts())
+
+    def _idle_parts(self) -> Sequence[str]:
+        idle: dict[Multimask, Sequence[str]] = {
+            "ambiguous": (),
+            "always": self.mask_decoder.only_for_unambiguous,
+            "never": self.mask_decoder.only_for_ambiguous,
+        }
+        return idle[self.multimask]
 
     def _build_image_encoder(self) -> ImageEncoderViT:
         sizes = self.architecture

@@ -73,11 +73,13 @@ class BatchedMaskDecoder(MaskDecoder):  # type: ignore[misc]
         embed_dim: width of the image embedding.
     """
 
-    unused_for_single = (
+    only_for_ambiguous = (
         "iou_prediction_head",
         *(f"output_hypernetworks_mlps.{i}" for i in (1, 2, 3)),
     )
-    """Submodules that :meth:`single` does not compute."""
+    """Submodules on which nothing depends but the answers to ambiguous prompts."""
+    only_for_unambiguous = (f"output_hypernetworks_mlps.{_SINGLE}",)
+    """Submodules on which nothing depends but the answers to unambiguous ones."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__(
