@@ -23,8 +23,12 @@ class IMISMaskDecoder(BatchedMaskDecoder):
         embed_dim: C, width of the image embedding and of the tokens; a multiple of 16.
     """
 
-    unused_parts = ("semantic_prediction_head", "text_output")
-    """Submodules that are never computed."""
+    idle_parts = (
+        *BatchedMaskDecoder.only_for_unambiguous,
+        "semantic_prediction_head",
+        "text_output",
+    )
+    """Submodules on which no answer depends: IMIS-Net takes every prompt for an ambiguous one."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__(embed_dim)

@@ -105,8 +105,8 @@ class IMISNet(PromptableModel):
         initialise_vit(self.image_encoder.vit)
         initialise_decoder(self.mask_decoder)
         self.freeze(_MODULES[part] for part in frozen)
-        # What no gradient reaches: DistributedDataParallel would wait for it.
-        self.freeze(f"mask_decoder.{part}" for part in IMISMaskDecoder.unused_parts)
+        # What no answer depends on: DistributedDataParallel would wait for its gradient.
+        self.freeze(f"mask_decoder.{part}" for part in IMISMaskDecoder.idle_parts)
 
     def encode(self, images: Tensor, sizes: Tensor | None = None) -> ImageFeatures:
         """See :meth:`PromptableModel.encode`."""
