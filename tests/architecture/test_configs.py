@@ -13,6 +13,12 @@ from syncsam_lightning.cli.catalog import config_folder, listed_configs, package
 from syncsam_lightning.cli.main import main
 
 PAPER = [name for name in packaged_configs() if name.startswith("resnet")]
+BASELINES = {
+    f"{system}_{data}.yaml": network
+    for system, network in (("ftsam", "FTSAM"), ("medsam", "MedSAM"), ("sammed2d", "SAMMed2D"))
+    for data in ("samed", "imed")
+}
+NETWORKS = {**BASELINES, "sam.yaml": "SAM"}
 ON_A_CPU = ["--trainer.devices=1", "--trainer.accelerator=cpu", "--trainer.strategy=auto"]
 
 
@@ -23,6 +29,8 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def parsed(capsys: pytest.CaptureFixture[str], name: str, *options: str) -> dict[str, Any]:
     capsys.readouterr()
+    if name == "sam.yaml":  # is for any data
+        options = ("--data=MNI152", *options)
     with pytest.raises(SystemExit) as leave:
         main(["fit", "--config", name, *options, "--print_config"])
     assert leave.value.code in (0, None)
@@ -31,21 +39,17 @@ def parsed(capsys: pytest.CaptureFixture[str], name: str, *options: str) -> dict
     return settings
 
 
-def test_the_configs_are_those_of_the_readme():
-    assert list(listed_configs()) == [
-        "ablations/*.yaml",
-        "demo.yaml",
-        "resnet34_imed.yaml",
-        "resnet34_samed.yaml",
-        "resnet50_imed.yaml",
-        "resnet50_samed.yaml",
-    ]
+@pytest.mark.parametrize("page", ["README.md", "docs/configs.md"])
+def test_every_config_is_documented(page: str):
+    text = (Path(__file__).parents[2] / page).read_text()
+    assert [name for name in listed_configs() if f"`{name}`" not in text] == []
 
 
 @pytest.mark.parametrize("name", packaged_configs())
 def test_a_shipped_config_parses(name: str, capsys: pytest.CaptureFixture[str]):
     settings = parsed(capsys, name)
-    assert settings["model"]["network"]["class_path"] == "syncsam_lightning.models.SyncSAM"
+    network = settings["model"]["network"]["class_path"].rpartition(".")[2]
+    assert network == NETWORKS.get(name, "SyncSAM")
 
 
 @pytest.mark.parametrize("name", packaged_configs())
@@ -73,6 +77,39 @@ def test_a_paper_config_has_the_published_settings(name: str, capsys: pytest.Cap
     assert model["episode"]["iterations"] == 8
     assert model["network"]["init_args"]["cnn"] == name.split("_")[0]
     assert settings["data"]["class_path"].endswith("SAMed2D" if "samed" in name else "IMed361M")
+
+
+@pytest.mark.parametrize("system", ["ftsam", "medsam", "sammed2d"])
+def test_a_baseline_is_trained_alike_on_both_data_sets(
+    system: str, capsys: pytest.CaptureFixture[str]
+):
+    samed, imed = (parsed(capsys, f"{system}_{data}") for data in ("samed", "imed"))
+    assert samed["data"]["class_path"].endswith(".SAMed2D")
+    assert imed["data"]["class_path"].endswith(".IMed361M")
+    assert samed["model"] == imed["model"]
+    for settings in (samed, imed):
+        del settings["trainer"]["logger"]  # goes by the name of the config
+    assert samed["trainer"] == imed["trainer"]
+    assert (samed["trainer"]["devices"], samed["trainer"]["max_epochs"]) == (8, 12)
+    assert samed["model"]["sam_checkpoint"] == "auto"
+
+
+@pytest.mark.parametrize("data", ["samed", "imed"])
+def test_medsam_is_trained_and_tested_with_boxes_only(
+    data: str, capsys: pytest.CaptureFixture[str]
+):
+    model = parsed(capsys, f"medsam_{data}")["model"]
+    assert model["episode"]["iterations"] == 0
+    assert model["episode"]["box_probability"] == 1
+    assert model["protocols"] == model["val_protocols"] == ["box"]
+
+
+def test_sam_med2d_is_trained_as_published(capsys: pytest.CaptureFixture[str]):
+    model = parsed(capsys, "sammed2d_samed")["model"]
+    episode, loss = model["episode"], model["loss"]["init_args"]
+    assert (episode["schedule"], episode["feedback"]) == ("per_round", "sigmoid")
+    assert (episode["iterations"], episode["points_per_round"]) == (8, [1, 3, 5, 9])
+    assert (loss["dice_weight"], loss["focal_weight"], loss["iou_weight"]) == (1, 20, 1)
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -1,48 +1,90 @@
+"""The golden files: weights that are a function of their names, inputs, and how far answers are
+apart."""
+
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-FOLDER = Path(__file__).parent / "golden"
+from syncsam_lightning.prompts import Prompts
+
+GOLDEN = Path(__file__).parent / "golden"
+Arrays = dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class GoldenFile:
-    """Weights that are a function of their names, and arrays that another system computed."""
+def _seeded_state_dict(shapes: Mapping[str, Sequence[int]]) -> Arrays:
+    spec = importlib.util.spec_from_file_location("golden_seeding", GOLDEN / "seeding.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    arrays = module.seeded_state_dict(shapes)
+    return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
 
-    state_dict: dict[str, torch.Tensor]
-    arrays: dict[str, torch.Tensor]
+
+def _relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((found - expected).norm() / expected.norm()).item()
 
 
-def read_arrays(name: str) -> dict[str, torch.Tensor]:
-    with np.load(FOLDER / f"{name}.npz") as file:
+def _golden_arrays(name: str) -> Arrays:
+    with np.load(GOLDEN / f"{name}.npz") as file:
         return {key: torch.from_numpy(file[key]) for key in file.files}
 
 
-@pytest.fixture(scope="session")
-def read_golden_arrays() -> Callable[[str], dict[str, torch.Tensor]]:
-    """Read ``NAME.npz`` alone."""
-    return read_arrays
+def _golden_shapes(name: str) -> dict[str, list[int]]:
+    return json.loads((GOLDEN / f"{name}_keys.json").read_text())
 
 
 @pytest.fixture(scope="session")
-def read_golden() -> Callable[[str], GoldenFile]:
-    """Read ``NAME.npz`` and fill the weights of ``NAME_keys.json``."""
-    spec = importlib.util.spec_from_file_location("golden_seeding", FOLDER / "seeding.py")
-    seeding = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(seeding)
+def seeded_state_dict() -> Callable[[Mapping[str, Sequence[int]]], Arrays]:
+    """Draw each tensor from its name and shape."""
+    return _seeded_state_dict
 
-    def read(name: str) -> GoldenFile:
-        shapes = json.loads((FOLDER / f"{name}_keys.json").read_text())
-        weights = seeding.seeded_state_dict(shapes)
-        state_dict = {key: torch.from_numpy(np.asarray(value)) for key, value in weights.items()}
-        return GoldenFile(state_dict, read_arrays(name))
 
-    return read
+@pytest.fixture(scope="session")
+def relative_error() -> Callable[[torch.Tensor, torch.Tensor], float]:
+    """Return ‖found - expected‖ / ‖expected‖."""
+    return _relative_error
+
+
+@pytest.fixture(scope="session")
+def golden_arrays() -> Callable[[str], Arrays]:
+    """Read the arrays of a golden file."""
+    return _golden_arrays
+
+
+@pytest.fixture(scope="session")
+def golden_shapes() -> Callable[[str], dict[str, list[int]]]:
+    """Read the names and shapes of a state dict."""
+    return _golden_shapes
+
+
+@pytest.fixture(scope="session")
+def golden_image(golden_arrays: Callable[[str], Arrays]) -> torch.Tensor:
+    """Two images of 256 pixels, uint8, the input of all systems with RGB images."""
+    return golden_arrays("syncsam34")["image"]
+
+
+@pytest.fixture(scope="session")
+def golden_prompts(golden_arrays: Callable[[str], Arrays]) -> Callable[..., Prompts]:
+    """Return the prompts of some kinds for three objects on each image."""
+    arrays = golden_arrays("syncsam34")
+
+    def prompts(*kinds: str) -> Prompts:
+        objects = {
+            name: arrays[name].flatten(0, 1)
+            for name in ("boxes", "point_coords", "point_labels", "mask_input")
+        }
+        return Prompts(
+            image_index=torch.tensor([0, 0, 0, 1, 1, 1]),
+            boxes=objects["boxes"] if "boxes" in kinds else None,
+            points=objects["point_coords"] if "points" in kinds else None,
+            point_labels=objects["point_labels"] if "points" in kinds else None,
+            mask_logits=objects["mask_input"].squeeze(1) if "masks" in kinds else None,
+        )
+
+    return prompts

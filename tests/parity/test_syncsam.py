@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from syncsam_lightning.models import ImageFeatures, LoadReport, SyncSAM, load_weights
-from syncsam_lightning.models.weights.layouts import to_predecessor_layout
-from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.models.syncsam.layouts import to_predecessor_layout
 
-GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 1e-4
 COUNTS = {"resnet34": (116_019_884, 25_982_028), "resnet50": (138_428_204, 48_390_348)}
 MODES = {
@@ -35,42 +29,15 @@ class Golden:
     arrays: dict[str, torch.Tensor]
     features: ImageFeatures
 
-    def prompts(self, kinds: tuple[str, ...]) -> Prompts:
-        objects = {
-            name: self.arrays[name].flatten(0, 1)
-            for name in ("boxes", "point_coords", "point_labels", "mask_input")
-        }
-        return Prompts(
-            image_index=torch.tensor([0, 0, 0, 1, 1, 1]),
-            boxes=objects["boxes"] if "boxes" in kinds else None,
-            points=objects["point_coords"] if "points" in kinds else None,
-            point_labels=objects["point_labels"] if "points" in kinds else None,
-            mask_logits=objects["mask_input"].squeeze(1) if "masks" in kinds else None,
-        )
-
-
-def seeded_state_dict(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
-    spec = importlib.util.spec_from_file_location("golden_seeding", GOLDEN / "seeding.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    arrays = module.seeded_state_dict(shapes)
-    return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
-
 
 @pytest.fixture(scope="module", params=sorted(COUNTS))
-def golden(request) -> Iterator[Golden]:
+def golden(request, golden_shapes, golden_arrays, seeded_state_dict) -> Iterator[Golden]:
     name = request.param.replace("resnet", "syncsam")
-    shapes = json.loads((GOLDEN / f"{name}_keys.json").read_text())
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        arrays = {key: torch.from_numpy(file[key]) for key in file.files}
+    shapes, arrays = golden_shapes(name), golden_arrays(name)
     model = SyncSAM(cnn=request.param).eval()
     report = load_weights(model, seeded_state_dict(shapes))
     with torch.no_grad():
         yield Golden(model, report, shapes, arrays, model.encode(arrays["image"]))
-
-
-def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return ((found - expected).norm() / expected.norm()).item()
 
 
 def test_parameter_counts_are_the_paper_s(golden):
@@ -92,19 +59,19 @@ def test_names_and_shapes_translate_back(golden):
     assert {key: list(tensor.shape) for key, tensor in exported.items()} == golden.shapes
 
 
-def test_the_image_embedding_agrees(golden):
+def test_the_image_embedding_agrees(golden, relative_error):
     error = relative_error(golden.features.embedding, golden.arrays["image_embedding"])
     assert error < TOLERANCE
 
 
-def test_the_multi_scale_map_agrees(golden):
+def test_the_multi_scale_map_agrees(golden, relative_error):
     error = relative_error(golden.features.multi_scale, golden.arrays["multi_scale"])
     assert error < TOLERANCE
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_logits_agree(golden, mode):
-    logits = golden.model.decode(golden.features, golden.prompts(MODES[mode]))
+def test_logits_agree(golden, golden_prompts, relative_error, mode):
+    logits = golden.model.decode(golden.features, golden_prompts(*MODES[mode]))
     expected = golden.arrays[f"logits_{mode}"].flatten(0, 2)
     assert logits.shape == expected.shape == (6, 64, 64)
     for found, one in zip(logits, expected, strict=True):

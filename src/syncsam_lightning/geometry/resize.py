@@ -124,3 +124,18 @@ class ResizePlan:
         return F.interpolate(
             cropped, (self.height, self.width), mode="bilinear", align_corners=False
         )[:, 0]
+
+
+def image_origins(sizes: Tensor, side: int, fit: Fit) -> Tensor:
+    """Return where images begin in their squares, as :attr:`ResizePlan.origin` does for one.
+
+    Args:
+        sizes: ``(..., 2)`` int64, height and width that the images have inside the squares.
+        side: S of the squares.
+        fit: how the images lie in them.
+
+    Returns:
+        ``(..., 2)`` int64, row and column of the first pixel. Where the padding of a centred image
+        is odd, the smaller half comes first (SAM-Med2D's rule).
+    """
+    return (side - sizes) // 2 if fit == "center" else torch.zeros_like(sizes)

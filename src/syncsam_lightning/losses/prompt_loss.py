@@ -1,4 +1,4 @@
-"""The loss of a round: λ · Dice + Focal."""
+"""The loss of a round: λ · Dice + Focal, and that of predicted scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LossTerms:
     Args:
         dice: soft Dice loss, mean over the masks, unweighted.
         focal: focal loss, mean over the pixels of each mask and then over the masks, unweighted.
-        total: the weighted sum that is minimised.
+        total: the weighted sum that is minimised; with the error of the predicted IoU, if any.
     """
 
     dice: Tensor
@@ -30,6 +30,9 @@ class PromptLoss(nn.Module):
     Every mask counts the same, however large: Dice is computed per mask and then averaged, not over
     the pooled batch as in SAM-Med2D. Computed in float32 even under autocast.
 
+    A model that predicts the IoU of its answers may be trained to do so, by the squared error
+    against the IoU that they have (Kirillov et al., "Segment anything", appendix A; SAM-Med2D).
+
     Args:
         dice_weight: λ, weight of the Dice term.
         focal_weight: weight of the focal term.
@@ -38,10 +41,11 @@ class PromptLoss(nn.Module):
         alpha: weight of foreground pixels in it; background pixels weigh ``1 - alpha``.
         smooth: added to numerator and denominator of Dice, in pixels, so that an empty mask has a
             gradient too.
+        iou_weight: weight of the squared error of the predicted IoU.
 
     Raises:
-        ValueError: a weight or ``gamma`` is negative, both weights are 0, ``alpha`` is outside
-            [0, 1], or ``smooth`` is not positive.
+        ValueError: a weight or ``gamma`` is negative, those of Dice and focal loss are both 0,
+            ``alpha`` is outside [0, 1], or ``smooth`` is not positive.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class PromptLoss(nn.Module):
         gamma: float = 2.0,
         alpha: float = 0.25,
         smooth: float = 1.0,
+        iou_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if min(dice_weight, focal_weight) < 0 or dice_weight == focal_weight == 0:
@@ -58,6 +63,8 @@ class PromptLoss(nn.Module):
                 "dice_weight and focal_weight must be 0 or more and not both 0, got "
                 f"dice_weight={dice_weight}, focal_weight={focal_weight}"
             )
+        if iou_weight < 0:
+            raise ValueError(f"iou_weight must be 0 or more, got {iou_weight}")
         if gamma < 0:
             raise ValueError(f"gamma must be 0 or more, got {gamma}")
         if not 0 <= alpha <= 1:
@@ -69,17 +76,21 @@ class PromptLoss(nn.Module):
         self.gamma = gamma
         self.alpha = alpha
         self.smooth = smooth
+        self.iou_weight = iou_weight
 
     def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
         """Return the total loss of a batch; see :meth:`terms`."""
         return self.terms(logits, truth).total
 
-    def terms(self, logits: Tensor, truth: Tensor) -> LossTerms:
+    def terms(
+        self, logits: Tensor, truth: Tensor, predicted_iou: Tensor | None = None
+    ) -> LossTerms:
         """Compute the loss of a batch, part by part.
 
         Args:
             logits: ``(N, s, s)`` float mask logits, brought to the truth's resolution bilinearly.
             truth: ``(N, S, S)`` bool masks.
+            predicted_iou: ``(N,)``, what the model expects of its answers; None: nothing.
 
         Returns:
             The terms, each a scalar.
@@ -102,6 +113,9 @@ class PromptLoss(nn.Module):
             dice = self._dice(full, flat_truth).mean()
             focal = self._focal(full, flat_truth).mean()
             total = self.dice_weight * dice + self.focal_weight * focal
+            if predicted_iou is not None:
+                error = F.mse_loss(predicted_iou.float(), _iou(full > 0, truth.flatten(1)))
+                total = total + self.iou_weight * error
         return LossTerms(dice, focal, total)
 
     def _dice(self, logits: Tensor, truth: Tensor) -> Tensor:
@@ -119,3 +133,9 @@ class PromptLoss(nn.Module):
         focus = torch.exp(-self.gamma * (z + cross_entropy))
         weight = (1 - self.alpha) + (2 * self.alpha - 1) * truth
         return (weight * focus * cross_entropy).mean(1)
+
+
+def _iou(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Return the IoU of bool masks ``(N, pixels)``; 1 where both are empty."""
+    overlap, union = (prediction & truth).sum(1), (prediction | truth).sum(1)
+    return torch.where(union > 0, overlap / union.clamp(min=1), 1.0)

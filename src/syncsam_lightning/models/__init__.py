@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
+from syncsam_lightning.models.baselines import (
+    FTSAM,
+    SAM,
+    IMISNet,
+    MedSAM,
+    SAMMed2D,
+    ScribblePromptSAM,
+    ScribblePromptUNet,
+)
+from syncsam_lightning.models.promptable import (
+    ImageFeatures,
+    InputSpec,
+    PromptableModel,
+    ScoredMasks,
+)
 from syncsam_lightning.models.syncsam import SyncSAM
 from syncsam_lightning.models.weights import (
     LoadReport,
@@ -15,10 +29,18 @@ from syncsam_lightning.models.weights import (
 )
 
 __all__ = [
+    "FTSAM",
+    "SAM",
+    "IMISNet",
     "ImageFeatures",
     "InputSpec",
     "LoadReport",
+    "MedSAM",
     "PromptableModel",
+    "SAMMed2D",
+    "ScoredMasks",
+    "ScribblePromptSAM",
+    "ScribblePromptUNet",
     "SyncSAM",
     "find_sam_checkpoint",
     "frozen_checksum",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from syncsam_lightning.errors import UnsupportedPromptError
 from syncsam_lightning.geometry import Fit, ResizePlan
+from syncsam_lightning.models.layout import OWN, Layout
 from syncsam_lightning.prompts import Prompts
 
 
@@ -56,6 +58,29 @@ class ImageFeatures:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredMasks:
+    """One mask per object and, from models that say so, how good they expect it to be.
+
+    Args:
+        logits: ``(N, S/4, S/4)`` as :meth:`PromptableModel.decode` gives them.
+        predicted_iou: ``(N,)`` float, or None.
+    """
+
+    logits: Tensor
+    predicted_iou: Tensor | None = None
+
+    def tied_logits(self) -> Tensor:
+        """Return the logits, plus nothing that depends on the predicted IoU.
+
+        In training a loss of the masks alone then gives the head of the scores a gradient too, of
+        zero; DistributedDataParallel waits for it.
+        """
+        if self.predicted_iou is None or not torch.is_grad_enabled():
+            return self.logits
+        return self.logits + 0.0 * self.predicted_iou[:, None, None]
+
+
 class PromptableModel(nn.Module, ABC):
     """A segmentation model that is told by prompts what to segment.
 
@@ -63,13 +88,16 @@ class PromptableModel(nn.Module, ABC):
     submodules that are never trained in :attr:`frozen_modules` by calling :meth:`freeze`.
     """
 
-    parts_from_sam: ClassVar[tuple[str, ...]] = ("",)
-    """Prefixes of the tensors that SAM's checkpoint fills; with none the model has no part of SAM.
-    Elsewhere a tensor of SAM may have the same name but another shape."""
-
     image_fit: ClassVar[Fit] = "pad"
     """How images lie in the square; ``input_spec.fit`` of every instance. Of the class, since the
     program has to know it before it builds anything."""
+
+    layouts: ClassVar[Sequence[Layout]] = (OWN,)
+    """The layouts of checkpoints that :func:`~syncsam_lightning.models.load_weights` knows for it,
+    the model's own last."""
+
+    begins_with_sam: ClassVar[bool] = False
+    """Whether training begins with SAM's ViT-B weights, one of :attr:`layouts`."""
 
     input_spec: InputSpec
 
@@ -84,8 +112,12 @@ class PromptableModel(nn.Module, ABC):
         Args:
             images: ``(B, 3, S, S)`` RGB in 0..255, uint8 or float, already resized and padded;
                 normalised inside.
-            sizes: ``(B, 2)`` int64, height and width of the image part of each square. What lies
-                outside is set to zero after normalisation. None: the images fill the square.
+            sizes: ``(B, 2)`` int64, height and width of the image part of each square, which lies
+                where :attr:`image_fit` puts it. What lies outside is set to zero after
+                normalisation. None: the images fill the square.
+
+        Raises:
+            ValueError: the images are not ``(B, 3, S, S)``, or ``sizes`` is not ``(B, 2)``.
         """
 
     @abstractmethod
@@ -105,6 +137,32 @@ class PromptableModel(nn.Module, ABC):
                 was given none.
         """
 
+    def decode_scored(self, features: ImageFeatures, prompts: Prompts) -> ScoredMasks:
+        """Predict as :meth:`decode` does, with the IoU that the model expects if it expects one."""
+        return ScoredMasks(self.decode(features, prompts))
+
+    @property
+    def imagenet_part(self) -> str | None:
+        """Dotted name of the torchvision ResNet that may begin with ImageNet weights, or None.
+
+        Its attribute ``name`` says which one it is: ``resnet18``, ``resnet34`` or ``resnet50``.
+        """
+        return None
+
+    def check_images(self, images: Tensor, sizes: Tensor | None) -> None:
+        """Raise ``ValueError`` unless these are images and sizes as :meth:`encode` takes them."""
+        side = self.input_spec.size
+        if images.ndim != 4 or images.shape[1:] != (3, side, side):
+            raise ValueError(
+                f"images must be (B, 3, {side}, {side}), resized and padded to the model's "
+                f"image_size of {side}; got {tuple(images.shape)}"
+            )
+        if sizes is not None and sizes.shape != (images.shape[0], 2):
+            raise ValueError(
+                f"sizes must be ({images.shape[0]}, 2), height and width of each image; "
+                f"got {tuple(sizes.shape)}"
+            )
+
     def check_prompts(self, prompts: Prompts) -> None:
         """Raise :class:`UnsupportedPromptError` if the model can't use ``prompts``."""
         name, known = type(self).__name__, ", ".join(sorted(self.input_spec.prompts))
@@ -122,25 +180,29 @@ class PromptableModel(nn.Module, ABC):
         and dropout don't move) whatever :meth:`train` is told.
 
         Args:
-            names: dotted names of submodules.
+            names: dotted names of submodules, or of single parameters.
         """
         self._frozen_names.extend(names)
         for module in self.frozen_modules:
             module.requires_grad_(False)
             module.eval()
+        parameters = dict(self.named_parameters())
+        for name in self._frozen_names:
+            if name in parameters:
+                parameters[name].requires_grad_(False)
 
     @property
     def frozen_modules(self) -> list[nn.Module]:
         """The submodules that are never trained."""
-        return [self.get_submodule(name) for name in self._frozen_names]
+        parameters = dict(self.named_parameters())
+        return [self.get_submodule(name) for name in self._frozen_names if name not in parameters]
 
     def frozen_keys(self) -> frozenset[str]:
         """Names in ``state_dict()`` (parameters and buffers) that training never changes."""
-        prefixes = tuple(f"{name}." for name in self._frozen_names)
-        return (
-            frozenset(key for key in self.state_dict() if key.startswith(prefixes))
-            if (prefixes)
-            else frozenset()
+        names = frozenset(self._frozen_names)
+        prefixes = tuple(f"{name}." for name in names)
+        return frozenset(
+            key for key in self.state_dict() if key in names or key.startswith(prefixes)
         )
 
     def train(self, mode: bool = True) -> PromptableModel:

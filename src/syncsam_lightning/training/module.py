@@ -63,6 +63,9 @@ class InteractiveSegmentation(LightningModule):
         sam_checkpoint: where SAM's weights come from: ``auto`` (cache, else the official address),
             a path, or ``none`` for random ones, for trying things out.
         cnn_weights: ``imagenet`` starts the CNN branch from torchvision's weights.
+        weights: a file with the network's own weights in any layout that its class knows, such as
+            the official ones of MedSAM and SAM-Med2D, or ``auto`` for SAM's. They are loaded over
+            the others where a run has no ``ckpt_path``: to test them, or to train on from them.
         protocols: what ``test`` measures. One that needs prompts which the network does not take is
             reported as not supported, unless that is true of all.
         val_protocols: what validation measures; ``val/dice`` is the mean over them.
@@ -93,6 +96,7 @@ class InteractiveSegmentation(LightningModule):
         warmup_steps: int = 0,
         sam_checkpoint: str = "auto",
         cnn_weights: Literal["imagenet", "none"] = "imagenet",
+        weights: str | None = None,
         protocols: Sequence[str] = ("box", "1pt", "5pts"),
         val_protocols: Sequence[str] = ("box",),
         predict_protocol: str = "box",
@@ -106,6 +110,7 @@ class InteractiveSegmentation(LightningModule):
         # Hyperparameters go into checkpoints, which must load with weights_only: plain values only.
         lr, lr_gamma, sam_checkpoint = float(lr), float(lr_gamma), os.fspath(sam_checkpoint)
         replay_prompts = None if replay_prompts is None else os.fspath(replay_prompts)
+        weights = None if weights is None else os.fspath(weights)
         # From a config, plain values of all arguments are stored; live objects never are.
         from_config = _given_hyperparameters.get() is not None
         self.save_hyperparameters(ignore=[] if from_config else ["network", "episode", "loss"])
@@ -116,7 +121,7 @@ class InteractiveSegmentation(LightningModule):
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
         self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
         self.warmup_steps = warmup_steps
-        self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights)
+        self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights, weights)
         replay = None if replay_prompts is None else RecordedPrompts(replay_prompts)
         surface = SurfaceMetrics(surface_tolerance) if surface_metrics else None
         first, played = eval_seeds[:1], [get_protocol(name) for name in protocols]
@@ -135,24 +140,30 @@ class InteractiveSegmentation(LightningModule):
 
     # Weights
 
-    def _begins(self, stage: str | None) -> bool:
+    def _is_untrained(self) -> bool:
         # A module that was trained or loaded before goes on from there.
-        return stage == "fit" and self.trainer.ckpt_path is None and not self._begun
+        return self.trainer.ckpt_path is None and not self._begun
 
     def prepare_data(self) -> None:
         """Fetch pretrained weights once per machine, before any rank needs them."""
-        self.pretrained.fetch(self.network, begins=self._begins(self.trainer.state.fn))
+        untrained = self._is_untrained()
+        begins = untrained and self.trainer.state.fn == "fit"
+        self.pretrained.fetch(self.network, begins=begins, untrained=untrained)
 
     def setup(self, stage: str) -> None:
-        """Load pretrained weights: frozen ones always, others only when a training begins.
+        """Load pretrained weights: frozen ones always, others only into an untrained network.
 
         Raises:
             ValueError: the datamodule brings images into another frame than the network's.
         """
         self._check_frame()
-        self._load_pretrained(begins=self._begins(stage))
-        if stage != "fit" and self.trainer.ckpt_path is None and not self._begun:
-            log.warning("no ckpt_path is given: what follows is about weights without training")
+        untrained = self._is_untrained()
+        self._load_pretrained(begins=untrained and stage == "fit", untrained=untrained)
+        if stage != "fit" and untrained and self.pretrained.whole is None:
+            log.warning(
+                "neither ckpt_path nor weights is given: what follows is about weights without "
+                "training"
+            )
         self._begun = self._begun or stage == "fit"
 
     def _check_frame(self) -> None:
@@ -168,9 +179,9 @@ class InteractiveSegmentation(LightningModule):
                     f"build {data} with {key}={wanted!r}"
                 )
 
-    def _load_pretrained(self, *, begins: bool) -> None:
+    def _load_pretrained(self, *, begins: bool, untrained: bool) -> None:
         if begins or not self._has_frozen_weights:
-            self.pretrained.load(self.network, begins=begins)
+            self.pretrained.load(self.network, begins=begins, untrained=untrained)
             self._checksum = frozen_checksum(self.network)
             self._has_frozen_weights = True
 
@@ -187,7 +198,9 @@ class InteractiveSegmentation(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the frozen weights back, if they are those it was trained on."""
-        self._load_pretrained(begins=False)  # `load_from_checkpoint` comes here without `setup`
+        self._load_pretrained(
+            begins=False, untrained=False
+        )  # `load_from_checkpoint` comes here without `setup`
         self._begun = True
         put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 

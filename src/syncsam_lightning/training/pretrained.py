@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Literal
 
 from syncsam_lightning.models import (
     LoadReport,
     PromptableModel,
-    SyncSAM,
     find_sam_checkpoint,
     initialise_frozen,
     load_imagenet_weights,
     load_weights,
 )
-from syncsam_lightning.models.weights.report import abridge
 
 log = logging.getLogger(__name__)
+AUTO = "auto"
 NONE = "none"
 
 
@@ -25,70 +25,88 @@ NONE = "none"
 class PretrainedWeights:
     """Where pretrained weights come from.
 
+    Which of them concern a model, the model says itself
+    (:attr:`~syncsam_lightning.models.PromptableModel.begins_with_sam` and ``imagenet_part``).
+
     Args:
         sam: ``auto``, a path, or ``none``.
         cnn: ``imagenet`` or ``none``.
+        whole: the network's own weights, which are loaded over the others: a path, ``auto`` for
+            SAM's official file, or None.
     """
 
     sam: str
     cnn: Literal["imagenet", "none"]
+    whole: str | None = None
 
-    def fetch(self, model: PromptableModel, *, begins: bool) -> None:
+    def fetch(self, model: PromptableModel, *, begins: bool, untrained: bool) -> None:
         """Download what :meth:`load` will need and isn't there.
 
         Args:
             model: that will be given the weights.
             begins: see :meth:`load`.
+            untrained: see :meth:`load`.
         """
-        if self.sam != NONE and (begins or model.frozen_keys()):
+        if self._needs_sam(model, begins):
             find_sam_checkpoint(self.sam)
-        if begins and self.cnn == "imagenet" and isinstance(model, SyncSAM):
+        if self.whole == AUTO and (untrained or model.frozen_keys()):
+            find_sam_checkpoint(AUTO)
+        if begins and self.cnn == "imagenet" and model.imagenet_part is not None:
             load_imagenet_weights(model)
 
-    def load(self, model: PromptableModel, *, begins: bool) -> None:
+    def load(self, model: PromptableModel, *, begins: bool, untrained: bool) -> None:
         """Load what a stage needs.
 
         Frozen weights are not in checkpoints, so they are loaded for every stage. Everything else
-        only when a training begins, and is left alone otherwise: it has been trained.
+        is left alone once it has been trained, or loaded by hand.
 
         Args:
             model: is changed in place.
             begins: whether a training begins that resumes no other.
+            untrained: whether the model has neither been trained nor restored from a checkpoint;
+                its whole weights are then loaded for a test too.
 
         Raises:
             WeightsError: weights are not to be had; the message says what to do.
         """
         has_frozen = bool(model.frozen_keys())
-        if self.sam == NONE:
-            if has_frozen:
-                # The same random values every time, or no checkpoint could be resumed or tested.
-                initialise_frozen(model, seed=0)
-                log.warning(
-                    "sam_checkpoint is none: the frozen parts hold random weights. Good for trying "
-                    "things out, not for results"
-                )
-        elif has_frozen or begins:
-            report = self._load_sam(model, frozen_only=not begins)
+        if self._needs_sam(model, begins):
+            report = _load(model, find_sam_checkpoint(self.sam), frozen_only=not begins)
             log.info("SAM: %s", report.summary())
-        if begins and self.cnn == "imagenet" and isinstance(model, SyncSAM):
+            # What is frozen because nothing computes it need not be in SAM's file.
+            initialise_frozen(model, seed=0, keys=model.frozen_keys().intersection(report.missing))
+        elif has_frozen:
+            # The same random values every time, or no checkpoint could be resumed or tested.
+            initialise_frozen(model, seed=0)
+            if self.whole is None:
+                log.warning(
+                    "%s: the frozen parts hold random weights. Good for trying things out, "
+                    "not for results",
+                    self._why_no_sam(model),
+                )
+        if begins and self.cnn == "imagenet" and model.imagenet_part is not None:
             log.info("CNN: %s", load_imagenet_weights(model).summary())
+        if self.whole is not None and (untrained or has_frozen):
+            path = find_sam_checkpoint(AUTO) if self.whole == AUTO else self.whole
+            report = _load(model, path, frozen_only=not untrained)
+            log.info("weights: %s", report.summary())
 
-    def _load_sam(self, model: PromptableModel, *, frozen_only: bool) -> LoadReport:
-        frozen = model.frozen_keys()
-        kept = {
-            key: value.clone()
-            for key, value in model.state_dict().items()
-            if frozen_only and key not in frozen
-        }
-        report = load_weights(model, find_sam_checkpoint(self.sam))
-        model.load_state_dict(kept, strict=False)
-        if missing := frozen.intersection(report.missing):
-            # Not in the file, and not in checkpoints either: the same random values every time.
-            initialise_frozen(model, seed=0, keys=missing)
-            log.warning(
-                "%d frozen tensors are not in sam_checkpoint and hold random weights (%s); give a "
-                "file of this very model if there is one",
-                len(missing),
-                abridge(tuple(sorted(missing))),
-            )
-        return report
+    def _why_no_sam(self, model: PromptableModel) -> str:
+        if model.begins_with_sam:
+            return "sam_checkpoint is none"
+        return f"{type(model).__name__} has no weights of SAM's, and no other weights are given"
+
+    def _needs_sam(self, model: PromptableModel, begins: bool) -> bool:
+        return model.begins_with_sam and self.sam != NONE and (begins or bool(model.frozen_keys()))
+
+
+def _load(model: PromptableModel, path: str | os.PathLike[str], *, frozen_only: bool) -> LoadReport:
+    frozen = model.frozen_keys()
+    kept = {
+        key: value.clone()
+        for key, value in model.state_dict().items()
+        if frozen_only and key not in frozen
+    }
+    report = load_weights(model, path)
+    model.load_state_dict(kept, strict=False)
+    return report

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.interaction import Policy, run_rounds
 from syncsam_lightning.losses import LossTerms, PromptLoss
-from syncsam_lightning.models import ImageFeatures, PromptableModel
+from syncsam_lightning.models import ImageFeatures, PromptableModel, ScoredMasks
 from syncsam_lightning.prompts import Prompts
 
 
@@ -35,8 +36,7 @@ def joint_loss(
 ) -> EpisodeLoss:
     """Play an episode and return the mean loss of its rounds, for one backward pass."""
     features = model.encode(batch.images, batch.targets.sizes)
-    rounds = run_rounds(lambda prompts: model.decode(features, prompts), batch.targets, policy)
-    return _mean([loss.terms(played.logits, batch.targets.masks) for played in rounds])
+    return _mean(list(_play(model, repeat(features), loss, batch, policy)))
 
 
 def per_round_losses(
@@ -48,19 +48,25 @@ def per_round_losses(
     features. The next round is played by the model as the step has left it.
     """
     features = model.encode(batch.images, batch.targets.sizes)
-    decode = _decoder(model, features)
-    for played in run_rounds(decode, batch.targets, policy):
-        yield loss.terms(played.logits, batch.targets.masks)
+    yield from _play(model, chain([features], repeat(features.detach())), loss, batch, policy)
 
 
-def _decoder(model: PromptableModel, features: ImageFeatures) -> Callable[[Prompts], Tensor]:
-    detached = features.detach()
-    fresh = iter([features])
+def _play(
+    model: PromptableModel,
+    features: Iterator[ImageFeatures],
+    loss: PromptLoss,
+    batch: ImageBatch,
+    policy: Policy,
+) -> Iterator[LossTerms]:
+    """Yield the loss of each round, decoded from the next of ``features``."""
+    scored: list[ScoredMasks] = []
 
     def decode(prompts: Prompts) -> Tensor:
-        return model.decode(next(fresh, detached), prompts)
+        scored[:] = [model.decode_scored(next(features), prompts)]
+        return scored[0].logits
 
-    return decode
+    for played in run_rounds(decode, batch.targets, policy):
+        yield loss.terms(played.logits, batch.targets.masks, scored[0].predicted_iou)
 
 
 def mean_of_rounds(rounds: list[LossTerms]) -> EpisodeLoss:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from syncsam_lightning.geometry import Fit, ResizePlan
+from syncsam_lightning.geometry import Fit, ResizePlan, image_origins
 
 PLANS = st.builds(
     ResizePlan,
@@ -88,6 +88,13 @@ def test_logits_of_the_image_part_alone_reach_the_original(height, width, fit):
     back = plan.logits_to_original(logits)
     assert back.shape == (1, height, width)
     assert back.sub(5).abs().max() < 1e-4
+
+
+@settings(deadline=None, max_examples=100)
+@given(ANY_FIT)
+def test_origins_of_a_batch_are_those_of_each_plan(plan):
+    origins = image_origins(torch.tensor([plan.resized]), plan.size, plan.fit)
+    assert origins.tolist() == [list(plan.origin)]
 
 
 def test_stretching_ignores_the_aspect_ratio():

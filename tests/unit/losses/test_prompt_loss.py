@@ -166,8 +166,33 @@ def test_different_numbers_of_masks_are_refused():
         ({"gamma": -1}, "gamma must be 0 or more, got -1"),
         ({"alpha": 1.5}, r"alpha must be within \[0, 1\], got 1.5"),
         ({"smooth": 0}, "smooth must be positive, got 0"),
+        ({"iou_weight": -2}, "iou_weight must be 0 or more, got -2"),
     ],
 )
 def test_impossible_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         PromptLoss(**arguments)
+
+
+def test_a_predicted_iou_is_trained_towards_the_one_of_the_answer():
+    truth = square()
+    logits = (truth.float() * 2 - 1) * 50
+    half = logits.clone()
+    half[:, :2] = -50  # the upper half of the square
+    expected = (half > 0).sum() / truth.sum()
+    both, truths = torch.cat([logits, half]), torch.cat([truth, truth])
+    loss = PromptLoss(iou_weight=2.0)
+    plain = loss.terms(both, truths).total
+    right = torch.tensor([1.0, float(expected)])
+    assert loss.terms(both, truths, right).total.item() == pytest.approx(plain.item(), abs=1e-6)
+    off = (right - torch.tensor([0.5, 0.1])).requires_grad_()
+    total = loss.terms(both, truths, off).total
+    assert (total - plain).item() == pytest.approx(2 * (0.25 + 0.01) / 2, abs=1e-5)
+    total.backward()
+    assert (off.grad < 0).all()
+
+
+def test_without_weight_a_predicted_iou_has_a_gradient_of_zero():
+    predicted = torch.tensor([0.3], requires_grad=True)
+    PromptLoss().terms(torch.zeros(1, 8, 8), square(), predicted).total.backward()
+    assert predicted.grad.tolist() == [0]

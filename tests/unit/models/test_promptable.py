@@ -66,6 +66,15 @@ def test_frozen_keys_hold_buffers_too():
     }
 
 
+def test_a_single_parameter_may_be_frozen():
+    model = BoxModel()
+    model.freeze(["backbone.0.weight"])
+    assert model.frozen_keys() == {"backbone.0.weight"}
+    assert not model.backbone[0].weight.requires_grad
+    assert model.backbone[0].bias.requires_grad
+    assert model.frozen_modules == []
+
+
 def test_detached_features_have_no_graph():
     features = ImageFeatures(torch.zeros(1, requires_grad=True), torch.ones(1, requires_grad=True))
     assert not features.detach().embedding.requires_grad

@@ -163,8 +163,8 @@ class BadLoss(torch.nn.Module):
         super().__init__()
         self.loss, self.bad, self.calls = loss, bad, 0
 
-    def terms(self, logits, truth):
-        terms = self.loss.terms(logits, truth)
+    def terms(self, logits, truth, predicted_iou=None):
+        terms = self.loss.terms(logits, truth, predicted_iou)
         factor = float("nan") if self.calls in self.bad else 1.0
         self.calls += 1
         return replace(terms, total=terms.total * factor)
@@ -278,7 +278,7 @@ def joint_run(discs, task, trainer, tmp_path):
     """A network before training, its module after three steps, and the gradients of each."""
     torch.manual_seed(0)
     module = task(lr=1e-3)
-    module.pretrained.load(module.network, begins=True)
+    module.pretrained.load(module.network, begins=True, untrained=True)
     network, gradients = deepcopy(module.network), Gradients()
     trainer(tmp_path, max_steps=3, limit_val_batches=0, callbacks=[gradients]).fit(module, discs())
     return network, module, gradients.steps
@@ -343,11 +343,11 @@ def test_a_checkpoint_of_another_network_is_told_by_its_first_difference(
 def test_measuring_without_a_checkpoint_is_announced(discs, task, trainer, tmp_path, caplog):
     module = task(cnn="none")
     trainer(tmp_path).validate(module, discs(), verbose=False)
-    assert "no ckpt_path is given: what follows is about weights without training" in caplog.text
+    assert "neither ckpt_path nor weights is given: what follows is about" in caplog.text
     caplog.clear()
     trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, discs())
     trainer(tmp_path).validate(module, discs(), verbose=False)
-    assert "no ckpt_path" not in caplog.text
+    assert "neither ckpt_path" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_random_frozen_parts_are_announced_and_the_same_every_time(task, caplog)
     for seed in (1, 2):
         torch.manual_seed(seed)
         modules.append(task())
-        PretrainedWeights("none", "none").load(modules[-1].network, begins=True)
+        PretrainedWeights("none", "none").load(modules[-1].network, begins=True, untrained=True)
     assert "the frozen parts hold random weights" in caplog.text
     frozen = modules[0].network.frozen_keys()
     different = set(changed(*map(copy_of, modules)))
@@ -133,8 +133,8 @@ def test_random_frozen_parts_are_announced_and_the_same_every_time(task, caplog)
     assert different.isdisjoint(frozen)
 
 
-def test_frozen_parts_that_the_file_lacks_are_announced_and_the_same_every_time(sam, caplog):
-    # IMIS-Net has SAM's ViT, but heads of its own, which are frozen too.
+def test_frozen_parts_that_sam_s_file_lacks_are_the_same_every_time(sam):
+    # IMIS-Net has SAM's ViT, but heads for texts besides, which are frozen too.
     networks = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -143,8 +143,7 @@ def test_frozen_parts_that_the_file_lacks_are_announced_and_the_same_every_time(
                 image_size=64, embed_dim=32, vit_width=32, vit_depth=4, vit_heads=2, window_size=3
             )
         )
-        PretrainedWeights(str(sam), "none").load(networks[-1], begins=True)
-    assert "frozen tensors are not in sam_checkpoint and hold random weights" in caplog.text
+        PretrainedWeights(str(sam), "none").load(networks[-1], begins=True, untrained=True)
     assert frozen_checksum(networks[0]) == frozen_checksum(networks[1])
     content = torch.load(sam, weights_only=True)["image_encoder.blocks.0.norm1.weight"]
     assert torch.equal(networks[0].image_encoder.vit.blocks[0].norm1.weight, content)
@@ -172,7 +171,7 @@ def test_what_will_be_loaded_is_fetched_beforehand(monkeypatch, vit, frozen, beg
         cnn="resnet18", image_size=64, vit_width=32, vit_depth=4, vit_heads=2, window_size=3,
         vit=vit, frozen=frozen,
     )  # fmt: skip
-    PretrainedWeights("auto", "imagenet").fetch(network, begins=begins)
+    PretrainedWeights("auto", "imagenet").fetch(network, begins=begins, untrained=begins)
     assert calls == fetched
 
 
@@ -182,3 +181,53 @@ def test_settings_given_as_paths_do_not_keep_a_checkpoint_from_loading(task, sam
     settings = torch.load(tmp_path / "x.ckpt", weights_only=True)["hyper_parameters"]
     assert settings["sam_checkpoint"] == str(sam)
     assert not {"network", "episode", "loss"} & set(settings)
+
+
+# Whole weights
+
+
+@pytest.fixture
+def whole(task, tmp_path):
+    """A file of a whole network, unlike any that ``task`` builds; and what is in it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(77)
+        state = task().network.state_dict()
+        state = {k: torch.randn_like(v) if v.is_floating_point() else v for k, v in state.items()}
+    torch.save(state, tmp_path / "whole.pth")
+    return tmp_path / "whole.pth", state
+
+
+def test_a_test_without_training_loads_given_weights_whole(discs, task, trainer, tmp_path, whole):
+    path, state = whole
+    module = task(weights=path)
+    trainer(tmp_path).test(module, discs(), verbose=False)
+    assert changed(state, copy_of(module)) == []
+
+
+def test_training_begins_from_given_weights(task, fit, sam, whole):
+    path, state = whole
+    start, _ = fit(task(sam_checkpoint=str(sam), weights=path), 1)
+    assert changed(state, start) == []
+
+
+def test_a_resumed_fit_takes_the_frozen_ones_of_the_given_weights_only(task, fit, whole, tmp_path):
+    path, state = whole
+    module = task(weights=path)
+    _, runner = fit(module, 2)
+    runner.save_checkpoint(tmp_path / "x.ckpt")
+    again = task(weights=path)
+    start, _ = fit(again, 3, ckpt_path=tmp_path / "x.ckpt")
+    assert changed(copy_of(module), start) == []
+    assert set(changed(state, start)).isdisjoint(again.network.frozen_keys())
+
+
+def test_weights_loaded_by_hand_are_left_alone(discs, task, trainer, tmp_path, whole):
+    module = task()
+    module.network.load_state_dict(whole[1])
+    trainer(tmp_path).test(module, discs(), verbose=False)
+    assert set(changed(whole[1], copy_of(module))) <= module.network.frozen_keys()
+
+
+def test_missing_weights_are_named(task, fit, tmp_path):
+    with pytest.raises(WeightsError, match=r"nowhere\.pth does not exist; give the path of a file"):
+        fit(task(weights=tmp_path / "nowhere.pth"), 1)

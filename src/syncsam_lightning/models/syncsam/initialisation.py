@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from syncsam_lightning.models.syncsam.vit import StagedViT
-
 
 def initialise_convolutions(module: nn.Module) -> None:
     """Draw every convolution below ``module`` from Kaiming's normal (fan-out); biases are zero."""
@@ -16,12 +14,12 @@ def initialise_convolutions(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def initialise_vit(vit: StagedViT) -> None:
-    """Draw positions and linear layers as is usual for a ViT that is trained from scratch.
+def initialise_vit(vit: nn.Module) -> None:
+    """Draw a ViT's ``pos_embed`` and linear layers as is usual where it is trained from scratch.
 
     ``segment_anything`` leaves the positions at zero, from where they would have to be learned.
     """
-    nn.init.trunc_normal_(vit.pos_embed, std=0.02)
+    nn.init.trunc_normal_(vit.get_parameter("pos_embed"), std=0.02)
     for layer in vit.modules():
         if isinstance(layer, nn.Linear):
             nn.init.trunc_normal_(layer.weight, std=0.02)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import torch
 from torch import Tensor
 
+from syncsam_lightning.models.normalisation import SAMNormalisation
 from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.models.syncsam.architecture import (
     Architecture,
@@ -23,11 +23,9 @@ from syncsam_lightning.models.syncsam.initialisation import (
     initialise_decoder,
     initialise_vit,
 )
+from syncsam_lightning.models.syncsam.layouts import LAYOUTS
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
 from syncsam_lightning.prompts import Prompts
-
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class SyncSAM(PromptableModel):
@@ -58,8 +56,8 @@ class SyncSAM(PromptableModel):
         ValueError: a value is unknown, or two arguments make each other meaningless.
     """
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
+    layouts = LAYOUTS
+    begins_with_sam = True
 
     def __init__(
         self,
@@ -96,11 +94,9 @@ class SyncSAM(PromptableModel):
             mask_size=self.architecture.mask_size,
             fit=self.image_fit,
         )
-        # Not part of the state: they are constants of SAM, not weights.
-        self.register_buffer("pixel_mean", _per_channel(PIXEL_MEAN), persistent=False)
-        self.register_buffer("pixel_std", _per_channel(PIXEL_STD), persistent=False)
+        self.normalise = SAMNormalisation(image_size, self.image_fit)
         self.image_encoder = DualBranchEncoder(self.architecture)
-        self.prompt_encoder = BatchedPromptEncoder(self.architecture)
+        self.prompt_encoder = BatchedPromptEncoder(image_size)
         self.mask_decoder = MedTokenDecoder() if med_token else SAMTokenDecoder()
         self._initialise()
         self.freeze(self._frozen_parts())
@@ -132,32 +128,14 @@ class SyncSAM(PromptableModel):
         return names + [f"mask_decoder.{part}" for part in parts]
 
     def encode(self, images: Tensor, sizes: Tensor | None = None) -> ImageFeatures:
-        """See :meth:`PromptableModel.encode`.
+        """See :meth:`PromptableModel.encode`."""
+        self.check_images(images, sizes)
+        return cast(ImageFeatures, self.image_encoder(self.normalise(images, sizes)))
 
-        Raises:
-            ValueError: the images are not ``(B, 3, S, S)``, or ``sizes`` is not ``(B, 2)``.
-        """
-        side = self.input_spec.size
-        if images.ndim != 4 or images.shape[1:] != (3, side, side):
-            raise ValueError(
-                f"images must be (B, 3, {side}, {side}), resized and padded to the model's "
-                f"image_size of {side}; got {tuple(images.shape)}"
-            )
-        if sizes is not None and sizes.shape != (images.shape[0], 2):
-            raise ValueError(
-                f"sizes must be ({images.shape[0]}, 2), height and width of each image; "
-                f"got {tuple(sizes.shape)}"
-            )
-        return cast(ImageFeatures, self.image_encoder(self._normalise(images, sizes)))
-
-    def _normalise(self, images: Tensor, sizes: Tensor | None) -> Tensor:
-        images = (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
-        if sizes is None:
-            return images
-        pixels = torch.arange(images.shape[-1], device=images.device)
-        heights, widths = sizes.to(images.device).unsqueeze(-1).unbind(1)
-        inside = (pixels < heights).unsqueeze(2) & (pixels < widths).unsqueeze(1)
-        return images.masked_fill(~inside.unsqueeze(1), 0.0)
+    @property
+    def imagenet_part(self) -> str | None:
+        """See :attr:`PromptableModel.imagenet_part`."""
+        return "image_encoder.cnn" if self.architecture.has_cnn else None
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Tensor:
         """See :meth:`PromptableModel.decode`.
@@ -178,7 +156,3 @@ class SyncSAM(PromptableModel):
                 self.prompt_encoder.dense_positions(),
             ),
         )
-
-
-def _per_channel(values: tuple[float, float, float]) -> Tensor:
-    return torch.tensor(values).reshape(3, 1, 1)

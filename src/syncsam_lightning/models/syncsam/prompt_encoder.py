@@ -8,7 +8,7 @@ import torch
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from torch import Tensor
 
-from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, Architecture
+from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, PATCH_SIZE
 from syncsam_lightning.prompts import Prompts
 from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND, PADDING
 
@@ -33,12 +33,12 @@ class BatchedPromptEncoder(PromptEncoder):  # type: ignore[misc]
     host wait for the GPU.
 
     Args:
-        architecture: gives ``image_size``.
+        image_size: side S of the model's square in pixels.
         embed_dim: C, channels of its tokens and maps; SAM's are 256.
     """
 
-    def __init__(self, architecture: Architecture, embed_dim: int = EMBED_DIM) -> None:
-        grid, side = architecture.grid_size, architecture.image_size
+    def __init__(self, image_size: int, embed_dim: int = EMBED_DIM) -> None:
+        grid, side = image_size // PATCH_SIZE, image_size
         super().__init__(
             embed_dim=embed_dim,
             image_embedding_size=(grid, grid),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -19,10 +18,6 @@ _CONTAINERS = ("state_dict", "model", "model_state_dict")
 # Wrappers that put their own name before each tensor's: DistributedDataParallel, torch.compile,
 # and the attribute of our LightningModule that holds the model.
 _PREFIXES = ("module.", "_orig_mod.", "network.")
-
-# Plain containers that training programs save beside the weights (IMIS-Bench its arguments); to
-# restore one sets attributes and runs nothing.
-_HARMLESS: list[Any] = [argparse.Namespace]
 
 # What torch.load raises on damaged files, in its own words or its unpickler's.
 READ_ERRORS = (
@@ -42,6 +37,9 @@ _SIGNS_OF_CODE = ("GLOBAL", "unrecognized function", "Can only create", "Can onl
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name, without executing anything in it.
 
+    An optimizer that was pickled whole beside the weights (SAM-Med2D's files) or a namespace of
+    arguments (IMIS-Bench's) is not restored; the weights are.
+
     Raises:
         WeightsError: there is no such file, it is no checkpoint or a damaged one, or it holds
             Python objects that only running their code would restore.
@@ -51,10 +49,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} {what}; give the path of a file written by torch.save")
     try:
         # Memory mapping reads what is needed only; files from before torch 1.6 can't be mapped.
-        with torch.serialization.safe_globals(_HARMLESS):
-            content = torch.load(
-                path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path)
-            )
+        mapped = zipfile.is_zipfile(path)
+        with torch.serialization.safe_globals(_stand_ins()):
+            content = torch.load(path, weights_only=True, map_location="cpu", mmap=mapped)
     except pickle.UnpicklingError as error:
         if any(sign in str(error) for sign in _SIGNS_OF_CODE):
             raise WeightsError(
@@ -66,6 +63,32 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except READ_ERRORS as error:
         raise _not_a_checkpoint(path, error) from error
     return unwrap_state_dict(content, str(path))
+
+
+class _LeftOut:
+    """Takes the place of an object that is not restored, and forgets what it is told."""
+
+    def __new__(cls, *_args: object) -> _LeftOut:
+        """Make one, whatever the arguments of the class that it stands for."""
+        return super().__new__(cls)
+
+    def __setstate__(self, _state: object) -> None:
+        pass
+
+
+def _new_dict(*_default: object) -> dict[Any, Any]:
+    return {}
+
+
+def _stand_ins() -> list[Any]:
+    """Return what is put in the place of harmless classes that training programs pickle."""
+    optimizers = [cls for cls in vars(torch.optim).values() if isinstance(cls, type)]
+    names = [f"{cls.__module__}.{cls.__qualname__}" for cls in optimizers]
+    return [
+        *((_LeftOut, name) for name in (*names, "argparse.Namespace")),
+        (_new_dict, "collections.defaultdict"),
+        (dict, "builtins.dict"),
+    ]
 
 
 def _not_a_checkpoint(path: Path, error: Exception) -> WeightsError:

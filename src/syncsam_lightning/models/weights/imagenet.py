@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
 
 from syncsam_lightning.errors import WeightsError
-from syncsam_lightning.models.syncsam import SyncSAM
+from syncsam_lightning.models.promptable import PromptableModel
 from syncsam_lightning.models.weights.checkpoint_file import READ_ERRORS
 from syncsam_lightning.models.weights.report import LoadReport
 
@@ -20,27 +20,30 @@ _WEIGHTS = {
 }
 
 
-def load_imagenet_weights(model: SyncSAM) -> LoadReport:
-    """Start the CNN branch from torchvision's ImageNet weights (``IMAGENET1K_V1``).
+def load_imagenet_weights(model: PromptableModel) -> LoadReport:
+    """Start a model's ResNet from torchvision's ImageNet weights (``IMAGENET1K_V1``).
 
     They are taken from torch.hub's cache, or downloaded into it once with their hash checked.
-    Without a CNN nothing is loaded, and the report says so.
+    Without a ResNet (:attr:`PromptableModel.imagenet_part`) nothing is loaded, and the report says
+    so.
 
     Raises:
         WeightsError: the weights are neither cached nor to be had; the message says which file to
             put where, and how to do without.
     """
-    cnn = model.image_encoder.cnn
-    if cnn is None:
+    part = model.imagenet_part
+    if part is None:
         return LoadReport("imagenet", loaded=())
-    state_dict = _fetch(cnn.name)
+    cnn = model.get_submodule(part)
+    name = str(cnn.name)
+    state_dict = _fetch(name)
     # num_batches_tracked is younger than the files, and only counts; the classifier is not used.
     incompatible = cnn.load_state_dict(state_dict, strict=False)
     missing = [key for key in incompatible.missing_keys if not key.endswith("num_batches_tracked")]
     if missing:
-        raise WeightsError(f"torchvision's {cnn.name} weights lack {', '.join(missing)}")
+        raise WeightsError(f"torchvision's {name} weights lack {', '.join(missing)}")
     unexpected = tuple(incompatible.unexpected_keys)
-    prefix = "image_encoder.cnn."
+    prefix = f"{part}."
     return LoadReport(
         layout="imagenet",
         loaded=tuple(prefix + key for key in state_dict if key not in unexpected),

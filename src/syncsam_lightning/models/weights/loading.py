@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.models.layout import Layout, find_layout
 from syncsam_lightning.models.promptable import PromptableModel
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict, unwrap_state_dict
-from syncsam_lightning.models.weights.layouts import LAYOUTS, SAM, Layout, find_layout
 from syncsam_lightning.models.weights.relative_position import (
     is_position_table,
     resampling_rule,
@@ -28,9 +28,9 @@ def load_weights(
 ) -> LoadReport:
     """Load what a checkpoint holds into a model, and report what became of each tensor.
 
-    Recognised by their names: Meta's SAM ViT-B, the authors' predecessor, the official files of the
-    baselines, and this package's own layout (bare, or a Lightning checkpoint whose model is called
-    ``network``). Tables of positions are interpolated to the model's image size. Either everything
+    Recognised by their names: the layouts that the model's class lists in
+    :attr:`PromptableModel.layouts`, bare, or in a Lightning checkpoint whose model is called
+    ``network``. Tables of positions are interpolated to the model's image size. Either everything
     that fits is loaded or, on an error, the model is left as it was.
 
     Args:
@@ -50,11 +50,11 @@ def load_weights(
         origin = str(path)
         state_dict = read_state_dict(path)
     targets = model.state_dict()
-    layout = find_layout(state_dict, targets)
+    layout = find_layout(state_dict, targets, model.layouts)
     if layout is None:
-        raise _unknown_layout(origin, tuple(state_dict))
+        raise _unknown_layout(model, origin, tuple(state_dict))
     unused = tuple(key for key in state_dict if key.startswith(layout.unused))
-    state_dict = {key: state_dict[key] for key in state_dict if key not in unused}
+    state_dict = {key: tensor for key, tensor in state_dict.items() if key not in unused}
     fitted, unexpected, resized = _fit(model, targets, state_dict, layout, origin)
     if not fitted:
         raise WeightsError(
@@ -83,7 +83,7 @@ def _fit(
     fitted: dict[str, Tensor] = {}
     unexpected, resized = [], []
     for key, tensor in state_dict.items():
-        name = _place(model, layout, key)
+        name = layout.to_ours(key)
         if name is None or name not in targets:
             unexpected.append(key)
             continue
@@ -103,16 +103,9 @@ def _fit(
     return fitted, tuple(unexpected), tuple(resized)
 
 
-def _place(model: PromptableModel, layout: Layout, key: str) -> str | None:
-    """Return our name of the checkpoint's ``key``; None if the model has no use for it."""
-    name = layout.to_ours(key)
-    if name is None or (layout is SAM and not name.startswith(model.parts_from_sam)):
-        return None
-    return name
-
-
-def _unknown_layout(origin: str, keys: tuple[str, ...]) -> WeightsError:
-    known = "; ".join(layout.description for layout in LAYOUTS)
+def _unknown_layout(model: PromptableModel, origin: str, keys: tuple[str, ...]) -> WeightsError:
+    known = "; ".join(layout.description for layout in model.layouts)
     return WeightsError(
-        f"{origin} has an unknown layout. Known are: {known}. Found: {abridge(keys)}"
+        f"{origin} has a layout that {type(model).__name__} does not know. Known are: {known}. "
+        f"Found: {abridge(keys)}"
     )

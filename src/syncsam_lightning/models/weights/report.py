@@ -12,14 +12,13 @@ class LoadReport:
     """The outcome of loading a checkpoint into a model.
 
     Args:
-        layout: where the names came from: ``"sam"``, ``"predecessor"``, ``"imis"``,
-            ``"scribbleprompt"``, ``"syncsam"`` or ``"imagenet"``.
+        layout: where the names came from: one of the model's layouts, or ``"imagenet"``.
         loaded: names, in the model, of what was loaded (what was resized included).
         missing: names, in the model, of what the checkpoint does not hold; they keep their values.
         unexpected: names, as in the checkpoint, of what the model has no place for.
         resized: names, in the model, of tables that were interpolated to the model's image size.
-        unused: names, as in the checkpoint, of what is known to belong there but is not computed
-            here, such as a text tower.
+        unused: names, as in the checkpoint, of what its layout has and the model does without, such
+            as a text tower.
     """
 
     layout: str

@@ -4,7 +4,6 @@ import pytest
 import torch
 from segment_anything.modeling import PromptEncoder
 
-from syncsam_lightning.models.syncsam.architecture import Architecture
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
 from syncsam_lightning.prompts import Prompts
 
@@ -22,7 +21,7 @@ KINDS = [
 @pytest.fixture
 def encoder() -> BatchedPromptEncoder:
     torch.manual_seed(0)
-    return BatchedPromptEncoder(Architecture(image_size=64))
+    return BatchedPromptEncoder(64)
 
 
 def only(prompts: Prompts, kinds: tuple[str, ...]) -> Prompts:

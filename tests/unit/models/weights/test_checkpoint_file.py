@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import argparse
 import os
 import re
+from argparse import Namespace
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
 import torch
@@ -40,28 +41,28 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
     assert not proof.exists()
 
 
-def test_arguments_of_the_training_program_beside_the_weights_do_no_harm(tmp_path):
-    # What IMIS-Bench saves while it trains.
-    weights, optimizer = {"a": torch.arange(3)}, torch.optim.AdamW([torch.zeros(1)])
-    content = {
-        "epoch": 2,
-        "model_state_dict": weights,
-        "optimizer_state_dict": optimizer.state_dict(),
-        "lr_scheduler_state_dict": torch.optim.lr_scheduler.LinearLR(optimizer).state_dict(),
-        "losses": [0.5],
-        "best_loss": float("inf"),
-        "args": argparse.Namespace(device=torch.device("cuda:0"), gpu_ids=[0], lr=1e-4),
-    }
-    torch.save(content, tmp_path / "w.pth")
-    assert read_state_dict(tmp_path / "w.pth")["a"].tolist() == [0, 1, 2]
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickled_optimizer_and_arguments_beside_the_weights_are_left_out(tmp_path, zipped):
+    module = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(module.parameters())
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    content = {"model": module.state_dict(), "optimizer": optimizer, "args": Namespace(lr=0.1)}
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UnpicklingError):
+        torch.load(tmp_path / "w.pth", weights_only=True)
+    state = read_state_dict(tmp_path / "w.pth")
+    assert state.keys() == {"weight", "bias"}
+    assert torch.equal(state["weight"], module.weight)
 
 
-def test_a_trap_among_those_arguments_is_still_refused(tmp_path):
-    proof = tmp_path / "ran"
-    content = {"model": {"a": torch.zeros(1)}, "args": argparse.Namespace(x=Trap(proof))}
-    torch.save(content, tmp_path / "w.pth")
+def test_what_an_optimizer_hides_is_refused_and_not_run(tmp_path):
+    path, proof = tmp_path / "w.pth", tmp_path / "ran"
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    optimizer.param_groups[0]["trap"] = Trap(proof)
+    torch.save({"model": {"a": torch.zeros(1)}, "optimizer": optimizer}, path)
     with pytest.raises(WeightsError, match="holds Python objects"):
-        read_state_dict(tmp_path / "w.pth")
+        read_state_dict(path)
     assert not proof.exists()
 
 

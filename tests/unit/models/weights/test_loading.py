@@ -7,7 +7,7 @@ import torch
 
 from syncsam_lightning.errors import WeightsError
 from syncsam_lightning.models import load_weights
-from syncsam_lightning.models.weights.layouts import to_predecessor_layout
+from syncsam_lightning.models.syncsam.layouts import to_predecessor_layout
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_an_unknown_layout_is_told_with_the_known_ones_and_some_keys(build):
     with pytest.raises(WeightsError) as caught:
         load_weights(build(), state)
     message = str(caught.value)
-    assert "the state dict has an unknown layout" in message
+    assert "the state dict has a layout that SyncSAM does not know" in message
     for known in ("Meta's SAM ViT-B", "SAM-UNet", "this package's own"):
         assert known in message
     assert "encoder.0.weight, encoder.1.weight" in message

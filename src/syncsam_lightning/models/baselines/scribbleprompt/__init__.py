@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncsam_lightning.models.baselines.scribbleprompt.sam import ScribblePromptSAM
 from syncsam_lightning.models.baselines.scribbleprompt.unet import ScribblePromptUNet
 
-__all__ = ["ScribblePromptUNet"]
+__all__ = ["ScribblePromptSAM", "ScribblePromptUNet"]

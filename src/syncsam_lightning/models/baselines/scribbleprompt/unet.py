@@ -6,20 +6,30 @@ Image" (ECCV 2024), section 3, and the names and shapes of its official weights.
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syncsam_lightning.geometry import Fit
 from syncsam_lightning.models.baselines.scribbleprompt.channels import (
     NUM_PROMPT_CHANNELS,
     prompt_channels,
 )
-from syncsam_lightning.models.pixels import check_images, grey_levels
+from syncsam_lightning.models.baselines.scribbleprompt.grey import grey_levels
+from syncsam_lightning.models.layout import Layout
+from syncsam_lightning.models.parts import decode_in_parts
 from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.prompts import Prompts
+
+# Decoding an object at 128 pixels takes about 70 MB for the moment.
+_PIXELS_AT_ONCE = 32 * 128**2
+
+OFFICIAL = Layout(
+    name="scribbleprompt",
+    description="ScribblePrompt-UNet (downs.*, bottleneck.*, ups.*, final_conv.*)",
+    signature=("downs.", "bottleneck.", "ups.", "final_conv."),
+)
 
 
 class ScribblePromptUNet(PromptableModel):
@@ -39,8 +49,8 @@ class ScribblePromptUNet(PromptableModel):
             ``depth`` times.
     """
 
-    image_fit: ClassVar[Fit] = "stretch"
-    parts_from_sam: ClassVar[tuple[str, ...]] = ()
+    image_fit = "stretch"
+    layouts = (OFFICIAL,)
 
     def __init__(self, *, image_size: int = 128, width: int = 192, depth: int = 4) -> None:
         super().__init__()
@@ -73,15 +83,14 @@ class ScribblePromptUNet(PromptableModel):
 
         Returns:
             The image itself as ``embedding``: ``(B, 1, S, S)`` grey in [0, 1].
-
-        Raises:
-            ValueError: the images are not ``(B, 3, S, S)``, or ``sizes`` is not ``(B, 2)``.
         """
-        check_images(images, sizes, self.input_spec.size)
-        return ImageFeatures(grey_levels(images, sizes))
+        self.check_images(images, sizes)
+        return ImageFeatures(grey_levels(images))
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Tensor:
         """See :meth:`PromptableModel.decode`.
+
+        Without gradients the objects are decoded a few at a time, since each needs much memory.
 
         Returns:
             ``(N, S, S)`` float mask logits.
@@ -91,12 +100,17 @@ class ScribblePromptUNet(PromptableModel):
             ValueError: the previous masks are not ``(N, S, S)``.
         """
         self.check_prompts(prompts)
-        drawn = prompt_channels(prompts, self.input_spec.size)
-        x = torch.cat([features.embedding[prompts.image_index], drawn], dim=1)
-        return self._segment(x.to(next(self.parameters()).dtype))
+        return decode_in_parts(
+            lambda part: self._segment(features.embedding, part),
+            prompts,
+            at_once=max(1, _PIXELS_AT_ONCE // self.input_spec.size**2),
+        )
 
-    def _segment(self, x: Tensor) -> Tensor:
-        """Return logits ``(N, S, S)`` for the channels ``(N, 5, S, S)``."""
+    def _segment(self, images: Tensor, prompts: Prompts) -> Tensor:
+        """Return logits ``(N, S, S)`` for grey images ``(B, 1, S, S)``."""
+        drawn = prompt_channels(prompts, self.input_spec.size)
+        x = torch.cat([images[prompts.image_index], drawn], dim=1)
+        x = x.to(next(self.parameters()).dtype)
         skipped = []
         for down in self.downs:
             x = down(x)

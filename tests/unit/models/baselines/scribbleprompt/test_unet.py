@@ -111,5 +111,5 @@ def test_official_names_are_recognised_whatever_wraps_them(model, tmp_path):
 
 def test_sam_s_checkpoint_has_nothing_for_it(model):
     state = {"image_encoder.patch_embed.proj.bias": torch.zeros(768)}
-    with pytest.raises(WeightsError, match="none of its tensors has a place in ScribblePromptUNet"):
+    with pytest.raises(WeightsError, match="a layout that ScribblePromptUNet does not know"):
         load_weights(model, state)
