@@ -128,7 +128,7 @@ def _open(stream: io.BufferedReader[Any]) -> Any:
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
     if len(shape) < 3 or any(size != 1 for size in shape[3:]) or 0 in shape:
-        raise BrokenInputError(name, f"is no volume: its shape is {shape}")
+        raise BrokenInputError(name, f"not a volume: its shape is {shape}")
     if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise BrokenInputError(name, f"declares {shape} voxels, over the limit")
 
