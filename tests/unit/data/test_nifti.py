@@ -61,7 +61,7 @@ def test_a_wrong_checksum_is_noticed(tmp_path: Path):
     path = save(tmp_path / "v.nii.gz")
     data = bytearray(path.read_bytes())
     data[-6] ^= 1
-    with pytest.raises(BrokenInputError, match="CRC check failed"):
+    with pytest.raises(BrokenInputError, match=r"CRC check failed|incorrect data check"):
         read_volume("v", bytes(data))
 
 
@@ -122,3 +122,16 @@ def test_a_damaged_volume_is_read_once_too(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(BrokenInputError, match="cannot be read as NIfTI"):
             file()
         monkeypatch.setattr("syncsam_lightning.data.nifti.read_volume", None)
+
+
+def test_a_file_zipped_in_parts_is_read_whole(tmp_path: Path):
+    data = gzip.decompress(save(tmp_path / "v.nii.gz").read_bytes())
+    parts = gzip.compress(data[:100]) + gzip.compress(data[100:])
+    np.testing.assert_array_equal(read_volume("v.nii.gz", parts).stored, VOXELS)
+
+
+def test_more_than_the_header_says_is_not_unzipped(tmp_path: Path):
+    data = gzip.decompress(save(tmp_path / "v.nii.gz").read_bytes())
+    with pytest.raises(BrokenInputError, match="more than its header says"):
+        read_volume("v.nii.gz", gzip.compress(data + b"\0" * (1 << 20)))
+    assert read_volume("v.nii.gz", gzip.compress(data + b"\0" * 100)).stored.shape == (4, 5, 3)

@@ -154,12 +154,12 @@ def test_what_cannot_be_used_is_listed_by_its_reason(tmp_path: Path, convert: An
     assert kinds == [
         "image without mask",
         "mask without image",
+        "not a label map",
         "unknown label value",
-        "unreadable file",
         "unreadable file",
     ]
     reasons = " ".join(line["reason"] for line in found.skipped)
-    assert "its values go from -2 to 1" in reasons
+    assert "values of plane 0 go from -2 to -2" in reasons
     assert "the values [9], on 2 slices, have no name" in reasons
     assert "there is no annotation_1.nii.gz beside it" in reasons
 
