@@ -108,7 +108,7 @@ def test_the_majority_is_where_two_raters_agree(tmp_path: Path, convert: Any):
 
 def test_a_rater_can_be_chosen(tmp_path: Path, convert: Any):
     disagreeing(tmp_path)
-    for rater, area in (("1", 50), ("2", 100), ("3", 150)):
+    for rater, area in ((1, 50), (2, 100), (3, 150)):
         (masks,) = convert(CURVAS, tmp_path, raters=rater).masks.values()
         assert [int(mask.sum()) for mask in masks] == [area]
 
@@ -172,4 +172,4 @@ def test_the_sister_challenge_with_five_raters_is_refused(tmp_path: Path):
 
 def test_unknown_raters_are_refused():
     with pytest.raises(ValueError, match="raters must be one of default, 1, 2"):
-        CURVAS(raters="4")  # type: ignore[arg-type]
+        CURVAS(raters=4)  # type: ignore[arg-type]
