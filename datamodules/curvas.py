@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, RawSample, Skipped
 
-Raters = Literal["default", "1", "2", "3", "majority", "all"]
+Raters = Literal["default", 1, 2, 3, "majority", "all"]
 
 NAMES = {1: "pancreas", 2: "kidney", 3: "liver"}
 
@@ -82,12 +82,12 @@ class CURVAS(ZeroShotDataModule):
             ValueError: ``raters`` is none of these.
         """
         super().__init__(root, table, **kwargs)
-        known = ("default", "1", "2", "3", "majority", "all")
+        known = get_args(Raters)
         if raters not in known:
-            raise ValueError(f"raters must be one of {', '.join(known)}, got {raters!r}")
+            raise ValueError(f"raters must be one of {', '.join(map(str, known))}, got {raters!r}")
         self.raters: Raters = raters
         if raters == "default":
-            self.raters = "1" if self.is_paper else "majority"
+            self.raters = 1 if self.is_paper else "majority"
         self._slicer = Slicer(PAPER if self.is_paper else RECOMMENDED)
 
     def table_settings(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class CURVAS(ZeroShotDataModule):
     def _case(
         self, source: Source, folder: str, files: Mapping[str, Entry]
     ) -> Iterator[RawSample | Skipped]:
-        wanted = [self.raters] if self.raters in ("1", "2", "3") else ["1", "2", "3"]
+        wanted = [self.raters] if isinstance(self.raters, int) else range(1, _NUM_RATERS + 1)
         missing = [
             kind for kind in ("image", *(f"annotation_{r}" for r in wanted)) if kind not in files
         ]
@@ -137,7 +137,7 @@ class CURVAS(ZeroShotDataModule):
             )
         )
 
-    def _labels(self, raters: Mapping[str, VolumeFile]) -> list[Labels]:
+    def _labels(self, raters: Mapping[int, VolumeFile]) -> list[Labels]:
         if self.raters == "majority":
             path = " and ".join(file.path for file in raters.values())
             return [Labels(MajorityLabels(tuple(map(LabelFile, raters.values()))), path, NAMES)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar
@@ -18,6 +19,8 @@ from syncsam_lightning.data.sources import Source
 from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
 from syncsam_lightning.records import DatasetCard, PublishedCounts, RawSample, Skipped
 
+_SPECIMEN = re.compile(r"(?P<specimen>GT[A-Za-z]*\d+)-\d+-")
+
 LAYOUT = PairLayout(image_folders=("image", "images"), mask_folders=("label", "labels"))
 
 PAPER = ObjectRule(foreground_from=150, smallest=SmallestObject(SMALLEST_SHARE))
@@ -32,7 +35,8 @@ RECOMMENDED = ObjectRule(
 class EBHI(ZeroShotDataModule):
     """Colorectal biopsies (EBHI-Seg); each component of a mask is an object of the folder's class.
 
-    Images of two classes may have the same file name: they are told apart by their folders.
+    Images of two classes may have the same file name: they are told apart by their folders. In
+    names such as ``GT2001837-1-400-001`` what stands before the first dash is the case.
     """
 
     card: ClassVar[DatasetCard] = DatasetCard(
@@ -61,6 +65,7 @@ class EBHI(ZeroShotDataModule):
             if isinstance(pair, Skipped):
                 yield pair
                 continue
+            specimen = _SPECIMEN.match(pair.name)
             label = PurePosixPath(pair.folder).name or "object"
             yield RawSample(
                 id=f"{self.card.name}/{pair.id}",
@@ -68,6 +73,6 @@ class EBHI(ZeroShotDataModule):
                 masks=pair_masks(source, pair, label, rule),
                 modality="pathology",
                 source=self.card.name,
-                case=pair.id,
+                case=specimen["specimen"] if specimen else pair.id,
                 path=source.where(pair.image.name),
             )

@@ -5,16 +5,16 @@ Axial slices of the ICBM 2009a template that the installed ``nilearn`` carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-import nibabel as nib
 import numpy as np
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.nifti import read_volume
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, NamedMask, RawSample, Skipped, Split
 
@@ -65,7 +65,6 @@ apart. What is above 66 mm is left out too."""
 MARGIN = 4
 """Pixels (mm) that are kept around the head; the template's empty border is cut off."""
 
-_canonical: Callable[[Any], Any] = nib.as_closest_canonical
 _SOURCES: Mapping[str, str] = {
     "brain": "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz",
     "grey matter": "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz",
@@ -215,8 +214,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path} is not there: the installed nilearn carries other volumes; "
             "install a release from 0.11 on"
         )
-    image = _canonical(nib.load(path))
-    return np.asarray(image.dataobj, dtype=np.uint8), image.affine
+    volume = read_volume(path).upright()
+    return volume.values().astype(np.uint8), volume.affine
 
 
 def _plane(voxels: np.ndarray, index: int) -> np.ndarray:

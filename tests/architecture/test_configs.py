@@ -19,6 +19,8 @@ BASELINES = {
     for data in ("samed", "imed")
 }
 NETWORKS = {**BASELINES, "sam.yaml": "SAM"}
+# The network comes from the checkpoint.
+FROM_A_CHECKPOINT = {"zero_shot.yaml": ["--model.network=syncsam_lightning.models.SyncSAM"]}
 ON_A_CPU = ["--trainer.devices=1", "--trainer.accelerator=cpu", "--trainer.strategy=auto"]
 
 
@@ -32,7 +34,9 @@ def parsed(capsys: pytest.CaptureFixture[str], name: str, *options: str) -> dict
     if name == "sam.yaml":  # is for any data
         options = ("--data=MNI152", *options)
     with pytest.raises(SystemExit) as leave:
-        main(["fit", "--config", name, *options, "--print_config"])
+        main(
+            ["fit", "--config", name, *FROM_A_CHECKPOINT.get(name, []), *options, "--print_config"]
+        )
     assert leave.value.code in (0, None)
     settings = yaml.safe_load(capsys.readouterr().out)
     assert isinstance(settings, dict)
@@ -122,6 +126,18 @@ def test_only_device_batch_and_path_need_overriding_to_run_elsewhere(
     assert settings["trainer"]["strategy"] == "auto"
     assert settings["data"]["init_args"]["batch_size"] == 2
     assert settings["data"]["init_args"]["root"] == "somewhere"
+
+
+def test_zero_shot_has_the_columns_of_table_4_by_the_papers_rules(
+    capsys: pytest.CaptureFixture[str],
+):
+    settings = parsed(capsys, "zero_shot.yaml")
+    parts = settings["data"]["init_args"]["parts"]
+    names = [part["class_path"].rpartition(".")[2] for part in parts]
+    assert names == ["HNTSMRG", "CURVAS", "STS", "COSAS24", "KPIs", "EBHI"]
+    assert [part["init_args"]["root"] for part in parts] == names
+    assert {part["init_args"]["preprocessing"] for part in parts} == {"paper"}
+    assert settings["model"]["protocols"] == ["box"]
 
 
 def test_the_demo_needs_no_weights_and_no_gpu(capsys: pytest.CaptureFixture[str]):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from syncsam_lightning.cli.arguments import config_values, option_values
+from syncsam_lightning.cli.given import GivenSettings
 from syncsam_lightning.errors import SyncSAMError
 
 _PARTS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
@@ -99,6 +100,10 @@ def with_checkpoint_config(args: Sequence[str], link_targets: Sequence[str]) -> 
     for part in _PARTS:
         if option_values(args, f"--{part}"):
             config.pop(part, None)
+    data = GivenSettings(args).class_name("data")
+    if data is not None and not _names(data, config.get("data", {}).get("class_path")):
+        # What both classes have (a root, a batch size, augmentation) was meant for the other data.
+        config.pop("data", None)
     if network := option_values(args, "--model.network"):
         config.get("model", {})["network"] = {"class_path": network[-1]}
     missing = [part for part in _PARTS if part not in config and not _is_given(args, part)]
@@ -109,6 +114,11 @@ def with_checkpoint_config(args: Sequence[str], link_targets: Sequence[str]) -> 
             + ("" if missing == ["model"] else " or --data CLASS")
         )
     return [args[0], "--config", json.dumps(config), *args[1:]]
+
+
+def _names(name: str, class_path: object) -> bool:
+    """Return whether a class may be meant, which users name with or without its module."""
+    return isinstance(class_path, str) and name in (class_path, class_path.rpartition(".")[2])
 
 
 def _is_given(args: Sequence[str], part: str) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncsam_lightning.cli.catalog import datamodule_names, listed_configs
+
+_WIDTH = 100
 
 COMMANDS: Mapping[str, str] = {
     "fit": "train a model",
@@ -113,6 +116,7 @@ GUIDES: Mapping[str, Guide] = {
         (
             "syncsam test --ckpt_path best.ckpt",
             "syncsam test --ckpt_path best.ckpt --data MaskFolder --data.root my_images",
+            "syncsam test --ckpt_path best.ckpt --config zero_shot.yaml --data.root releases",
         ),
     ),
     "predict": Guide(
@@ -134,7 +138,8 @@ def guide(command: str) -> str:
     lines = [f"usage: syncsam {command} [--config FILE] [options]", "", content.purpose, ""]
     lines += ["options:", *_option_lines(content.options), ""]
     lines += ["packaged configs:", *_config_lines(), ""]
-    lines += [f"installed datamodules: {', '.join(datamodule_names()) or 'none'}", ""]
+    installed = f"installed datamodules: {', '.join(datamodule_names()) or 'none'}"
+    lines += [*textwrap.wrap(installed, _WIDTH, subsequent_indent="  "), ""]
     lines += ["examples:", *(f"  {example}" for example in content.examples), ""]
     lines += [
         "more:",

@@ -49,25 +49,32 @@ class SmallestObject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Components:
-    """The 8-connected components of a mask, in the order in which rows of pixels meet them.
+    """The components of a mask, in the order in which rows of pixels meet them.
 
     Args:
-        numbers: ``(H, W)`` int32; 0 is background, component i has i + 1.
+        shape: height and width of the mask.
+        top, left: where the tight box of all foreground begins; only that is kept.
+        numbers: ``(h, w)`` int32 inside the box; 0 is background, component i has i + 1.
         areas: ``(n,)`` int64 pixels of each.
     """
 
+    shape: tuple[int, int]
+    top: int
+    left: int
     numbers: np.ndarray
     areas: np.ndarray
 
     @classmethod
     def of(cls, mask: np.ndarray) -> Components:
-        """Find the components.
+        """Find the 8-connected components.
 
         Args:
             mask: ``(H, W)`` bool.
         """
-        numbers, count = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
-        return cls(numbers, np.bincount(numbers.ravel(), minlength=count + 1)[1:])
+        top, left, window = _tight(mask)
+        numbers, count = ndimage.label(window, structure=_EIGHT_NEIGHBOURS)
+        areas = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+        return cls((mask.shape[0], mask.shape[1]), top, left, numbers, areas)
 
     @classmethod
     def whole(cls, mask: np.ndarray) -> Components:
@@ -76,16 +83,30 @@ class Components:
         Args:
             mask: ``(H, W)`` bool.
         """
-        area = int(np.count_nonzero(mask))
-        return cls(mask.astype(np.int32), np.array([area] if area else [], dtype=np.int64))
+        top, left, window = _tight(mask)
+        area = int(np.count_nonzero(window))
+        areas = np.array([area] if area else [], dtype=np.int64)
+        return cls((mask.shape[0], mask.shape[1]), top, left, window.astype(np.int32), areas)
 
     def __len__(self) -> int:
         return len(self.areas)
 
     def mask(self, index: int) -> np.ndarray:
         """Return ``(H, W)`` bool where a component is."""
-        found: np.ndarray = self.numbers == index + 1
+        found = np.zeros(self.shape, dtype=bool)
+        height, width = self.numbers.shape
+        window = found[self.top : self.top + height, self.left : self.left + width]
+        np.equal(self.numbers, index + 1, out=window)
         return found
+
+
+def _tight(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """Return where the foreground begins, and the mask inside its tight box."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, mask[:0, :0]
+    top, left = int(rows[0]), int(columns[0])
+    return top, left, mask[top : rows[-1] + 1, left : columns[-1] + 1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class Mixture(StreamingDataModule):
                 missing.append(str(error))
         if missing and (self.missing_parts == "error" or not available):
             what = "\n".join(f"- {trouble}" for trouble in missing)
-            remedy = "\nTo go on with the others, set data.missing_parts to skip"
+            remedy = "\nTo go on without them, set data.missing_parts to skip"
             raise DatasetNotFoundError(
                 f"{len(missing)} of the {len(self.parts)} parts of the mixture are not there:\n"
                 f"{what}{remedy if available else ''}"

@@ -22,6 +22,9 @@ from syncsam_lightning.errors import BrokenInputError
 MAX_VOXELS = 1 << 31
 """Largest volume that is read; a header that declares more is refused before any allocation."""
 
+_MAX_BEHIND = 1 << 16
+"""Bytes that may follow the voxels in a file."""
+
 _GZIP = b"\x1f\x8b"
 _NIFTI2_HEADER_SIZE = 540
 _UNREADABLE = (
@@ -93,14 +96,13 @@ def read_volume(path: str | os.PathLike[str], data: bytes | None = None) -> Volu
     if data is None and not Path(name).is_file():
         raise BrokenInputError(name, "file not found", kind="file not found")
     try:
-        with Path(name).open("rb") if data is None else io.BytesIO(data) as file:
-            stream = _unzipped(file)
-            image = _open(stream)
-            _check_shape(image.shape, name)
-            proxy = image.dataobj
-            stored = np.asarray(proxy.get_unscaled())
-            stream.read(1)  # past the end: only there gzip compares its checksum
-            slope, intercept = float(proxy.slope), float(proxy.inter)
+        data = Path(name).read_bytes() if data is None else data
+        header = _open(_unzipped(io.BytesIO(data)))
+        _check_shape(header.shape, name)
+        image = type(header).from_stream(io.BytesIO(_inflated(data, _num_bytes(header))))
+        proxy = image.dataobj
+        stored = np.asarray(proxy.get_unscaled())
+        slope, intercept = float(proxy.slope), float(proxy.inter)
     except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
     if stored.dtype.kind not in "iuf":
@@ -119,6 +121,37 @@ def _unzipped(file: BinaryIO) -> io.BufferedReader[Any]:
     return buffered
 
 
+def _num_bytes(header: Any) -> int:
+    """Return where the voxels end in a file, by its header."""
+    item: int = header.get_data_dtype().itemsize
+    return int(header.dataobj.offset) + item * int(np.prod(header.shape, dtype=np.int64))
+
+
+def _inflated(data: bytes, expected: int) -> bytes:
+    """Unzip in one go, which takes a third of the time that streaming does.
+
+    Args:
+        data: of a file, gzipped or not.
+        expected: bytes that the file should hold; no more than a little above are made.
+
+    Raises:
+        zlib.error: the data is damaged; each member of the file has a checksum.
+        EOFError: the data ends too early.
+    """
+    if not data.startswith(_GZIP):
+        return data
+    parts: list[bytes] = []
+    left = expected + _MAX_BEHIND
+    while data.startswith(_GZIP) and left > 0:
+        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        parts.append(member.decompress(data, left))
+        left -= len(parts[-1])
+        if not member.eof:
+            raise EOFError("it ends too early" if left else "it holds more than its header says")
+        data = member.unused_data
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 def _open(stream: io.BufferedReader[Any]) -> Any:
     size = stream.peek(4)[:4]
     is_second = _NIFTI2_HEADER_SIZE in (int.from_bytes(size, order) for order in ("little", "big"))
@@ -128,7 +161,7 @@ def _open(stream: io.BufferedReader[Any]) -> Any:
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
     if len(shape) < 3 or any(size != 1 for size in shape[3:]) or 0 in shape:
-        raise BrokenInputError(name, f"is no volume: its shape is {shape}")
+        raise BrokenInputError(name, f"not a volume: its shape is {shape}")
     if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise BrokenInputError(name, f"declares {shape} voxels, over the limit")
 

@@ -77,14 +77,16 @@ class LabelFile:
             BrokenInputError: the file is damaged, or it holds what is no label.
         """
         volume = self.file.read()
-        values = volume.values()
-        rounded = values if values.dtype.kind in "iu" else np.rint(values)
-        low, high = rounded.min(), rounded.max()
-        if low < 0 or high > _MAX_LABEL:
-            raise BrokenInputError(
-                self.file.path, f"is no label map: its values go from {low:g} to {high:g}"
-            )
-        return Volume(rounded.astype(np.uint8), volume.affine)
+        labels: np.ndarray = np.empty(volume.stored.shape, dtype=np.uint8, order="F")
+        # Plane by plane: passes over a whole volume of float64 would wait for memory.
+        for position in range(labels.shape[2]):
+            values = np.rint(volume.values(volume.stored[:, :, position]))
+            low, high = values.min(), values.max()
+            if low < 0 or high > _MAX_LABEL:
+                reason = f"is no label map: values of plane {position} go from {low:g} to {high:g}"
+                raise BrokenInputError(self.file.path, reason, "not a label map")
+            labels[:, :, position] = values
+        return Volume(labels, volume.affine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,8 @@ class _Found:
 
 def _find_objects(plane: np.ndarray, labels: Labels, rule: SliceRule) -> _Found:
     found = _Found()
+    if not plane.any():
+        return found
     split: Callable[[np.ndarray], Components] = (
         Components.of if rule.by_component else Components.whole
     )

@@ -78,6 +78,20 @@ def test_a_datamodule_on_the_command_line_replaces_the_checkpoints(checkpoint: s
     assert "data" not in json.loads(with_checkpoint_config(args, [])[2])
 
 
+@pytest.mark.parametrize(("named", "is_kept"), [("Other", False), ("Data", True), ("b.Data", True)])
+def test_another_datamodule_in_a_config_inherits_nothing(
+    checkpoint: str, named: str, is_kept: bool
+):
+    config = json.dumps({"data": {"class_path": named, "init_args": {}}})
+    args = ["test", "--ckpt_path", checkpoint, "--config", config]
+    assert ("data" in json.loads(with_checkpoint_config(args, [])[2])) is is_kept
+
+
+def test_a_config_without_data_keeps_the_checkpoints(checkpoint: str):
+    args = ["test", "--ckpt_path", checkpoint, "--config", '{"model": {"protocols": ["box"]}}']
+    assert "data" in json.loads(with_checkpoint_config(args, [])[2])
+
+
 def test_one_argument_of_the_datamodule_does_not_replace_it(checkpoint: str):
     args = ["test", "--ckpt_path", checkpoint, "--data.root", "x"]
     assert json.loads(with_checkpoint_config(args, [])[2])["data"]["class_path"] == "b.Data"

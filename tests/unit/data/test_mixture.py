@@ -1,6 +1,7 @@
 """Several tables act as one data set: shares, evaluation of all, groups, resume."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.data.mixture import Mixture
 from syncsam_lightning.data.rows import JoinedRows
 from syncsam_lightning.data.sampling import Sampling
-from syncsam_lightning.errors import TableError
+from syncsam_lightning.errors import DatasetNotFoundError, TableError
 from syncsam_lightning.records import DatasetCard, NamedMask, RawSample
 
 
@@ -173,3 +174,51 @@ def test_joined_rows_keep_the_order_asked_for(mix):
     wanted = [35, 0, 31, 31, 29, 30]
     expected = ["Small-5", "Large-0", "Small-1", "Small-1", "Large-29", "Small-0"]
     assert [row.id for row in joined.read(wanted)] == expected
+
+
+class Absent(Large):
+    """Needs a release."""
+
+    needs_root = True
+
+
+@pytest.fixture
+def with_absent(tmp_path):
+    def build(*absent_roots, **options):
+        parts = [Large(table=str(tmp_path / "large.lance"), val_fraction=0)]
+        parts += [
+            Absent(root, str(tmp_path / f"{number}.lance"))
+            for number, root in enumerate(absent_roots)
+        ]
+        return Mixture(parts, image_size=16, batch_size=4, num_workers=0, **options)
+
+    return build
+
+
+def test_every_missing_part_is_named_before_one_is_converted(with_absent, tmp_path):
+    with pytest.raises(DatasetNotFoundError) as error:
+        with_absent("here", "there").prepare_data()
+    for text in ("2 of the 3 parts", "data root here does", "data root there does", "to skip"):
+        assert text in str(error.value)
+    assert not (tmp_path / "large.lance").exists()
+
+
+def test_missing_parts_can_be_left_out_with_their_weights(with_absent):
+    mixture = with_absent("here", missing_parts="skip", weights=[1, 2])
+    mixture.prepare_data()
+    mixture.setup("fit")
+    assert {info.source for info in trained(mixture)} == {"Large"}
+    assert mixture.groups().sources == ("Large",)
+    assert "0.lance" not in mixture.place()
+
+
+def test_something_must_be_there(tmp_path):
+    mixture = Mixture([Absent("here", str(tmp_path / "t.lance"))], missing_parts="skip")
+    with pytest.raises(DatasetNotFoundError, match="1 of the 1 parts") as error:
+        mixture.prepare_data()
+    assert "to skip" not in str(error.value)
+
+
+def test_relative_roots_lie_in_the_mixtures(with_absent, tmp_path):
+    mixture = with_absent("a", "/b", root=str(tmp_path))
+    assert [part.root for part in mixture.parts[1:]] == [tmp_path / "a", Path("/b")]

@@ -108,7 +108,7 @@ def test_the_majority_is_where_two_raters_agree(tmp_path: Path, convert: Any):
 
 def test_a_rater_can_be_chosen(tmp_path: Path, convert: Any):
     disagreeing(tmp_path)
-    for rater, area in (("1", 50), ("2", 100), ("3", 150)):
+    for rater, area in ((1, 50), (2, 100), (3, 150)):
         (masks,) = convert(CURVAS, tmp_path, raters=rater).masks.values()
         assert [int(mask.sum()) for mask in masks] == [area]
 
@@ -154,12 +154,12 @@ def test_what_cannot_be_used_is_listed_by_its_reason(tmp_path: Path, convert: An
     assert kinds == [
         "image without mask",
         "mask without image",
+        "not a label map",
         "unknown label value",
-        "unreadable file",
         "unreadable file",
     ]
     reasons = " ".join(line["reason"] for line in found.skipped)
-    assert "its values go from -2 to 1" in reasons
+    assert "values of plane 0 go from -2 to -2" in reasons
     assert "the values [9], on 2 slices, have no name" in reasons
     assert "there is no annotation_1.nii.gz beside it" in reasons
 
@@ -172,4 +172,4 @@ def test_the_sister_challenge_with_five_raters_is_refused(tmp_path: Path):
 
 def test_unknown_raters_are_refused():
     with pytest.raises(ValueError, match="raters must be one of default, 1, 2"):
-        CURVAS(raters="4")  # type: ignore[arg-type]
+        CURVAS(raters=4)  # type: ignore[arg-type]

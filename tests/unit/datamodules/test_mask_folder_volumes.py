@@ -130,7 +130,7 @@ def test_volumes_of_single_objects_are_labelled_by_their_names(tmp_path: Path):
         (np.full((4, 5, 3), 0.5), None, "not a label map: it holds values below 0 or between"),
         (np.full((4, 5, 3), -1.0), None, "not a label map: it holds values below 0 or between"),
         (np.full((4, 5, 3), np.nan), None, "holds values that are not finite"),
-        (np.ones((4, 5, 3, 2), np.uint8), None, "not a volume (uint8 of shape (4, 5, 3, 2))"),
+        (np.ones((4, 5, 3, 2), np.uint8), None, "not a volume: its shape is (4, 5, 3, 2)"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_skipped(

@@ -257,6 +257,12 @@ def test_the_classes_of_ebhi_are_its_folders(tmp_path: Path, convert: Any):
     }
 
 
+def test_specimens_are_the_cases_of_ebhi_in_whichever_class(tmp_path: Path):
+    for folder, name in (("Polyp", "GTDC2102188-2-400-001"), ("Normal", "GTDC2102188-3-400-002")):
+        add(tmp_path, replace(LAYOUTS["EBHI"], folder=f"EBHI-SEG/{folder}"), name, squares(400))
+    assert {sample.case for sample in EBHI().records(tmp_path)} == {"GTDC2102188"}  # type: ignore[union-attr]
+
+
 def test_slides_are_the_cases_of_kpis(tmp_path: Path):
     add(tmp_path, LAYOUTS["KPIs"], "p", squares(400))
     (sample,) = KPIs().records(tmp_path)
