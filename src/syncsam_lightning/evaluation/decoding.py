@@ -8,7 +8,11 @@ from torch import Tensor
 from syncsam_lightning.models import ImageFeatures, PromptableModel
 from syncsam_lightning.prompts import Prompts
 
-OBJECTS_AT_ONCE = 16
+OBJECTS_AT_ONCE = {"cpu": 8}
+"""Size of a part by type of device: a CPU takes as much longer as there are repetitions in it."""
+
+ON_ACCELERATORS = 64
+"""Size of a part on any other device: below it an accelerator waits for its own launches."""
 
 
 def decode_evenly(model: PromptableModel, features: ImageFeatures, prompts: Prompts) -> Tensor:
@@ -31,9 +35,10 @@ def decode_evenly(model: PromptableModel, features: ImageFeatures, prompts: Prom
         UnsupportedPromptError: the model does not understand a kind of prompt it was given.
     """
     device = prompts.image_index.device
+    size = OBJECTS_AT_ONCE.get(device.type, ON_ACCELERATORS)
     answers = []
-    for begin in range(0, prompts.num_objects, OBJECTS_AT_ONCE):
-        members = torch.arange(begin, begin + OBJECTS_AT_ONCE, device=device)
+    for begin in range(0, prompts.num_objects, size):
+        members = torch.arange(begin, begin + size, device=device)
         is_own = members < prompts.num_objects
         part = prompts[torch.where(is_own, members, begin)]
         answers.append(model.decode(features, part)[: prompts.num_objects - begin])

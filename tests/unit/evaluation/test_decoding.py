@@ -7,6 +7,8 @@ from syncsam_lightning.evaluation.decoding import OBJECTS_AT_ONCE, decode_evenly
 from syncsam_lightning.models import SyncSAM
 from syncsam_lightning.prompts import Prompts
 
+SIZE = OBJECTS_AT_ONCE["cpu"]
+
 
 class Sensitive:
     """Answers with the number of objects that it was asked about at once, and who they are."""
@@ -25,13 +27,13 @@ def boxes(count):
     )
 
 
-@pytest.mark.parametrize("count", [1, OBJECTS_AT_ONCE, OBJECTS_AT_ONCE + 1, 3 * OBJECTS_AT_ONCE])
+@pytest.mark.parametrize("count", [1, SIZE, SIZE + 1, 3 * SIZE])
 def test_all_parts_have_one_size_and_answers_their_order(count):
     model = Sensitive()
     answers = decode_evenly(model, None, boxes(count))
-    assert set(model.sizes) == {OBJECTS_AT_ONCE}
+    assert set(model.sizes) == {SIZE}
     assert answers.shape == (count, 1, 1)
-    assert answers.flatten().equal(torch.arange(count) + 1000.0 * OBJECTS_AT_ONCE)
+    assert answers.flatten().equal(torch.arange(count) + 1000.0 * SIZE)
 
 
 def test_no_objects_give_no_answers():
