@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
 
-.PHONY: help setup demo test test-slow bench-data lint format clean
+.PHONY: help setup demo test test-slow bench-data bench-eval lint format clean
 
 help:
 	@echo "make setup      environment in $(VENV)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test       every test that is not slow"
 	@echo "make test-slow  the slow tests"
 	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
+	@echo "make bench-eval how much encoding an image once saves in an evaluation (minutes)"
 	@echo "make lint       style, types and layers"
 	@echo "make format     let ruff rewrite the code"
 	@echo "make clean      remove what the commands above made, but not $(VENV)"
@@ -43,6 +44,9 @@ test-slow: setup
 bench-data: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data --json bench-data.json $(BENCH_ARGS)
 
+bench-eval: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation --json bench-eval.json $(BENCH_ARGS)
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -54,6 +58,6 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist demo logs bench-data.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf build dist demo logs bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache src/*.egg-info
 	find src datamodules configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

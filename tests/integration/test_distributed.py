@@ -13,10 +13,12 @@ from pathlib import Path
 import lightning.pytorch as pl, numpy as np, torch
 from lightning.pytorch.strategies import DDPStrategy
 from syncsam_lightning.data import PromptableDataModule
-from syncsam_lightning.interaction import TrainingEpisode
+from syncsam_lightning.interaction import PROTOCOLS, TrainingEpisode
 from syncsam_lightning.models import SyncSAM
 from syncsam_lightning.records import DatasetCard, NamedMask, RawSample
 from syncsam_lightning.training.module import InteractiveSegmentation
+
+EVERY_PROTOCOL = list(PROTOCOLS)
 
 class Squares(PromptableDataModule):
     card = DatasetCard("Squares", "Made in memory.")
@@ -35,10 +37,13 @@ def main(world, folder):
     torch.set_num_threads(1)
     data = Squares(table=f"{folder}/t.lance", image_size=64, batch_size=4 // world,
                    masks_per_image=2, num_workers=0, val_fraction=0.0)
-    net = SyncSAM(cnn="resnet18", image_size=64, vit_width=32, vit_depth=4, vit_heads=2,
-                  window_size=3, frozen=("cnn", "decoder"))
-    module = InteractiveSegmentation(net, TrainingEpisode(iterations=2), sam_checkpoint="none",
-                                     cnn_weights="none", lr=1e-3)
+    def task(**kwargs):
+        net = SyncSAM(cnn="resnet18", image_size=64, vit_width=32, vit_depth=4, vit_heads=2,
+                      window_size=3, frozen=("cnn", "decoder"))
+        return InteractiveSegmentation(net, TrainingEpisode(iterations=2), sam_checkpoint="none",
+                                       cnn_weights="none", lr=1e-3, **kwargs)
+    module = task()
+    untrained = task(protocols=EVERY_PROTOCOL, eval_seeds=[0, 1])
     strategy = DDPStrategy(find_unused_parameters=False, process_group_backend="gloo")
     seen = []
     class Record(pl.Callback):
@@ -50,8 +55,13 @@ def main(world, folder):
                          enable_checkpointing=False, enable_model_summary=False,
                          use_distributed_sampler=False, default_root_dir=folder,
                          callbacks=[Record()])
+    # Weights that are the same on any number of ranks: trained ones are only nearly so.
+    trainer.test(untrained, data, verbose=False)
+    if trainer.is_global_zero:
+        Path(folder, "test").rename(Path(folder, f"untrained-{world}"))
     trainer.fit(module, data)
-    weights = torch.cat([p.detach().flatten() for p in net.parameters() if p.requires_grad])
+    trained = module.network.parameters()
+    weights = torch.cat([p.detach().flatten() for p in trained if p.requires_grad])
     torch.save(weights, f"{folder}/weights-{world}-{trainer.global_rank}.pt")
     (means,) = trainer.test(module, data, verbose=False)
     Path(f"{folder}/result-{world}-{trainer.global_rank}.json").write_text(
@@ -108,3 +118,20 @@ def test_an_odd_number_of_rows_is_scored_once_on_two_ranks(runs):
     box = [r["dice"] for r in rows if r["protocol"] == "box"]
     assert means["test/dice_box"] == pytest.approx(sum(box) / len(box), abs=1e-6)
     assert means == result(runs, 2, 1)["means"]
+
+
+def test_scores_prompts_and_summary_are_the_same_on_one_and_two_ranks(runs):
+    import pyarrow.parquet as pq
+
+    one, two = runs / "untrained-1", runs / "untrained-2"
+    for name in ("scores", "prompts"):
+        left, right = (pq.read_table(folder / f"{name}.parquet") for folder in (one, two))
+        assert left.num_rows
+        assert left.equals(right), name
+    assert {row["protocol"] for row in pq.read_table(one / "scores.parquet").to_pylist()} == {
+        *("box", "1pt", "5pts"),
+        *("sammed2d-box", "sammed2d-1pt", "sammed2d-5pts"),
+        *("imis-box", "imis-1pt", "imis-5pts"),
+    }
+    for name in ("summary.json", "report.md"):
+        assert (one / name).read_text() == (two / name).read_text(), name

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo
+from syncsam_lightning.evaluation.decoding import decode_evenly
 from syncsam_lightning.evaluation.objects import originals, with_seed, with_unit
 from syncsam_lightning.evaluation.scores import MaskScore, fill_box_dice
 from syncsam_lightning.interaction import EvaluationProtocol, run_rounds
@@ -79,7 +80,7 @@ def evaluate_batch(
     truths, _ = originals(batch)
     policy = protocol.policy() if replay is None else protocol.replay(replay)
     played = list(
-        run_rounds(lambda prompts: model.decode(features, prompts), batch.targets, policy)
+        run_rounds(lambda prompts: decode_evenly(model, features, prompts), batch.targets, policy)
     )
     logits = played[-1].logits
     scoring = _Scoring(batch, protocol, seed, surface)

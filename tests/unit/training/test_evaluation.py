@@ -2,13 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
-from syncsam_lightning.errors import EvaluationError, PromptFileError
+from syncsam_lightning.errors import EvaluationError, PromptFileError, UnsupportedPromptError
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import evaluate_batch
 from syncsam_lightning.interaction import get_protocol
@@ -139,3 +140,96 @@ def test_names_stay_in_their_folder(name, tmp_path):
     assert path.parent == tmp_path.resolve()
     assert len(path.name) < 200
     assert json.dumps(path.name)
+
+
+def test_several_seeds_are_measured_in_one_go(discs, task, trainer, tmp_path):
+    protocols = ["box", "1pt", "imis-5pts"]
+    module = task(protocols=protocols, eval_seeds=[0, 1, 2])
+    (means,) = trainer(tmp_path).test(module, discs(), verbose=False)
+    table = pq.read_table(tmp_path / "test" / "scores.parquet")
+    counts = {
+        (r["protocol"], r["seed"]): r["seed_count"]
+        for r in table.group_by(["protocol", "seed"]).aggregate([("seed", "count")]).to_pylist()
+    }
+    assert counts == {("box", 0): 6} | {(p, s): 6 for p in protocols[1:] for s in range(3)}
+    prompts = pq.read_table(tmp_path / "test" / "prompts.parquet").to_pylist()
+    assert len(prompts) == 6 * (1 + 3 * (1 + 5))
+    rows = json.loads((tmp_path / "test" / "summary.json").read_text())["rows"]
+    whole = {r["protocol"]: r for r in rows if (r["metric"], r["group"]) == ("dice", "all")}
+    assert [whole[p]["seeds"] for p in protocols] == [1, 3, 3]
+    assert whole["box"]["std_over_seeds"] is None
+    assert whole["1pt"]["std_over_seeds"] >= 0
+    for protocol in protocols:
+        assert means[f"test/dice_{protocol}"] == pytest.approx(whole[protocol]["mean"], abs=1e-6)
+
+
+def test_replayed_seeds_give_the_same_scores(discs, task, trainer, tmp_path):
+    module = task(protocols=["sammed2d-5pts", "imis-1pt"], eval_seeds=[3, 4])
+    trainer(tmp_path / "first").test(module, discs(), verbose=False)
+    path = tmp_path / "first" / "test" / "prompts.parquet"
+    other = task(
+        protocols=["sammed2d-5pts", "imis-1pt"], eval_seeds=[3, 4], replay_prompts=str(path)
+    )
+    other.network.load_state_dict(module.network.state_dict())
+    trainer(tmp_path / "again").test(other, discs(), verbose=False)
+    for name in ("scores.parquet", "prompts.parquet"):
+        first, again = (pq.read_table(tmp_path / f / "test" / name) for f in ("first", "again"))
+        assert first.equals(again), name
+    with pytest.raises(PromptFileError, match=r"with seed 5: record them .* same model.eval_seeds"):
+        trainer(tmp_path / "other").test(
+            task(protocols=["imis-1pt"], eval_seeds=[5], replay_prompts=str(path)),
+            discs(),
+            verbose=False,
+        )
+
+
+def test_scores_are_those_of_any_batch_size(discs, task, trainer, tmp_path):
+    torch.manual_seed(0)
+    module = task(protocols=["1pt", "5pts", "sammed2d-5pts", "imis-5pts"], eval_seeds=[0, 1])
+    tables = []
+    for batch_size in (1, 2, 3):
+        folder = tmp_path / str(batch_size)
+        trainer(folder).test(module, discs(eval_batch_size=batch_size), verbose=False)
+        tables.append(
+            [pq.read_table(folder / "test" / f"{name}.parquet") for name in ("scores", "prompts")]
+        )
+    for scores, prompts in tables[1:]:
+        assert scores.equals(tables[0][0])
+        assert prompts.equals(tables[0][1])
+
+
+def test_surface_metrics_are_measured_when_asked_for(discs, task, trainer, tmp_path):
+    module = task(protocols=["box"], surface_metrics=True, surface_tolerance=1.0)
+    trainer(tmp_path).test(module, discs(), verbose=False)
+    rows = pq.read_table(tmp_path / "test" / "scores.parquet").to_pylist()
+    assert all(row["hd95"] >= 0 and 0 <= row["nsd"] <= 1 for row in rows)
+    assert all((row["hd95"] == 0) <= (row["nsd"] == 1) for row in rows)
+
+
+def test_a_model_of_boxes_is_measured_with_boxes_and_the_rest_is_listed(
+    discs, task, trainer, tmp_path, caplog
+):
+    module = task()
+    module.network.input_spec = replace(module.network.input_spec, prompts=frozenset({"boxes"}))
+    trainer(tmp_path).test(module, discs(), verbose=False)
+    assert "SyncSAM does not take the prompts of 1pt, 5pts" in caplog.text
+    rows = pq.read_table(tmp_path / "test" / "scores.parquet").to_pylist()
+    assert {row["protocol"] for row in rows} == {"box"}
+    assert "not supported" in (tmp_path / "test" / "report.md").read_text()
+    record = json.loads((tmp_path / "test" / "run.json").read_text())
+    assert record["unsupported_protocols"] == ["1pt", "5pts"]
+    only_points = task(protocols=["1pt", "5pts"])
+    only_points.network.input_spec = module.network.input_spec
+    with pytest.raises(UnsupportedPromptError, match="plays none of the protocols 1pt, 5pts"):
+        trainer(tmp_path).test(only_points, discs(), verbose=False)
+
+
+def test_pictures_and_predictions_of_a_class_wise_protocol_show_its_objects(
+    discs, task, trainer, tmp_path
+):
+    run = trainer(tmp_path, callbacks=[PredictionPictures(), PredictionWriter(str(tmp_path / "p"))])
+    module = task(protocols=["imis-box"], predict_protocol="imis-box")
+    run.test(module, discs(), verbose=False)
+    run.predict(module, discs())
+    with (tmp_path / "p" / "predictions.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 6

@@ -1,0 +1,1 @@
+"""How long measuring a model takes: images encoded once, or once per mask and protocol."""
