@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from syncsam_lightning.errors import UnsupportedPromptError
 from syncsam_lightning.prompts import Prompts
+
+_COMPILED = ("encode", "decode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,24 @@ class PromptableModel(nn.Module, ABC):
             UnsupportedPromptError: the model does not understand a kind of prompt it was given, or
                 was given none.
         """
+
+    def compile_parts(self, **options: Any) -> None:
+        """Let ``torch.compile`` compile :meth:`encode` and :meth:`decode`, each when first called.
+
+        Names of parameters, and so checkpoints, stay what they were. Copies of the model, and what
+        is pickled of it, are not compiled.
+
+        Args:
+            options: of ``torch.compile``.
+        """
+        for name in _COMPILED:
+            method = getattr(type(self), name).__get__(self)
+            self.__dict__[name] = torch.compile(method, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is compiled: it belongs to this very object."""
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {name: value for name, value in state.items() if name not in _COMPILED}
 
     def check_prompts(self, prompts: Prompts) -> None:
         """Raise :class:`UnsupportedPromptError` if the model can't use ``prompts``."""

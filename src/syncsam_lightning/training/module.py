@@ -32,6 +32,7 @@ from syncsam_lightning.training.schedules import (
 )
 
 log = logging.getLogger(__name__)
+NO_BACKEND = "none"
 
 Evaluations = dict[str, BatchEvaluation]
 """What the protocols gave on a batch, by name; what evaluation steps return to callbacks."""
@@ -58,10 +59,12 @@ class InteractiveSegmentation(LightningModule):
         val_protocols: what validation measures; ``val/dice`` is the mean over them.
         predict_protocol: how ``predict`` prompts.
         replay_prompts: a file of recorded prompts for ``test`` and ``predict`` to play again.
+        compile: backend of ``torch.compile`` for encoding and decoding, such as ``inductor``, or
+            ``none``. The first batches take minutes then, and checkpoints stay the same.
         seed: of the decisions that a training episode makes per batch.
 
     Raises:
-        ValueError: a protocol is unknown, or ``warmup_steps`` is negative.
+        ValueError: a protocol or a backend is unknown, or ``warmup_steps`` is negative.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class InteractiveSegmentation(LightningModule):
         val_protocols: Sequence[str] = ("box",),
         predict_protocol: str = "box",
         replay_prompts: str | None = None,
+        compile: str = NO_BACKEND,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -94,6 +98,7 @@ class InteractiveSegmentation(LightningModule):
         self.loss = loss or PromptLoss()
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
+        _check_backend(compile)
         self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
         self.warmup_steps = warmup_steps
         self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights)
@@ -103,6 +108,7 @@ class InteractiveSegmentation(LightningModule):
             "predict": [get_protocol(predict_protocol)],
         }
         self.replay = None if replay_prompts is None else RecordedPrompts(replay_prompts)
+        self.backend = compile
         self.seed = seed
         self.automatic_optimization = self.episode.schedule == "joint"
         self.outcome = EvaluationOutcome()
@@ -126,6 +132,8 @@ class InteractiveSegmentation(LightningModule):
         if stage != "fit" and self.trainer.ckpt_path is None and not self._begun:
             log.warning("no ckpt_path is given: what follows is about weights without training")
         self._begun = self._begun or stage == "fit"
+        if self.backend != NO_BACKEND:
+            self.network.compile_parts(backend=self.backend)
 
     def _load_pretrained(self, *, begins: bool) -> None:
         if begins or not self._has_frozen_weights:
@@ -280,3 +288,11 @@ class InteractiveSegmentation(LightningModule):
         for name, value in means.items():
             # Computed from sums over all ranks, hence equal on all: nothing is left to reduce.
             self.log(f"{stage}/{name}", value, prog_bar=name == "dice", rank_zero_only=False)
+
+
+def _check_backend(name: str) -> None:
+    if name == NO_BACKEND:
+        return  # the list takes seconds to make
+    if name not in torch.compiler.list_backends(exclude_tags=()):
+        known = ", ".join([NO_BACKEND, *torch.compiler.list_backends()])
+        raise ValueError(f"compile: unknown backend {name!r}; choose from {known}")

@@ -123,11 +123,11 @@ class MedTokenDecoder(MaskDecoder):
     def _weighted_sum(self, weights: Tensor, upscaled: Tensor) -> Tensor:
         # A sum of the channels that a convolution gives is a convolution with the sum of its
         # kernels. That one has a single channel: for 32 of them, a 32nd of the work and memory.
-        *before, last = self.mask_features
-        for layer in before:
+        last = cast(nn.Conv2d, self.mask_features[-1])
+        for layer in self.mask_features[:-1]:
             upscaled = layer(upscaled)
         kernels = torch.einsum("no,oikl->nikl", weights, last.weight)
-        bias = weights @ last.bias.to(weights.dtype)
+        bias = weights @ cast(Tensor, last.bias).to(weights.dtype)
         return _convolve_each(upscaled, kernels) + bias[:, None, None]
 
 

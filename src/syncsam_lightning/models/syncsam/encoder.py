@@ -32,7 +32,7 @@ class DualBranchEncoder(nn.Module):
         self.cnn: ResNetStages | None = None
         self.adapters: nn.ModuleList | None = None
         if architecture.has_cnn:
-            self.cnn = ResNetStages(architecture.cnn)
+            self.cnn = ResNetStages(architecture.cnn, recomputes="cnn" in architecture.recompute)
             self.adapters = nn.ModuleList(
                 stage_adapter(channels, stride, width)
                 for channels, stride in zip(self.cnn.channels, STAGE_STRIDES, strict=True)
