@@ -14,6 +14,7 @@ from segment_anything.modeling.transformer import TwoWayTransformer
 from torch import Tensor, nn
 
 from syncsam_lightning.models import ImageFeatures, SyncSAM
+from syncsam_lightning.models.syncsam.decoder import MedTokenDecoder
 from syncsam_lightning.prompts import Prompts
 
 
@@ -39,6 +40,7 @@ class PlainSyncSAM(SyncSAM):
                     window_size=block.window_size,
                     input_size=(grid, grid),
                 )
+        self.mask_decoder = _PlainDecoder()
         self.mask_decoder.transformer = TwoWayTransformer(
             depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8
         )
@@ -46,6 +48,8 @@ class PlainSyncSAM(SyncSAM):
         self.load_state_dict(model.state_dict())
         for own, theirs in zip(self.parameters(), model.parameters(), strict=True):
             own.requires_grad_(theirs.requires_grad)
+        # Memory in torch's default order, as every convolution is created.
+        self.to(memory_format=torch.contiguous_format)
         self.train(model.training)
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Tensor:
@@ -59,6 +63,11 @@ class PlainSyncSAM(SyncSAM):
             chosen = prompts[prompts.image_index == image]
             logits.append(super().decode(of_image, _on_first_image(chosen)))
         return torch.cat(logits)[_order(prompts.image_index)]
+
+
+class _PlainDecoder(MedTokenDecoder):
+    def _weighted_sum(self, weights: Tensor, upscaled: Tensor) -> Tensor:
+        return torch.einsum("nc,nchw->nhw", weights, self.mask_features(upscaled))
 
 
 def _on_first_image(prompts: Prompts) -> Prompts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from syncsam_lightning.errors import UnsupportedPromptError
 from syncsam_lightning.geometry import Fit, ResizePlan
 from syncsam_lightning.models.layout import OWN, Layout
 from syncsam_lightning.prompts import Prompts
+
+_COMPILED = ("encode", "decode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,24 @@ class PromptableModel(nn.Module, ABC):
                 f"sizes must be ({images.shape[0]}, 2), height and width of each image; "
                 f"got {tuple(sizes.shape)}"
             )
+
+    def compile_parts(self, **options: Any) -> None:
+        """Let ``torch.compile`` compile :meth:`encode` and :meth:`decode`, each when first called.
+
+        Names of parameters, and so checkpoints, stay what they were. Copies of the model, and what
+        is pickled of it, are not compiled.
+
+        Args:
+            options: of ``torch.compile``.
+        """
+        for name in _COMPILED:
+            method = getattr(type(self), name).__get__(self)
+            self.__dict__[name] = torch.compile(method, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is compiled: it belongs to this very object."""
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {name: value for name, value in state.items() if name not in _COMPILED}
 
     def check_prompts(self, prompts: Prompts) -> None:
         """Raise :class:`UnsupportedPromptError` if the model can't use ``prompts``."""

@@ -38,6 +38,7 @@ from syncsam_lightning.training.schedules import (
 )
 
 log = logging.getLogger(__name__)
+NO_BACKEND = "none"
 
 Evaluations = dict[str, BatchEvaluation]
 """What the protocols gave on a batch with the first seed, by name; what evaluation steps return to
@@ -75,11 +76,14 @@ class InteractiveSegmentation(LightningModule):
         surface_metrics: whether ``test`` also measures HD95 and NSD, which takes MONAI.
         surface_tolerance: of the NSD, in pixels of the original image.
         replay_prompts: a file of recorded prompts for ``test`` and ``predict`` to play again.
+        compile: backend of ``torch.compile`` for encoding and decoding, such as ``inductor``, or
+            ``none``. The first batches take minutes then, and checkpoints stay the same.
         seed: of the decisions that a training episode makes per batch.
 
     Raises:
-        ValueError: a protocol is unknown or given twice, ``eval_seeds`` is empty or holds a seed
-            twice, or ``warmup_steps``, ``max_skipped_steps`` or ``surface_tolerance`` is negative.
+        ValueError: a protocol or a backend is unknown, a protocol is given twice, ``eval_seeds`` is
+            empty or holds a seed twice, or ``warmup_steps``, ``max_skipped_steps`` or
+            ``surface_tolerance`` is negative.
         MissingPackageError: ``surface_metrics`` is asked for without MONAI.
     """
 
@@ -104,6 +108,7 @@ class InteractiveSegmentation(LightningModule):
         surface_metrics: bool = False,
         surface_tolerance: float = 2.0,
         replay_prompts: str | None = None,
+        compile: str = NO_BACKEND,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -119,6 +124,7 @@ class InteractiveSegmentation(LightningModule):
         self.loss = loss or PromptLoss()
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
+        _check_backend(compile)
         self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
         self.warmup_steps = warmup_steps
         self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights, weights)
@@ -130,6 +136,7 @@ class InteractiveSegmentation(LightningModule):
             "test": Evaluator(played, eval_seeds, replay, surface),
             "predict": Evaluator([get_protocol(predict_protocol)], first, replay),
         }
+        self.backend = compile
         self.seed = seed
         self.guard = NonFiniteGuard(max_skipped_steps)
         self.automatic_optimization = self.episode.schedule == "joint"
@@ -165,6 +172,8 @@ class InteractiveSegmentation(LightningModule):
                 "training"
             )
         self._begun = self._begun or stage == "fit"
+        if self.backend != NO_BACKEND:
+            self.network.compile_parts(backend=self.backend)
 
     def _check_frame(self) -> None:
         datamodule = getattr(self.trainer, "datamodule", None)
@@ -355,3 +364,11 @@ def _of_first_seed(evaluations: Sequence[BatchEvaluation]) -> Evaluations:
     for evaluation in evaluations:
         shown.setdefault(evaluation.protocol.name, evaluation)
     return shown
+
+
+def _check_backend(name: str) -> None:
+    if name == NO_BACKEND:
+        return  # the list takes seconds to make
+    if name not in torch.compiler.list_backends(exclude_tags=()):
+        known = ", ".join([NO_BACKEND, *torch.compiler.list_backends()])
+        raise ValueError(f"compile: unknown backend {name!r}; choose from {known}")

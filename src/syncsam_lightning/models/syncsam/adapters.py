@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 
 from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, MASK_DIM, PATCH_SIZE
+from syncsam_lightning.models.syncsam.norm import LayerNorm2d
 
 
 def stage_adapter(channels: int, stride: int, width: int) -> nn.Sequential:

@@ -10,6 +10,7 @@ CNNName = Literal["none", "resnet18", "resnet34", "resnet50"]
 ViTMode = Literal["frozen", "trained", "none"]
 Fusion = Literal["synchronized", "single_step"]
 FrozenPart = Literal["cnn", "prompt_encoder", "decoder"]
+RecomputedPart = Literal["vit", "cnn", "decoder"]
 
 PATCH_SIZE = 16
 NUM_STAGES = 4
@@ -39,18 +40,24 @@ class Architecture:
     vit_depth: int = 12
     vit_heads: int = 12
     window_size: int = 14
+    recompute: Sequence[RecomputedPart] = ()
 
     def __post_init__(self) -> None:
         _check_choice("cnn", self.cnn, get_args(CNNName))
         _check_choice("vit", self.vit, get_args(ViTMode))
         _check_choice("fusion", self.fusion, get_args(Fusion))
-        if isinstance(self.frozen, str):
-            raise ValueError(f"frozen must be a list of parts, got the text {self.frozen!r}")
-        object.__setattr__(self, "frozen", tuple(self.frozen))
-        for part in self.frozen:
-            _check_choice("frozen", part, get_args(FrozenPart))
+        self._check_parts("frozen", get_args(FrozenPart))
+        self._check_parts("recompute", get_args(RecomputedPart))
         self._check_sizes()
         self._check_combinations()
+
+    def _check_parts(self, name: str, choices: tuple[str, ...]) -> None:
+        parts = getattr(self, name)
+        if isinstance(parts, str):
+            raise ValueError(f"{name} must be a list of parts, got the text {parts!r}")
+        object.__setattr__(self, name, tuple(parts))
+        for part in parts:
+            _check_choice(name, part, choices)
 
     def _check_sizes(self) -> None:
         if self.image_size < PATCH_SIZE or self.image_size % PATCH_SIZE:
@@ -80,6 +87,9 @@ class Architecture:
             raise ValueError("fusion='single_step' has nothing to fuse into with vit='none'")
         if "cnn" in self.frozen and not self.has_cnn:
             raise ValueError("frozen names 'cnn', but cnn='none'")
+        for part, there in (("cnn", self.has_cnn), ("vit", self.has_vit)):
+            if part in self.recompute and not there:
+                raise ValueError(f"recompute names {part!r}, but {part}='none'")
 
     @property
     def has_cnn(self) -> bool:

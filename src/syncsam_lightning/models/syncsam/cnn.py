@@ -8,6 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from syncsam_lightning.models.syncsam.architecture import CNNName
+from syncsam_lightning.models.syncsam.recompute import recomputed
 
 STAGE_STRIDES = (4, 8, 16, 32)
 _BASIC_CHANNELS = (64, 128, 256, 512)
@@ -24,10 +25,12 @@ class ResNetStages(nn.Module):
     Args:
         name: ``"resnet18"``, ``"resnet34"`` or ``"resnet50"``. Weights start random; see
             :func:`syncsam_lightning.models.load_imagenet_weights`.
+        recomputes: whether the blocks are computed again in the backward pass, to save memory.
     """
 
-    def __init__(self, name: CNNName) -> None:
+    def __init__(self, name: CNNName, *, recomputes: bool = False) -> None:
         super().__init__()
+        self.recomputes = recomputes
         resnet = torchvision.models.get_model(name, weights=None)
         self.name = name
         self.channels = STAGE_CHANNELS[name]
@@ -45,6 +48,7 @@ class ResNetStages(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         maps = []
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = cast(Tensor, layer(x))
+            for block in layer:
+                x = cast(Tensor, recomputed(block, x) if self.recomputes else block(x))
             maps.append(x)
         return maps

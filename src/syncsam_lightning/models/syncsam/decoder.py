@@ -9,14 +9,15 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, cast
 
 import torch
-from segment_anything.modeling.common import LayerNorm2d
+import torch.nn.functional as F
 from segment_anything.modeling.mask_decoder import MLP
 from segment_anything.modeling.mask_decoder import MaskDecoder as SAMMaskDecoder
-from segment_anything.modeling.transformer import TwoWayTransformer
 from torch import Tensor, nn
 
 from syncsam_lightning.models.promptable import ImageFeatures
 from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, MASK_DIM
+from syncsam_lightning.models.syncsam.norm import LayerNorm2d
+from syncsam_lightning.models.syncsam.transformer import KernelTwoWayTransformer
 
 
 class MaskDecoder(nn.Module, ABC):
@@ -32,15 +33,15 @@ class MaskDecoder(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        sam = SAMMaskDecoder(
-            transformer_dim=EMBED_DIM,
-            transformer=TwoWayTransformer(
-                depth=2, embedding_dim=EMBED_DIM, mlp_dim=2048, num_heads=8
-            ),
-        )
+        sam = SAMMaskDecoder(transformer_dim=EMBED_DIM, transformer=KernelTwoWayTransformer())
         self.transformer = sam.transformer
         self.output_upscaling = sam.output_upscaling
+        self.output_upscaling[1] = LayerNorm2d(EMBED_DIM // 4)
         self._add_tokens(sam)
+        # Not the whole decoder: embeddings and linear layers have no such format.
+        for layer in self.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                layer.to(memory_format=torch.channels_last)
 
     @abstractmethod
     def _add_tokens(self, sam: SAMMaskDecoder) -> None:
@@ -54,9 +55,17 @@ class MaskDecoder(nn.Module, ABC):
     def _mask_weights(self, token: Tensor) -> Tensor:
         """Turn the mask token after the transformer, ``(N, 256)``, into weights ``(N, 32)``."""
 
-    def _mask_features(self, upscaled: Tensor) -> Tensor:
-        """Refine the upscaled features ``(N, 32, S/4, S/4)``."""
-        return upscaled
+    def _weighted_sum(self, weights: Tensor, upscaled: Tensor) -> Tensor:
+        """Sum the channels of the mask features.
+
+        Args:
+            weights: ``(N, 32)``.
+            upscaled: ``(N, 32, S/4, S/4)``, from which the mask features are computed.
+
+        Returns:
+            ``(N, S/4, S/4)``.
+        """
+        return _sum_of_channels(weights, upscaled)
 
     def forward(
         self,
@@ -86,10 +95,10 @@ class MaskDecoder(nn.Module, ABC):
         tokens, cells = self.transformer(source, positions, tokens)
         weights = self._mask_weights(tokens[:, mask_token])
         upscaled = self.output_upscaling(cells.transpose(1, 2).unflatten(2, source.shape[-2:]))
-        mask_features = self._mask_features(upscaled)
+        logits = self._weighted_sum(weights, upscaled)
         if features.multi_scale is not None:
-            mask_features = mask_features + features.multi_scale[image_index]
-        return torch.einsum("nc,nchw->nhw", weights, mask_features)
+            logits = logits + _sum_of_channels(weights, features.multi_scale[image_index])
+        return logits
 
 
 class MedTokenDecoder(MaskDecoder):
@@ -111,8 +120,15 @@ class MedTokenDecoder(MaskDecoder):
     def _mask_weights(self, token: Tensor) -> Tensor:
         return cast(Tensor, self.med_mlp(token))
 
-    def _mask_features(self, upscaled: Tensor) -> Tensor:
-        return cast(Tensor, self.mask_features(upscaled))
+    def _weighted_sum(self, weights: Tensor, upscaled: Tensor) -> Tensor:
+        # A sum of the channels that a convolution gives is a convolution with the sum of its
+        # kernels. That one has a single channel: for 32 of them, a 32nd of the work and memory.
+        last = cast(nn.Conv2d, self.mask_features[-1])
+        for layer in self.mask_features[:-1]:
+            upscaled = layer(upscaled)
+        kernels = torch.einsum("no,oikl->nikl", weights, last.weight)
+        bias = weights @ cast(Tensor, last.bias).to(weights.dtype)
+        return _convolve_each(upscaled, kernels) + bias[:, None, None]
 
 
 class SAMTokenDecoder(MaskDecoder):
@@ -145,3 +161,27 @@ class SAMTokenDecoder(MaskDecoder):
 
     def _mask_weights(self, token: Tensor) -> Tensor:
         return cast(Tensor, self.output_hypernetworks_mlps[0](token))
+
+
+def _sum_of_channels(weights: Tensor, maps: Tensor) -> Tensor:
+    """Return ``(N, H, W)`` from weights ``(N, C)`` and maps ``(N, C, H, W)``."""
+    return torch.einsum("nc,nchw->nhw", weights, maps)
+
+
+def _convolve_each(maps: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve each map with a kernel of its own, keeping its size.
+
+    Grouped convolution would do it, many times slower: here one batched product gives what every
+    pixel adds to its neighbours, and ``fold`` adds that up.
+
+    Args:
+        maps: ``(N, C, H, W)``.
+        kernels: ``(N, C, k, k)``, k odd.
+
+    Returns:
+        ``(N, H, W)``.
+    """
+    side = kernels.shape[-1]
+    # Flipped: a kernel tells what a pixel receives, and here pixels give.
+    taps = kernels.flip(2, 3).flatten(2).transpose(1, 2) @ maps.flatten(2)
+    return F.fold(taps, maps.shape[-2:], side, padding=side // 2)[:, 0]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
 from syncsam_lightning.models.promptable import ImageFeatures
 from syncsam_lightning.models.syncsam.adapters import bridge, embedding_encoder, stage_adapter
 from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, NUM_STAGES, Architecture
 from syncsam_lightning.models.syncsam.cnn import STAGE_STRIDES, ResNetStages
+from syncsam_lightning.models.syncsam.norm import LayerNorm2d
 from syncsam_lightning.models.syncsam.vit import StagedViT
 
 
@@ -32,7 +32,7 @@ class DualBranchEncoder(nn.Module):
         self.cnn: ResNetStages | None = None
         self.adapters: nn.ModuleList | None = None
         if architecture.has_cnn:
-            self.cnn = ResNetStages(architecture.cnn)
+            self.cnn = ResNetStages(architecture.cnn, recomputes="cnn" in architecture.recompute)
             self.adapters = nn.ModuleList(
                 stage_adapter(channels, stride, width)
                 for channels, stride in zip(self.cnn.channels, STAGE_STRIDES, strict=True)
@@ -44,6 +44,9 @@ class DualBranchEncoder(nn.Module):
             # The last stage has none: it reaches the decoder through the neck.
             self.bridges = nn.ModuleList(bridge(width) for _ in range(NUM_STAGES - 1))
             self.embedding_encoder = embedding_encoder()
+        for part in (self.cnn, self.adapters, self.neck, self.bridges, self.embedding_encoder):
+            if part is not None:
+                part.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """Encode normalised images ``(B, 3, S, S)``."""
@@ -59,6 +62,8 @@ class DualBranchEncoder(nn.Module):
         """Return the adapted map of each CNN stage as tokens ``(B, S/16, S/16, C)``."""
         if self.cnn is None or self.adapters is None:
             return []
+        # Convolutions are faster with channels last, on CPUs and on GPUs, and tokens are so anyway.
+        images = images.contiguous(memory_format=torch.channels_last)
         return [
             adapter(stage_map).permute(0, 2, 3, 1)
             for adapter, stage_map in zip(self.adapters, self.cnn(images), strict=True)

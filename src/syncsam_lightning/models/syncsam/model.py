@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -14,6 +14,7 @@ from syncsam_lightning.models.syncsam.architecture import (
     CNNName,
     FrozenPart,
     Fusion,
+    RecomputedPart,
     ViTMode,
 )
 from syncsam_lightning.models.syncsam.decoder import MedTokenDecoder, SAMTokenDecoder
@@ -25,6 +26,7 @@ from syncsam_lightning.models.syncsam.initialisation import (
 )
 from syncsam_lightning.models.syncsam.layouts import LAYOUTS
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
+from syncsam_lightning.models.syncsam.recompute import recomputed
 from syncsam_lightning.prompts import Prompts
 
 
@@ -51,6 +53,9 @@ class SyncSAM(PromptableModel):
         vit_depth: number of blocks in the four stages together; the last of each is global.
         vit_heads: attention heads of each block.
         window_size: side of the windows of the other blocks, in tokens.
+        recompute: parts that keep less for the backward pass and compute it again then, with the
+            same numbers: ``"vit"``, ``"cnn"``, ``"decoder"``. What each saves and costs stands in
+            docs/speed.md.
 
     Raises:
         ValueError: a value is unknown, or two arguments make each other meaningless.
@@ -73,6 +78,7 @@ class SyncSAM(PromptableModel):
         vit_depth: int = 12,
         vit_heads: int = 12,
         window_size: int = 14,
+        recompute: Sequence[RecomputedPart] = (),
     ) -> None:
         super().__init__()
         self.architecture = Architecture(
@@ -87,6 +93,7 @@ class SyncSAM(PromptableModel):
             vit_depth=vit_depth,
             vit_heads=vit_heads,
             window_size=window_size,
+            recompute=recompute,
         )
         self.input_spec = InputSpec(
             size=image_size,
@@ -127,6 +134,19 @@ class SyncSAM(PromptableModel):
         parts = self.mask_decoder.sam_parts if is_frozen else self.mask_decoder.unused_parts
         return names + [f"mask_decoder.{part}" for part in parts]
 
+    def compile_parts(self, **options: Any) -> None:
+        """See :meth:`PromptableModel.compile_parts`.
+
+        Raises:
+            ValueError: the CNN is recomputed.
+        """
+        if "cnn" in self.architecture.recompute:
+            raise ValueError(
+                "recompute names 'cnn', whose BatchNorm can't be recomputed inside torch.compile: "
+                "take 'cnn' out of recompute, or do without compiling"
+            )
+        super().compile_parts(**options)
+
     def encode(self, images: Tensor, sizes: Tensor | None = None) -> ImageFeatures:
         """See :meth:`PromptableModel.encode`."""
         self.check_images(images, sizes)
@@ -146,13 +166,8 @@ class SyncSAM(PromptableModel):
         """
         self.check_prompts(prompts)
         sparse, dense = self.prompt_encoder.encode(prompts)
-        return cast(
-            Tensor,
-            self.mask_decoder(
-                features,
-                prompts.image_index,
-                sparse,
-                dense,
-                self.prompt_encoder.dense_positions(),
-            ),
-        )
+        positions = self.prompt_encoder.dense_positions()
+        arguments = (features, prompts.image_index, sparse, dense, positions)
+        if "decoder" in self.architecture.recompute:
+            return cast(Tensor, recomputed(self.mask_decoder, *arguments))
+        return cast(Tensor, self.mask_decoder(*arguments))

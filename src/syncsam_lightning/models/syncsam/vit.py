@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from syncsam_lightning.models.syncsam.architecture import NUM_STAGES, PATCH_SIZE, Architecture
 from syncsam_lightning.models.syncsam.attention import WindowAttention
+from syncsam_lightning.models.syncsam.recompute import recomputed
 
 _MLP_RATIO = 4
 
@@ -46,8 +47,8 @@ class StagedViT(nn.Module):
     ``(B, S/16, S/16, C)``, channels last.
 
     Args:
-        architecture: gives ``image_size``, ``vit_width`` C, ``vit_depth``, ``vit_heads`` and
-            ``window_size``.
+        architecture: gives ``image_size``, ``vit_width`` C, ``vit_depth``, ``vit_heads``,
+            ``window_size`` and ``recompute``.
 
     Attributes:
         position_resampling: how ``pos_embed`` is brought to the grid of another image size when a
@@ -60,6 +61,7 @@ class StagedViT(nn.Module):
         super().__init__()
         width, grid = architecture.vit_width, architecture.grid_size
         self.blocks_per_stage = architecture.vit_depth // NUM_STAGES
+        self.recomputes = "vit" in architecture.recompute
         patch = (PATCH_SIZE, PATCH_SIZE)
         self.patch_embed = PatchEmbed(kernel_size=patch, stride=patch, embed_dim=width)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, width))
@@ -85,12 +87,15 @@ class StagedViT(nn.Module):
         """Run all blocks of a stage (0..3) but its last, which attend within windows."""
         start = stage * self.blocks_per_stage
         for block in self.blocks[start : start + self.blocks_per_stage - 1]:
-            tokens = block(tokens)
+            tokens = self._run(block, tokens)
         return tokens
 
     def global_block(self, stage: int, tokens: Tensor) -> Tensor:
         """Run the last block of a stage (0..3), which attends to the whole image."""
-        return cast(Tensor, self.blocks[(stage + 1) * self.blocks_per_stage - 1](tokens))
+        return self._run(self.blocks[(stage + 1) * self.blocks_per_stage - 1], tokens)
+
+    def _run(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        return cast(Tensor, recomputed(block, tokens) if self.recomputes else block(tokens))
 
 
 def _layer_norm(width: int) -> nn.LayerNorm:

@@ -7,6 +7,7 @@ from segment_anything.modeling import TwoWayTransformer
 
 from syncsam_lightning.models import ImageFeatures
 from syncsam_lightning.models.syncsam.decoder import MedTokenDecoder, SAMTokenDecoder
+from syncsam_lightning.models.syncsam.transformer import KernelTwoWayTransformer
 
 B, N, T, H = 2, 3, 4, 4
 INDEX = torch.tensor([1, 0, 1])
@@ -69,3 +70,25 @@ def test_the_multi_scale_map_is_added_to_the_mask_features(inputs, decoder):
 def test_no_objects_give_no_masks(inputs, decoder):
     none = {name: inputs[name][:0] for name in ("image_index", "sparse", "dense")}
     assert decoder()(**{**inputs, **none}).shape == (0, 4 * H, 4 * H)
+
+
+def test_summing_kernels_gives_what_summing_channels_gives():
+    torch.manual_seed(0)
+    decoder = MedTokenDecoder()
+    weights, upscaled = torch.randn(N, 32), torch.randn(N, 32, 12, 8)
+    found = decoder._weighted_sum(weights, upscaled)
+    expected = torch.einsum("nc,nchw->nhw", weights, decoder.mask_features(upscaled))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    direction = torch.randn_like(found)
+    parameters = list(decoder.mask_features.parameters())
+    gradients = [torch.autograd.grad(out, parameters, direction) for out in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-3)
+
+
+def test_the_transformer_gives_sam_s_numbers():
+    torch.manual_seed(0)
+    sam = TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8)
+    ours = KernelTwoWayTransformer()
+    ours.load_state_dict(sam.state_dict())
+    arguments = (torch.randn(N, 256, H, H), torch.randn(1, 256, H, H), torch.randn(N, T, 256))
+    torch.testing.assert_close(ours(*arguments), sam(*arguments))
