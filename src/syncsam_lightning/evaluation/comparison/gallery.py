@@ -27,6 +27,7 @@ from syncsam_lightning.evaluation.examples import (
 
 _SIDE = 512
 _INCHES = 1.6
+_WIDEST = 1.5
 _TRUTH = (40, 200, 90)
 _ANSWER = (255, 150, 30)
 _PROMPT = "#ffdc28"
@@ -169,8 +170,9 @@ def draw_gallery(rows: Sequence[Row], models: Sequence[str]) -> Figure:
     """
     columns = [model for model in models if any(model in row.answers for row in rows)]
     shape = (len(rows), 2 + len(columns))
+    width = _INCHES * min(max(_aspect(row) for row in rows), _WIDEST)
     figure = Figure(
-        figsize=(_INCHES * shape[1] + 0.5, _INCHES * shape[0] + 0.3),
+        figsize=(width * shape[1] + 0.5, _INCHES * shape[0] + 0.3),
         layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0),
     )
     grid: Any = figure.subplots(*shape, squeeze=False)
@@ -179,6 +181,12 @@ def draw_gallery(rows: Sequence[Row], models: Sequence[str]) -> Figure:
     for row, line in zip(rows, grid, strict=True):
         _draw_row(row, line, columns)
     return figure
+
+
+def _aspect(row: Row) -> float:
+    """Return width by height."""
+    height, width = next(iter(row.answers.values())).truth.shape
+    return float(width / height)
 
 
 def _draw_row(row: Row, line: Sequence[Axes], columns: Sequence[str]) -> None:

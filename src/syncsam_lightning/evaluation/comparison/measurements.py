@@ -48,6 +48,10 @@ class Settings:
             raise ComparisonError(f"confidence must be between 0 and 1, got {self.confidence}")
 
 
+FEWEST_UNITS = 6
+"""With fewer pairs no p of a Wilcoxon test gets below 0.05."""
+
+
 def measure(paired: PairedScores, settings: Settings) -> pd.DataFrame:
     """Return a row per grouping, group, protocol and model.
 

@@ -15,7 +15,12 @@ from syncsam_lightning.evaluation.comparison.markdown import (
     markdown_table,
     markdown_text,
 )
-from syncsam_lightning.evaluation.comparison.measurements import OVERALL, Settings, measure
+from syncsam_lightning.evaluation.comparison.measurements import (
+    FEWEST_UNITS,
+    OVERALL,
+    Settings,
+    measure,
+)
 from syncsam_lightning.evaluation.comparison.pairing import PairedScores
 from syncsam_lightning.evaluation.comparison.paper import (
     PaperTable,
@@ -64,7 +69,7 @@ class Comparison:
         """
         measurements = measure(paired, settings)
         tables = build_tables(measurements, paired.models)
-        notes = (*warnings, *paired.notes)
+        notes = (*warnings, *paired.notes, *_few_units(measurements, settings))
         return cls(paired, settings, measurements, tables, notes, paper)
 
     def summary(self) -> str:
@@ -167,6 +172,16 @@ class Comparison:
     def _beside_paper(self, paper: PaperTable) -> str:
         distances = beside_paper(self.measurements, paper)
         return beside_paper_markdown(distances, paper, self.paired.models)
+
+
+def _few_units(measurements: pd.DataFrame, settings: Settings) -> list[str]:
+    overall = measurements[measurements["grouping"] == OVERALL]
+    few = overall[overall["num_units"] < FEWEST_UNITS].drop_duplicates("protocol")
+    if few.empty:
+        return []
+    found = ", ".join(f"{row.num_units} under {row.protocol}" for row in few.itertuples())
+    hint = "" if settings.unit == "image" else "; --unit image takes images to be independent"
+    return [f"few {settings.unit}s ({found}): intervals and tests say little{hint}"]
 
 
 def _wide(table: Table) -> pd.DataFrame:
