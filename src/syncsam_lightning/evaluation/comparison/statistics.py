@@ -98,18 +98,24 @@ def _bootstrap(
     if len(counts) < 2:
         return np.full((2 * len(sums), 2), np.nan)
 
-    def means_and_differences(*drawn: np.ndarray, axis: int) -> np.ndarray:
-        masks = drawn[-1].sum(axis=axis)
-        means = np.stack([total.sum(axis=axis) / masks for total in drawn[:-1]])
-        return np.concatenate([means, means - means[best]])
+    columns = np.column_stack([*sums, counts])
+    num_units = len(counts)
+
+    def means_and_differences(drawn: np.ndarray, axis: int) -> np.ndarray:
+        # How often each unit was drawn, times what it has: far fewer reads than drawing the values.
+        rows = drawn.reshape(-1, num_units)
+        starts = num_units * np.arange(len(rows))[:, None]
+        times = np.bincount((rows + starts).ravel(), minlength=rows.size).reshape(rows.shape)
+        totals = (times @ columns).T
+        means = totals[:-1] / totals[-1]
+        return np.concatenate([means, means - means[best]]).reshape(-1, *drawn.shape[:-1])
 
     result = stats.bootstrap(
-        (*sums, counts),
+        (np.arange(num_units),),
         means_and_differences,
         n_resamples=resamples,
-        batch=max(1, _VALUES_PER_BATCH // len(counts)),
+        batch=max(1, _VALUES_PER_BATCH // num_units),
         vectorized=True,
-        paired=True,
         confidence_level=confidence,
         method="percentile",
         rng=generator,
