@@ -94,3 +94,7 @@ class EvaluationError(SyncSAMError):
 
 class ComparisonError(SyncSAMError):
     """Results can't be put side by side: one is damaged, or they don't belong together."""
+
+
+class ExamplesError(SyncSAMError):
+    """A file of example images is missing or damaged."""

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
+from syncsam_lightning.training.callbacks.examples import ExampleKeeper
 from syncsam_lightning.training.callbacks.graceful_stop import GracefulStop
 from syncsam_lightning.training.callbacks.pictures import PredictionPictures
 from syncsam_lightning.training.callbacks.predictions import PredictionWriter
@@ -24,6 +25,7 @@ CALLBACKS: Mapping[str, type[Callback]] = {
     "lr_monitor": LearningRateMonitor,
     "pictures": PredictionPictures,
     "predictions": PredictionWriter,
+    "examples": ExampleKeeper,
 }
 """Callbacks that every run has, by the key that configures each (``--checkpoint.monitor``).
 

@@ -15,6 +15,8 @@ def compare(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
+    images: int | list[str] | None = None,
+    gallery_protocol: str = "box",
 ) -> None:
     """Put evaluated models side by side, on the masks that all of them have.
 
@@ -29,12 +31,18 @@ def compare(
         resamples: of the bootstrap.
         confidence: level of the intervals.
         seed: of the bootstrap and of the choice of images.
+        images: of the gallery: how many, or their ids; one of each modality by default. They must
+            be among those that ``syncsam test`` kept (its ``--examples``).
+        gallery_protocol: whose masks the gallery shows.
 
     Raises:
         ComparisonError: a folder is no result, or the results don't belong together.
+        ExamplesError: kept images are damaged.
     """
-    # Imported when the command runs: its help must not wait for pandas and SciPy.
+    # Imported when the command runs: its help must not wait for pandas, SciPy and matplotlib.
+    from syncsam_lightning.evaluation.comparison.drawings import write_drawings
     from syncsam_lightning.evaluation.comparison.first_prompts import compare_first_prompts
+    from syncsam_lightning.evaluation.comparison.gallery import choose_rows
     from syncsam_lightning.evaluation.comparison.measurements import Settings
     from syncsam_lightning.evaluation.comparison.pairing import pair
     from syncsam_lightning.evaluation.comparison.paper import paper_table
@@ -44,9 +52,11 @@ def compare(
     settings = Settings(unit, resamples, confidence, seed)
     beside = None if paper is None else paper_table(paper)
     runs = read_runs(results)
-    comparison = Comparison.of(
-        pair(runs), settings, warnings=compare_first_prompts(runs), paper=beside
-    )
+    paired = pair(runs)
+    gallery = choose_rows(runs, gallery_protocol, images=images, seed=seed)
+    warnings = [*compare_first_prompts(runs), *gallery.notes]
+    comparison = Comparison.of(paired, settings, warnings=warnings, paper=beside)
     folder = Path(output)
-    comparison.write(folder)
-    print(f"{comparison.summary()}\n\ntables: {folder}")
+    drawings = write_drawings(paired, gallery.rows, folder)
+    comparison.write(folder, drawings)
+    print(f"{comparison.summary()}\n\ntables and drawings: {folder}")

@@ -24,11 +24,12 @@ _KEY = ["protocol", "seed", "image_id", "mask_id"]
 _NUMBERS = ["x0", "y0", "x1", "y1", "x", "y"]
 
 
-def read_first_prompts(folder: Path) -> pd.DataFrame | None:
+def read_first_prompts(folder: Path, image_ids: Sequence[str] | None = None) -> pd.DataFrame | None:
     """Return what a run's objects were first prompted with, or None if it wasn't recorded.
 
     Args:
         folder: of the result.
+        image_ids: whose prompts; None: all.
 
     Returns:
         ``protocol, seed, image_id, mask_id`` and, in original pixels, the box ``x0, y0, x1, y1``
@@ -47,7 +48,10 @@ def read_first_prompts(folder: Path) -> pd.DataFrame | None:
         columns = ["protocol", "image_id", "mask_id", "box", "points"]
         if "seed" in file.schema.names:
             columns.append("seed")
-        table = file.to_table(columns, filter=ds.field("round") == 0)
+        wanted = ds.field("round") == 0
+        if image_ids is not None:
+            wanted &= ds.field("image_id").isin(image_ids)
+        table = file.to_table(columns, filter=wanted)
     except (pa.ArrowException, OSError) as error:
         raise ComparisonError(f"{path} can't be read: {error}; remove it to go on") from error
     box = pc.list_slice(table["box"], 0, 4, return_fixed_size_list=True)

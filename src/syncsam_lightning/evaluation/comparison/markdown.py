@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from syncsam_lightning.evaluation.comparison.tables import Cell, Table, lay_out
+
+# Within a word an underscore is one, as in many names of data sets.
+_MARKS = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)")
 
 
 def markdown_table(table: Table) -> str:
@@ -26,10 +30,7 @@ def markdown_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_text(text: str) -> str:
     """Return a text that stays in its cell and stands for itself."""
-    one_line = " ".join(text.split())
-    for sign in "\\|*_`<":
-        one_line = one_line.replace(sign, f"\\{sign}")
-    return one_line
+    return _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _cell(cell: Cell) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from syncsam_lightning.errors import ComparisonError
-from syncsam_lightning.evaluation.comparison.pairing import PairedScores
+from syncsam_lightning.evaluation.comparison.pairing import Averaging, PairedScores
 from syncsam_lightning.evaluation.comparison.statistics import describe
 from syncsam_lightning.seeding import numpy_generator
 
@@ -48,6 +48,10 @@ class Settings:
             raise ComparisonError(f"confidence must be between 0 and 1, got {self.confidence}")
 
 
+FEWEST_UNITS = 6
+"""With fewer pairs no p of a Wilcoxon test gets below 0.05."""
+
+
 def measure(paired: PairedScores, settings: Settings) -> pd.DataFrame:
     """Return a row per grouping, group, protocol and model.
 
@@ -56,25 +60,26 @@ def measure(paired: PairedScores, settings: Settings) -> pd.DataFrame:
         settings: of intervals and tests.
 
     Returns:
-        the columns ``grouping, group, protocol, model``; ``dsc`` (mean over masks and runs, in
-        [0, 1]), ``sd`` (sample standard deviation of the means of the runs; NaN for one),
-        ``num_runs``; ``low, high``, ``difference, difference_low, difference_high, p, p_holm``
-        (see :class:`.statistics.Statistics`); ``num_masks, num_images, num_units``; and
-        ``fill_box``, the mean DSC of filling the tight box.
+        the columns ``grouping, group, protocol, model``; ``dsc``, in [0, 1], the mean over masks
+        (or images, where that is the protocol's rule) and runs; ``sd``, the sample standard
+        deviation of the means of the runs, NaN for one run; ``num_runs``; ``low, high, difference,
+        difference_low, difference_high, p, p_holm`` (see :class:`.statistics.Statistics`);
+        ``num_masks, num_images, num_units``; and ``fill_box``, the mean DSC of filling the tight
+        box.
     """
     units = _units(paired.masks, settings.unit)
-    images = paired.masks.groupby(["source", "image_id"], sort=False, observed=True).ngroup()
+    images = (
+        paired.masks.groupby(["source", "image_id"], sort=False, observed=True).ngroup().to_numpy()
+    )
     rows: list[dict[str, Any]] = []
     for grouping, group, protocol, members in _groups(paired):
-        models = [
-            model
-            for model in paired.models
-            if np.isfinite(paired.dice[members[0], paired.columns_of(model)]).any()
-        ]
-        runs = [_runs(paired, model, members) for model in models]
+        found = {model: paired.scores_of(model, members) for model in paired.models}
+        runs = {model: scores for model, scores in found.items() if scores.shape[1]}
+        weights = _weights(images[members], paired.averaging[protocol])
         statistics = describe(
-            np.stack([scores.mean(axis=1) for scores in runs], axis=1),
+            np.stack([scores.mean(axis=1) for scores in runs.values()], axis=1),
             units[members],
+            weights,
             resamples=settings.resamples,
             confidence=settings.confidence,
             generator=numpy_generator("compare", settings.seed, grouping, group, protocol),
@@ -84,12 +89,12 @@ def measure(paired: PairedScores, settings: Settings) -> pd.DataFrame:
             "group": group,
             "protocol": protocol,
             "num_masks": len(members),
-            "num_images": images.iloc[members].nunique(),
+            "num_images": len(np.unique(images[members])),
             "num_units": statistics.num_units,
-            "fill_box": paired.masks["fill_box_dice"].iloc[members].mean(),
+            "fill_box": np.average(paired.masks["fill_box_dice"].iloc[members], weights=weights),
         }
-        for at, (model, scores) in enumerate(zip(models, runs, strict=True)):
-            means = scores.mean(axis=0)
+        for at, (model, scores) in enumerate(runs.items()):
+            means = np.average(scores, axis=0, weights=weights)
             rows.append(
                 {
                     **shared,
@@ -120,11 +125,13 @@ def _groups(paired: PairedScores) -> Iterator[tuple[str, str, str, np.ndarray]]:
                 yield grouping, group, protocol, members[group].to_numpy()
 
 
-def _runs(paired: PairedScores, model: str, members: np.ndarray) -> np.ndarray:
-    """Return ``(n, r)``: the scores of these masks in each replicate that has the protocol."""
-    scores: np.ndarray = paired.dice[np.ix_(members, paired.columns_of(model))]
-    measured: np.ndarray = scores[:, ~np.isnan(scores).any(axis=0)]
-    return measured
+def _weights(images: np.ndarray, averaging: Averaging) -> np.ndarray:
+    """Return ``(n,)`` weights: all masks alike, or all images alike with all masks of each."""
+    if averaging == "masks":
+        return np.ones(len(images))
+    _, codes, counts = np.unique(images, return_inverse=True, return_counts=True)
+    weights: np.ndarray = 1 / counts[codes]
+    return weights
 
 
 def _units(masks: pd.DataFrame, unit: Unit) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ import pyarrow as pa
 
 from syncsam_lightning.errors import ComparisonError
 from syncsam_lightning.evaluation.comparison.results import Run
+
+Averaging = Literal["masks", "images"]
+"""Over what a protocol's mean is."""
 
 KEY = ["protocol", "source", "image_id", "mask_id"]
 """What names a score of a model: the mask, and how it was prompted."""
@@ -39,6 +43,7 @@ class PairedScores:
     Args:
         models: names, in the order given.
         protocols: names, in the order of the files.
+        averaging: the rule of each protocol.
         replicates: the R measurements.
         masks: N rows: ``protocol, version, source, image_id, mask_id, modality, label, case,
             area, fill_box_dice``.
@@ -49,6 +54,7 @@ class PairedScores:
 
     models: tuple[str, ...]
     protocols: tuple[str, ...]
+    averaging: Mapping[str, Averaging]
     replicates: tuple[Replicate, ...]
     masks: pd.DataFrame
     dice: np.ndarray
@@ -58,6 +64,20 @@ class PairedScores:
     def columns_of(self, model: str) -> np.ndarray:
         """Return the columns of ``dice`` that belong to a model, ``(r,)`` int."""
         return np.flatnonzero([replicate.model == model for replicate in self.replicates])
+
+    def scores_of(self, model: str, members: np.ndarray) -> np.ndarray:
+        """Return what a model scored on some masks of one protocol.
+
+        Args:
+            model: name.
+            members: ``(n,)`` positions of the masks.
+
+        Returns:
+            ``(n, r)``: a column for each replicate that has the protocol; r may be 0.
+        """
+        scores = self.dice[np.ix_(members, self.columns_of(model))]
+        measured: np.ndarray = scores[:, ~np.isnan(scores).any(axis=0)]
+        return measured
 
 
 def pair(runs: Sequence[Run]) -> PairedScores:
@@ -91,8 +111,24 @@ def pair(runs: Sequence[Run]) -> PairedScores:
     notes += _tell_unpaired(unpaired, masks, complete, absent, replicates)
     described = masks.drop(columns=["replicate", "dice", "seed"])[complete].reset_index(drop=True)
     return PairedScores(
-        models, protocols, tuple(replicates), described, dice[complete], unpaired, tuple(notes)
+        models=models,
+        protocols=protocols,
+        averaging={protocol: _averaging(runs, protocol) for protocol in protocols},
+        replicates=tuple(replicates),
+        masks=described,
+        dice=dice[complete],
+        unpaired=unpaired,
+        notes=tuple(notes),
     )
+
+
+def _averaging(runs: Sequence[Run], protocol: str) -> Averaging:
+    """Return over what a protocol's mean is, as ``run.json`` tells; masks where nothing does."""
+    for run in runs:
+        for entry in run.details.get("protocols", []):
+            if entry.get("name") == protocol and entry.get("averaging") == "images":
+                return "images"
+    return "masks"
 
 
 def _stack(runs: Sequence[Run]) -> tuple[list[Replicate], pd.DataFrame]:

@@ -15,7 +15,12 @@ from syncsam_lightning.evaluation.comparison.markdown import (
     markdown_table,
     markdown_text,
 )
-from syncsam_lightning.evaluation.comparison.measurements import OVERALL, Settings, measure
+from syncsam_lightning.evaluation.comparison.measurements import (
+    FEWEST_UNITS,
+    OVERALL,
+    Settings,
+    measure,
+)
 from syncsam_lightning.evaluation.comparison.pairing import PairedScores
 from syncsam_lightning.evaluation.comparison.paper import (
     PaperTable,
@@ -64,7 +69,7 @@ class Comparison:
         """
         measurements = measure(paired, settings)
         tables = build_tables(measurements, paired.models)
-        notes = (*warnings, *paired.notes)
+        notes = (*warnings, *paired.notes, *_few_units(measurements, settings))
         return cls(paired, settings, measurements, tables, notes, paper)
 
     def summary(self) -> str:
@@ -74,8 +79,12 @@ class Comparison:
             parts.append(self._beside_paper(self.paper))
         return "\n\n".join(parts)
 
-    def markdown(self) -> str:
-        """Return the whole report."""
+    def markdown(self, drawings: Sequence[str] = ()) -> str:
+        """Return the whole report.
+
+        Args:
+            drawings: files to show, relative to the report.
+        """
         parts = ["# Comparison of models: DSC in per cent", self._legend(), *self._notes()]
         parts += ["## Runs", self._runs()]
         for table in self.tables:
@@ -84,17 +93,23 @@ class Comparison:
                 parts += ["### Differences to the best", self._method(), self._differences()]
         if self.paper is not None:
             parts.append(self._beside_paper(self.paper))
+        if drawings:
+            parts += ["## Drawings", *(f"![{Path(name).stem}]({name})" for name in drawings)]
         return "\n\n".join(parts) + "\n"
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, drawings: Sequence[str] = ()) -> None:
         """Write the report and its tables.
 
         ``comparison.md`` has everything a reader needs; ``comparison.csv`` every number, in one
         row each; ``unpaired.csv`` what was left out; ``tables`` each table as CSV and LaTeX;
         ``beside_paper.csv`` the distance to the paper.
+
+        Args:
+            folder: where to; made if need be.
+            drawings: files that lie there already, for the report to show.
         """
         (folder / "tables").mkdir(parents=True, exist_ok=True)
-        (folder / "comparison.md").write_text(self.markdown(), encoding="utf-8")
+        (folder / "comparison.md").write_text(self.markdown(drawings), encoding="utf-8")
         self.measurements.to_csv(folder / "comparison.csv", index=False)
         self.paired.unpaired.to_csv(folder / "unpaired.csv", index=False)
         for table in self.tables:
@@ -157,6 +172,16 @@ class Comparison:
     def _beside_paper(self, paper: PaperTable) -> str:
         distances = beside_paper(self.measurements, paper)
         return beside_paper_markdown(distances, paper, self.paired.models)
+
+
+def _few_units(measurements: pd.DataFrame, settings: Settings) -> list[str]:
+    overall = measurements[measurements["grouping"] == OVERALL]
+    few = overall[overall["num_units"] < FEWEST_UNITS].drop_duplicates("protocol")
+    if few.empty:
+        return []
+    found = ", ".join(f"{row.num_units} under {row.protocol}" for row in few.itertuples())
+    hint = "" if settings.unit == "image" else "; --unit image takes images to be independent"
+    return [f"few {settings.unit}s ({found}): intervals and tests say little{hint}"]
 
 
 def _wide(table: Table) -> pd.DataFrame:

@@ -55,33 +55,41 @@ def read_runs(results: Sequence[str]) -> list[Run]:
 
     Args:
         results: what the user named. Folders of one name are several runs of one model. Without a
-            name it is that of the run: ``logs/resnet34/version_0/test`` is ``resnet34``.
+            name it is that of the run, ``resnet34`` for ``logs/resnet34/version_0/test``; where
+            that is taken, it is the folder, so that only what was named alike is taken together.
 
     Raises:
         ComparisonError: a folder is given twice, is no result, or is damaged.
     """
     if not results:
         raise ComparisonError("nothing to compare: give the folders that `syncsam test` wrote")
+    named = [_name_and_folder(text) for text in results]
+    derived = [name or _name_of(folder) for name, folder in named]
     runs: list[Run] = []
     seen: dict[Path, str] = {}
-    for text in results:
-        name, folder = _name_and_folder(text)
-        folder = _result_folder(folder)
-        if (first := seen.setdefault(folder.resolve(), text)) is not text:
-            raise ComparisonError(f"{first} and {text} are the same folder: leave one out")
-        runs.append(_read(name, folder))
+    for text, (name, folder), short in zip(results, named, derived, strict=True):
+        place = _result_folder(folder)
+        # One folder given twice would make a model its own second run.
+        if (whole := place.resolve()) in seen:
+            raise ComparisonError(f"{seen[whole]} and {text} are the same folder: leave one out")
+        seen[whole] = text
+        is_taken = derived.count(short) > 1
+        runs.append(_read(name or (str(folder) if is_taken else short), place))
     return runs
 
 
-def _name_and_folder(text: str) -> tuple[str, Path]:
+def _name_and_folder(text: str) -> tuple[str | None, Path]:
     name, equals, path = text.partition("=")
     if not equals or Path(text).exists():
-        folder = Path(text)
-        told = [part for part in folder.parts if not _UNTOLD.fullmatch(part)]
-        return (told[-1] if told else folder.resolve().parent.name), folder
+        return None, Path(text)
     if not name.strip() or not path:
         raise ComparisonError(f"{text!r} is neither FOLDER nor NAME=FOLDER")
     return name.strip(), Path(path)
+
+
+def _name_of(folder: Path) -> str:
+    telling = [part for part in folder.parts if not _UNTOLD.fullmatch(part)]
+    return telling[-1] if telling else folder.resolve().parent.name
 
 
 def _result_folder(folder: Path) -> Path:
@@ -145,4 +153,6 @@ def _details(folder: Path) -> dict[str, Any]:
         details = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ComparisonError(f"{path} is no JSON: {error}; remove it to go on") from error
-    return details if isinstance(details, dict) else {}
+    if not isinstance(details, dict):
+        raise ComparisonError(f"{path} must hold an object; remove it to go on")
+    return details

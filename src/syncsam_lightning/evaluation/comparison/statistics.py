@@ -18,7 +18,7 @@ class Statistics:
     Every interval comes from one bootstrap over units that resamples all models alike.
 
     Args:
-        mean: ``(M,)`` mean over masks.
+        mean: ``(M,)`` weighted mean over masks.
         interval: ``(M, 2)`` of the mean; NaN where there is one unit only.
         best: position of the highest mean, the first of equals.
         difference: ``(M,)`` mean minus that of the best.
@@ -42,6 +42,7 @@ class Statistics:
 def describe(
     scores: np.ndarray,
     units: np.ndarray,
+    weights: np.ndarray,
     *,
     resamples: int,
     confidence: float,
@@ -55,14 +56,15 @@ def describe(
     Args:
         scores: ``(N, M)`` scores of N masks by M models, higher is better.
         units: ``(N,)`` int: the unit of each mask.
+        weights: ``(N,)`` positive: how much each mask counts in a mean.
         resamples: of the bootstrap.
         confidence: level of the intervals, in (0, 1).
         generator: of the bootstrap.
     """
     _, codes = np.unique(units, return_inverse=True)
-    counts = np.bincount(codes).astype(float)
-    sums = np.stack([np.bincount(codes, column) for column in scores.T])
-    mean = scores.mean(axis=0)
+    counts = np.bincount(codes, weights)
+    sums = np.stack([np.bincount(codes, weights * column) for column in scores.T])
+    mean = weights @ scores / weights.sum()
     best = int(mean.argmax())
     bounds = _bootstrap(sums, counts, best, resamples, confidence, generator)
     unit_means = sums / counts
@@ -91,22 +93,29 @@ def _bootstrap(
     """Return ``(2M, 2)`` percentile intervals: of each mean, then of each difference to the best.
 
     A resample draws units with all their masks; its mean is over masks, as the reported one is.
+    ``counts`` are the summed weights of each unit.
     """
     if len(counts) < 2:
         return np.full((2 * len(sums), 2), np.nan)
 
-    def means_and_differences(*drawn: np.ndarray, axis: int) -> np.ndarray:
-        masks = drawn[-1].sum(axis=axis)
-        means = np.stack([total.sum(axis=axis) / masks for total in drawn[:-1]])
-        return np.concatenate([means, means - means[best]])
+    columns = np.column_stack([*sums, counts])
+    num_units = len(counts)
+
+    def means_and_differences(drawn: np.ndarray, axis: int) -> np.ndarray:
+        # How often each unit was drawn, times what it has: far fewer reads than drawing the values.
+        rows = drawn.reshape(-1, num_units)
+        starts = num_units * np.arange(len(rows))[:, None]
+        times = np.bincount((rows + starts).ravel(), minlength=rows.size).reshape(rows.shape)
+        totals = (times @ columns).T
+        means = totals[:-1] / totals[-1]
+        return np.concatenate([means, means - means[best]]).reshape(-1, *drawn.shape[:-1])
 
     result = stats.bootstrap(
-        (*sums, counts),
+        (np.arange(num_units),),
         means_and_differences,
         n_resamples=resamples,
-        batch=max(1, _VALUES_PER_BATCH // len(counts)),
+        batch=max(1, _VALUES_PER_BATCH // num_units),
         vectorized=True,
-        paired=True,
         confidence_level=confidence,
         method="percentile",
         rng=generator,

@@ -40,7 +40,7 @@ def write_result(tmp_path: Path) -> Write:
         prompts: Sequence[Mapping[str, Any]] | None = None,
     ) -> Path:
         folder = tmp_path / name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         table = pa.Table.from_pylist([SCORE | row for row in rows])
         pq.write_table(table, folder / "scores.parquet")
         if prompts is not None:

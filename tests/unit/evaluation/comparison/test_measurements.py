@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from syncsam_lightning.errors import ComparisonError
 from syncsam_lightning.evaluation.comparison.measurements import Settings, measure
+from syncsam_lightning.evaluation.comparison.pairing import pair
+from syncsam_lightning.evaluation.comparison.results import read_runs
 
 FEW = Settings(resamples=50)
 
@@ -50,6 +54,18 @@ def test_groups_hold_the_masks_of_their_data_set_modality_and_class(paired, rows
     assert pick(frame, grouping="data set", group="A")["num_images"] == 1
     assert pick(frame, grouping="overall")["num_images"] == 2
     assert pick(frame, grouping="overall")["fill_box"] == 0.5
+
+
+def test_a_protocol_that_averages_over_images_counts_images_alike(write_result):
+    values = [
+        {"image_id": image, "mask_id": mask, "dice": dice, "fill_box_dice": dice / 2}
+        for image, mask, dice in [("x", 0, 0.2), ("x", 1, 0.4), ("y", 0, 0.9)]
+    ]
+    folder = write_result("a", values)
+    protocols = [{"name": "box", "averaging": "images"}]
+    (folder / "run.json").write_text(json.dumps({"protocols": protocols}))
+    overall = pick(measure(pair(read_runs([str(folder)])), FEW), grouping="overall")
+    assert (overall["dsc"], overall["fill_box"]) == pytest.approx((0.6, 0.3))
 
 
 def test_a_model_without_a_protocol_has_no_row_for_it(paired, rows):

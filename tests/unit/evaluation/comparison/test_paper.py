@@ -93,7 +93,7 @@ def test_the_text_shows_both_numbers_the_distance_and_what_is_uncertain():
     table = paper_table("table2")
     frame = beside_paper(measurements(("overall", "", "box", "syncsam_samed_50", 0.9)), table)
     text = beside_paper_markdown(frame, table, ["syncsam_samed_50", "mine"])
-    assert "| syncsam\\_samed\\_50 | 90.0 / 88.2? (+1.8) |" in text
+    assert "| syncsam_samed_50 | 90.0 / 88.2? (+1.8) |" in text
     assert "Without a figure of the same name in the paper's table: mine." in text
     assert "? taken from rows 10 and 12 of Table 5." in text
     assert text.endswith("DSC in per cent, mean of three runs.")

@@ -75,6 +75,18 @@ def test_the_report_tells_how_and_how_sure(comparison):
     assert "| -20.0      | -20.0 to -20.0 | 0.003 | 9     |" in text
 
 
+def test_few_cases_are_told(paired, rows):
+    few = Comparison.of(paired(a=rows([0.1] * 5), b=rows([0.2] * 5)), Settings(resamples=20))
+    assert few.notes == (
+        "few cases (5 under box): intervals and tests say little; --unit image takes images to be "
+        "independent",
+    )
+
+
+def test_drawings_are_shown(comparison):
+    assert comparison.markdown(["gallery.png"]).endswith("## Drawings\n\n![gallery](gallery.png)\n")
+
+
 def test_the_summary_has_the_main_table_notes_and_the_paper(comparison):
     text = comparison.summary()
     assert text.startswith("| model ")

@@ -25,6 +25,22 @@ def test_a_name_is_given_or_that_of_the_run(write_result, monkeypatch, tmp_path:
     ]
 
 
+def test_runs_that_were_not_named_alike_are_not_taken_together(
+    write_result, monkeypatch, tmp_path: Path
+):
+    for run in ("logs/a/version_0", "logs/a/version_1", "logs/b/version_0"):
+        write_result(f"{run}/test", [{"dice": 0.5}])
+    monkeypatch.chdir(tmp_path)
+    runs = read_runs(["logs/a/version_0", "logs/a/version_1", "b=logs/b/version_0/test"])
+    assert [run.model for run in runs] == ["logs/a/version_0", "logs/a/version_1", "b"]
+
+
+def test_the_same_text_twice_is_refused(write_result):
+    folder = str(write_result("a/test", [{"dice": 0.5}]))
+    with pytest.raises(ComparisonError, match="are the same folder"):
+        read_runs([folder, folder])
+
+
 def test_a_folder_whose_path_has_an_equals_sign_is_a_folder(write_result):
     folder = write_result("lr=0.1/test", [{"dice": 0.5}])
     assert read_runs([str(folder)])[0].model == "lr=0.1"

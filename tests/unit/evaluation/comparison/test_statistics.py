@@ -13,10 +13,11 @@ B = A - np.array([0.1, 0.2, -0.05, 0.3, 0.15, 0.12, -0.02, 0.0])
 C = A - 0.01 * np.arange(1, 9)
 
 
-def run(scores: np.ndarray, units: np.ndarray | None = None, **kwargs) -> Statistics:
+def run(scores: np.ndarray, units: np.ndarray | None = None, weights=None, **kwargs) -> Statistics:
     settings = {"resamples": 500, "confidence": 0.95} | kwargs
     units = np.arange(len(scores)) if units is None else units
-    return describe(scores, units, generator=np.random.default_rng(0), **settings)
+    weights = np.ones(len(scores)) if weights is None else weights
+    return describe(scores, units, weights, generator=np.random.default_rng(0), **settings)
 
 
 def test_means_differences_and_the_best_are_those_by_hand():
@@ -50,6 +51,12 @@ def test_masks_of_a_case_are_one_pair():
     assert result.num_units == 4
     assert result.p[1] == pytest.approx(stats.wilcoxon(*np.transpose(means)).pvalue)
     assert result.mean.tolist() == pytest.approx([A.mean(), B.mean()])
+
+
+def test_weights_count_in_means_and_pairs():
+    result = run(np.array([[0.2], [0.4], [1.0]]), np.array([0, 0, 1]), np.array([0.5, 0.5, 1.0]))
+    assert result.mean[0] == pytest.approx(0.65)
+    assert result.interval[0] == pytest.approx([0.3, 1.0])
 
 
 def test_equal_models_do_not_differ():

@@ -104,7 +104,8 @@ def test_latex_has_no_commands_from_names(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("a|b", r"a\|b"), ("a_b*", r"a\_b\*"), ("x\ny <i>", r"x y \<i>")]
+    ("text", "expected"),
+    [("a|b", r"a\|b"), ("a_b*", r"a_b\*"), ("_a_", r"\_a\_"), ("x\ny <i>", r"x y \<i>")],
 )
 def test_markdown_has_no_marks_from_names(text, expected):
     assert markdown_text(text) == expected
