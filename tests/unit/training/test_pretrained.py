@@ -15,8 +15,8 @@ from segment_anything.modeling import (
 
 from syncsam_lightning.errors import WeightsError
 from syncsam_lightning.models import SyncSAM
-from syncsam_lightning.training import pretrained
-from syncsam_lightning.training.pretrained import PretrainedWeights
+from syncsam_lightning.models.weights import pretrained
+from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 
 
 @pytest.fixture
