@@ -1,11 +1,12 @@
-"""Who prompts a model, and how the turns go: training episodes, protocols, replays."""
+"""Who prompts a model, and how the turns go: training episodes, protocols, replays, people."""
 
 from syncsam_lightning.interaction.episode import TrainingEpisode
 from syncsam_lightning.interaction.feedback import Feedback, dense_prompt, predicted_masks
 from syncsam_lightning.interaction.plan import EpisodePlan
 from syncsam_lightning.interaction.protocols import PROTOCOLS, EvaluationProtocol, get_protocol
 from syncsam_lightning.interaction.replay import ReplayPolicy
-from syncsam_lightning.interaction.rounds import Policy, Round, run_rounds
+from syncsam_lightning.interaction.rounds import Policy, Round, play_round, run_rounds
+from syncsam_lightning.interaction.session import InteractiveSession
 from syncsam_lightning.interaction.simulated_user import SimulatedUser
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "EpisodePlan",
     "EvaluationProtocol",
     "Feedback",
+    "InteractiveSession",
     "Policy",
     "ReplayPolicy",
     "Round",
@@ -20,6 +22,7 @@ __all__ = [
     "TrainingEpisode",
     "dense_prompt",
     "get_protocol",
+    "play_round",
     "predicted_masks",
     "run_rounds",
 ]
