@@ -280,9 +280,24 @@ def test_its_groups_are_what_its_samples_say(
 def test_a_table_that_other_settings_made_is_refused(
     plugin: Plugin, options: dict[str, Any], prepared: PromptableDataModule
 ):
-    other = plugin(**(options | {"image_size": 48}))
-    with pytest.raises(TableError, match="was prepared with image_size=32, but image_size=48"):
+    other = plugin(**(options | {"seed": 48}))
+    with pytest.raises(TableError, match=r"was prepared with seed=\d+, but seed=48 is asked"):
         other.setup()
+
+
+def test_one_table_serves_models_of_every_size_and_fit(
+    plugin: Plugin,
+    options: dict[str, Any],
+    prepared: PromptableDataModule,
+    caplog: pytest.LogCaptureFixture,
+):
+    other = plugin(**(options | {"image_size": 48, "image_fit": "stretch"}))
+    other.setup()
+    assert "with a long side of 32 pixels, which are enlarged to 48 here" in caplog.text
+    for loader in (other.train_dataloader(), other.test_dataloader()):
+        batch = next(iter(loader))
+        assert batch.images.shape[2:] == batch.targets.masks.shape[1:] == (48, 48)
+        assert (batch.targets.sizes == 48).all()
 
 
 def test_a_missing_root_is_named_with_the_layout(plugin: Plugin, tmp_path: Path):

@@ -200,7 +200,18 @@ def test_the_size_of_the_images_follows_from_the_network(build: Any):
     assert cli.datamodule.hparams["image_size"] == 96
 
 
+def test_how_images_lie_in_the_square_follows_from_the_network(build: Any):
+    assert build("fit", "--config", str(TINY)).datamodule.image_fit == "pad"
+
+
 # Errors: one sentence that lists the choices
+
+
+def test_a_contradicting_image_fit_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert error(capsys, "fit", "--config", str(TINY), "--data.image_fit=stretch") == (
+        "error: data.image_fit is stretch but follows from model.network, which wants pad: "
+        "leave data.image_fit out, or set model.network"
+    )
 
 
 def test_a_contradicting_image_size_is_refused(capsys: pytest.CaptureFixture[str]):

@@ -21,6 +21,7 @@ from syncsam_lightning.cli.checkpoint_config import with_checkpoint_config
 from syncsam_lightning.cli.defaults import CALLBACK_DEFAULTS, CALLBACKS, trainer_defaults
 from syncsam_lightning.cli.explain import Choices, UsageError, explain
 from syncsam_lightning.cli.given import GivenSettings
+from syncsam_lightning.cli.links import LINKS, NETWORK
 from syncsam_lightning.cli.parser import ConfigFile, Parser, ParserMessage
 from syncsam_lightning.cli.run_config import RUN_CONFIG, SaveRunConfig
 from syncsam_lightning.data.datamodule import PromptableDataModule
@@ -30,18 +31,12 @@ from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.models import PromptableModel
 from syncsam_lightning.training.module import InteractiveSegmentation
 
-NETWORK = "model.network"
-"""Key of the network in a config."""
-
-LINKS = {f"{NETWORK}.image_size": "data.image_size"}
-"""Settings of the data that follow from the network: source -> target."""
-
 
 class SyncSAMCLI(LightningCLI):
     """LightningCLI for :class:`InteractiveSegmentation` and the installed datamodules.
 
     What differs from the stock class: configs are found by bare name; a checkpoint alone rebuilds
-    model and data, and the user's options win over it; the size of the images follows the network;
+    model and data, and the user's options win over it; how images reach it follows the network;
     errors are single sentences (:class:`syncsam_lightning.errors.SyncSAMError`).
 
     Args:
@@ -83,12 +78,12 @@ class SyncSAMCLI(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the callbacks that every run has, and let the network set the size of the images."""
+        """Add the callbacks that every run has, and let the network decide how images reach it."""
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.set_defaults(dict(CALLBACK_DEFAULTS))
-        for source, target in LINKS.items():
-            parser.link_arguments(_with_init_args(source), _with_init_args(target))
+        for link in LINKS:
+            parser.link_arguments(link.source_key, link.target_key, compute_fn=link.compute)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, with the settings of a checkpoint in front where one is to be rebuilt.
@@ -96,7 +91,7 @@ class SyncSAMCLI(LightningCLI):
         Raises:
             SyncSAMError: the arguments can't be understood or contradict each other.
         """
-        link_targets = [target.rpartition(".")[2] for target in LINKS.values()]
+        link_targets = [link.target.rpartition(".")[2] for link in LINKS]
         args = with_checkpoint_config(self._args, link_targets)
         given = GivenSettings(args)
         try:
@@ -111,13 +106,13 @@ class SyncSAMCLI(LightningCLI):
         return
 
     def _check_links(self, given: GivenSettings) -> None:
-        for source, target in LINKS.items():
-            derived = self.config[self._args[0]].get(_with_init_args(source))
-            explicit = given.value(target)
+        for link in LINKS:
+            derived = self.config[self._args[0]].get(link.target_key)
+            explicit = given.value(link.target)
             if derived is not None and explicit is not None and explicit != derived:
                 raise UsageError(
-                    f"{target} is {explicit} but follows from {source}, which is {derived}: "
-                    f"leave {target} out, or set {source}"
+                    f"{link.target} is {explicit} but follows from {link.source}, which "
+                    f"{link.says} {derived}: leave {link.target} out, or set {link.source}"
                 )
 
     def _check_monitor(self) -> None:
@@ -201,8 +196,3 @@ def _subclasses(cls: type[Any]) -> Iterator[type]:
     for child in children:
         yield child
         yield from _subclasses(child)
-
-
-def _with_init_args(key: str) -> str:
-    head, _, last = key.rpartition(".")
-    return f"{head}.init_args.{last}"

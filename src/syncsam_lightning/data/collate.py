@@ -16,7 +16,7 @@ from syncsam_lightning.prompts import Targets
 
 
 def collate(samples: Sequence[Sample]) -> ImageBatch:
-    """Pad samples to the model's square and stack them; objects keep the order of their images.
+    """Put samples into the model's square and stack them; objects keep the order of their images.
 
     Boxes in the model frame are those of the masks there in training, and the original boxes mapped
     by the resize plan in evaluation.
@@ -33,7 +33,8 @@ def collate(samples: Sequence[Sample]) -> ImageBatch:
         boxes=boxes,
         image_index=torch.arange(len(samples)).repeat_interleave(counts),
         keys=torch.tensor([key for sample in samples for key in sample.keys], dtype=torch.int64),
-        sizes=torch.tensor([sample.size for sample in samples]),
+        sizes=torch.tensor([sample.plan.resized for sample in samples]),
+        origins=torch.tensor([sample.plan.origin for sample in samples]),
     )
     return ImageBatch(
         images=_stacked_images(samples),
@@ -64,31 +65,34 @@ def _allocated(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def _stacked_images(samples: Sequence[Sample]) -> Tensor:
-    side = samples[0].side
+    side = samples[0].plan.size
     images = _allocated((len(samples), 3, side, side), torch.uint8)
     for square, sample in zip(images.numpy(), samples, strict=True):
-        _pad_into(square, sample.image.transpose(2, 0, 1))  # grey is repeated
+        _put_into(square, sample.image.transpose(2, 0, 1), sample.plan)  # grey is repeated
     return images
 
 
 def _stacked_masks(samples: Sequence[Sample]) -> Tensor:
-    side, masks = samples[0].side, [mask for sample in samples for mask in sample.masks]
+    side = samples[0].plan.size
+    masks = [(mask, sample.plan) for sample in samples for mask in sample.masks]
     stacked = _allocated((len(masks), side, side), torch.bool)
-    for square, mask in zip(stacked.numpy(), masks, strict=True):
-        _pad_into(square, mask)
+    for square, (mask, plan) in zip(stacked.numpy(), masks, strict=True):
+        _put_into(square, mask, plan)
     return stacked
 
 
-def _pad_into(square: np.ndarray, pixels: np.ndarray) -> None:
-    """Write ``(..., h, w)`` pixels into the top left of ``(..., S, S)``, and zeros elsewhere."""
-    height, width = pixels.shape[-2:]
-    square[..., :height, :width] = pixels
-    square[..., height:, :] = 0
-    square[..., :height, width:] = 0
+def _put_into(square: np.ndarray, pixels: np.ndarray, plan: ResizePlan) -> None:
+    """Write ``(..., h, w)`` pixels to their place in ``(..., S, S)``, and zeros elsewhere."""
+    (top, left), (height, width) = plan.origin, plan.resized
+    bottom, right = top + height, left + width
+    square[..., top:bottom, left:right] = pixels
+    square[..., :top, :] = 0
+    square[..., bottom:, :] = 0
+    square[..., top:bottom, :left] = 0
+    square[..., top:bottom, right:] = 0
 
 
 def _mapped_boxes(sample: Sample) -> Tensor:
     if sample.original_boxes is None:
         raise ValueError(f"sample {sample.info.id} has no original boxes")
-    plan = ResizePlan(sample.info.height, sample.info.width, sample.side)
-    return plan.boxes_to_model(torch.from_numpy(sample.original_boxes))
+    return sample.plan.boxes_to_model(torch.from_numpy(sample.original_boxes))

@@ -32,6 +32,7 @@ from syncsam_lightning.data.splits import SplitBy, SplitRule
 from syncsam_lightning.data.streaming import Groups, StreamingDataModule
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
+from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, DatasetCard, RawSample, Skipped, Split
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class PromptableDataModule(StreamingDataModule):
             ``tables/CLASS.lance`` in the working folder.
         image_size: side S of the model's square input in pixels; set by the model when run by
             ``syncsam``.
+        image_fit: how an image lies in that square, see :data:`syncsam_lightning.geometry.Fit`; set
+            by the model when run by ``syncsam``.
         batch_size: images per rank and training step.
         eval_batch_size: images per rank and evaluation step; None: ``batch_size``.
         masks_per_image: masks drawn with replacement from each training image.
@@ -85,6 +88,7 @@ class PromptableDataModule(StreamingDataModule):
         table: str | None = None,
         *,
         image_size: int = 256,
+        image_fit: Fit = "pad",
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         masks_per_image: int = 5,
@@ -100,6 +104,7 @@ class PromptableDataModule(StreamingDataModule):
     ) -> None:
         super().__init__(
             image_size=image_size,
+            image_fit=image_fit,
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
             masks_per_image=masks_per_image,
@@ -146,7 +151,8 @@ class PromptableDataModule(StreamingDataModule):
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table; plugins add the options of theirs that do.
 
-        A table that was prepared with other values is refused rather than silently used.
+        A table that was prepared with other values is refused rather than silently used, except
+        for ``image_size``: training images are stored with that long side, and resized when read.
         """
         return {
             "plugin": type(self).__name__,
@@ -236,14 +242,25 @@ class PromptableDataModule(StreamingDataModule):
         if not stored:
             return
         for key, wanted in self.table_settings().items():
-            if key in stored and stored[key] != wanted:
+            # Images are resized when they are read: one table serves models of all sizes.
+            if key != "image_size" and key in stored and stored[key] != wanted:
                 raise TableError(
                     f"{self.table} was prepared with {key}={stored[key]!r}, but "
                     f"{key}={wanted!r} is asked for: give another data.table to prepare a new "
                     "one, or use the setting it was made with"
                 )
+        self._warn_of_small_images(stored.get("image_size"))
         if self._has_default_table:
             self.check_origin()
+
+    def _warn_of_small_images(self, stored: int | None) -> None:
+        if stored is not None and stored < self.image_size:
+            log.warning(
+                "%s keeps training images with a long side of %d pixels, which are enlarged to %d "
+                "here; for sharper ones prepare a table of its own with image_size %d (images for "
+                "validation and testing keep their size in every table)",
+                self.table, stored, self.image_size, self.image_size,
+            )  # fmt: skip
 
     def check_origin(self) -> None:
         """Raise :class:`TableError` if the table was prepared from another release than root."""

@@ -18,7 +18,7 @@ from syncsam_lightning.data.transforms import (
     fit_image,
     resize_masks,
 )
-from syncsam_lightning.geometry import ResizePlan
+from syncsam_lightning.geometry import Fit, ResizePlan
 from syncsam_lightning.seeding import mask_key, numpy_generator, stable_key
 
 _EVALUATION_EPOCH = 0
@@ -31,7 +31,7 @@ class Sample:
     Args:
         image: ``(h, w, 1 or 3)`` uint8.
         masks: n masks ``(h, w)`` bool.
-        side: S of the square that the collation pads to.
+        plan: where in the square the image lies.
         keys: n random keys, see :class:`syncsam_lightning.prompts.Targets`.
         info: who the image is.
         objects: who the objects are.
@@ -41,17 +41,12 @@ class Sample:
 
     image: np.ndarray
     masks: Sequence[np.ndarray]
-    side: int
+    plan: ResizePlan
     keys: tuple[int, ...]
     info: ImageInfo
     objects: tuple[ObjectInfo, ...]
     original: np.ndarray | None = None
     original_boxes: np.ndarray | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the image part of the square."""
-        return self.image.shape[0], self.image.shape[1]
 
 
 class TrainingSet(Dataset[Sample]):
@@ -64,6 +59,7 @@ class TrainingSet(Dataset[Sample]):
     Args:
         rows: the training rows.
         image_size: side S of the model's square.
+        image_fit: how an image lies in it.
         masks_per_image: M, masks drawn from each image.
         seed: of everything random.
         augmentation: see :class:`Augmentation`.
@@ -74,12 +70,14 @@ class TrainingSet(Dataset[Sample]):
         rows: Rows,
         *,
         image_size: int,
+        image_fit: Fit = "pad",
         masks_per_image: int,
         seed: int,
         augmentation: AugmentationConfig = (),
     ) -> None:
         self.rows = rows
-        self.image_size, self.masks_per_image, self.seed = image_size, masks_per_image, seed
+        self.image_size, self.image_fit = image_size, image_fit
+        self.masks_per_image, self.seed = masks_per_image, seed
         self.augmentation = Augmentation(augmentation) if augmentation else None
 
     def __len__(self) -> int:
@@ -96,7 +94,7 @@ class TrainingSet(Dataset[Sample]):
     def _sample(self, key: TrainingKey, row: StoredRow) -> Sample:
         # A first visit leaves the repeat out, as before orders could repeat a row.
         visit = (key.epoch, row.id, key.repeat) if key.repeat else (key.epoch, row.id)
-        plan = ResizePlan(row.height, row.width, self.image_size)
+        plan = ResizePlan(row.height, row.width, self.image_size, self.image_fit)
         image = fit_image(row.image(), plan)
         masks: Sequence[np.ndarray] | None = None
         there: Sequence[int] = range(row.num_masks)
@@ -119,7 +117,7 @@ class TrainingSet(Dataset[Sample]):
         return Sample(
             image=image,
             masks=drawn,
-            side=self.image_size,
+            plan=plan,
             keys=tuple(self._mask_key(key, slot, row, i) for slot, i in enumerate(chosen)),
             info=_image_info(key.row, row),
             objects=tuple(_object_info(row, index) for index in chosen),
@@ -137,11 +135,12 @@ class EvaluationSet(Dataset[Sample]):
     Args:
         rows: the rows.
         image_size: side S of the model's square.
+        image_fit: how an image lies in it.
         seed: of the prompts.
     """
 
-    def __init__(self, rows: Rows, *, image_size: int, seed: int) -> None:
-        self.rows, self.image_size, self.seed = rows, image_size, seed
+    def __init__(self, rows: Rows, *, image_size: int, image_fit: Fit = "pad", seed: int) -> None:
+        self.rows, self.image_size, self.image_fit, self.seed = rows, image_size, image_fit, seed
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -155,12 +154,12 @@ class EvaluationSet(Dataset[Sample]):
         return [self._sample(key, row) for key, row in zip(keys, rows, strict=True)]
 
     def _sample(self, key: EvaluationKey, row: StoredRow) -> Sample:
-        plan = ResizePlan(row.height, row.width, self.image_size)
+        plan = ResizePlan(row.height, row.width, self.image_size, self.image_fit)
         masks = row.masks()
         return Sample(
             image=fit_image(row.image(), plan),
             masks=_fit_masks(list(masks), plan),
-            side=self.image_size,
+            plan=plan,
             keys=tuple(
                 mask_key(self.seed, _EVALUATION_EPOCH, row.id, mask_id)
                 for mask_id in row.mask_ids.tolist()

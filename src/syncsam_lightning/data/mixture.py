@@ -12,6 +12,7 @@ from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.order import Stratum
 from syncsam_lightning.data.rows import JoinedRows, Rows
 from syncsam_lightning.data.streaming import Groups, StreamingDataModule
+from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, Split
 
 
@@ -28,6 +29,8 @@ class Mixture(StreamingDataModule):
         epoch_size: training samples in an epoch; None: as many as there are training images.
         image_size: side S of the model's square input in pixels; set by the model when run by
             ``syncsam``.
+        image_fit: how an image lies in that square, see :data:`syncsam_lightning.geometry.Fit`; set
+            by the model when run by ``syncsam``.
         batch_size: images per rank and training step.
         eval_batch_size: images per rank and evaluation step; None: ``batch_size``.
         masks_per_image: masks drawn with replacement from each training image.
@@ -47,6 +50,7 @@ class Mixture(StreamingDataModule):
         *,
         epoch_size: int | None = None,
         image_size: int = 256,
+        image_fit: Fit = "pad",
         batch_size: int = 8,
         eval_batch_size: int | None = None,
         masks_per_image: int = 5,
@@ -56,6 +60,7 @@ class Mixture(StreamingDataModule):
     ) -> None:
         super().__init__(
             image_size=image_size,
+            image_fit=image_fit,
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
             masks_per_image=masks_per_image,
@@ -70,7 +75,7 @@ class Mixture(StreamingDataModule):
         _check_parts(parts, weights)
         self.parts, self.weights = parts, weights
         for part in parts:
-            part.image_size = image_size
+            part.image_size, part.image_fit = image_size, image_fit
 
     def place(self) -> str:
         """Return where the tables lie."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -20,6 +20,7 @@ from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, Pa
 from syncsam_lightning.data.transforms import AugmentationConfig
 from syncsam_lightning.data.workers import ignore_sigterm, worker_context
 from syncsam_lightning.errors import TableError
+from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import Split
 
 _NEEDED: Mapping[str | None, Split] = {"fit": "train", "test": "test", "predict": "test"}
@@ -46,6 +47,7 @@ class StreamingDataModule(LightningDataModule):
 
     Args:
         image_size: side S of the model's square input in pixels.
+        image_fit: how an image lies in that square, see :data:`syncsam_lightning.geometry.Fit`.
         batch_size: images per rank and training step.
         eval_batch_size: images per rank and evaluation step; None: ``batch_size``.
         masks_per_image: masks drawn with replacement from each training image.
@@ -63,6 +65,7 @@ class StreamingDataModule(LightningDataModule):
         self,
         *,
         image_size: int,
+        image_fit: Fit,
         batch_size: int,
         eval_batch_size: int | None,
         masks_per_image: int,
@@ -81,9 +84,13 @@ class StreamingDataModule(LightningDataModule):
         ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if image_fit not in get_args(Fit):
+            raise ValueError(
+                f"image_fit must be one of {', '.join(get_args(Fit))}, got {image_fit!r}"
+            )
         if num_workers < 0:
             raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
-        self.image_size = image_size
+        self.image_size, self.image_fit = image_size, image_fit
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.masks_per_image = masks_per_image
@@ -164,6 +171,7 @@ class StreamingDataModule(LightningDataModule):
         dataset = TrainingSet(
             self.rows("train"),
             image_size=self.image_size,
+            image_fit=self.image_fit,
             masks_per_image=self.masks_per_image,
             seed=self.seed,
             augmentation=self.augmentation,
@@ -189,7 +197,9 @@ class StreamingDataModule(LightningDataModule):
             rank=0 if trainer is None else trainer.global_rank,
             world_size=1 if trainer is None else trainer.world_size,
         )
-        dataset = EvaluationSet(rows, image_size=self.image_size, seed=self.seed)
+        dataset = EvaluationSet(
+            rows, image_size=self.image_size, image_fit=self.image_fit, seed=self.seed
+        )
         return self._loader(dataset, sampler, self.eval_batch_size)
 
     def _loader(

@@ -113,37 +113,54 @@ def _panel(
 ) -> Tensor:
     image_index = int(batch.targets.image_index[position])
     height, width = batch.targets.sizes[image_index].tolist()
+    top, left = _origin(batch, image_index)
+    part = (slice(top, top + height), slice(left, left + width))
     scale = side / max(height, width)
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))
 
     def shown(mask: Tensor) -> Tensor:
         return F.interpolate(mask[None, None].float(), shape, mode="nearest")[0, 0] > 0.5
 
-    pixels = batch.images[image_index, :, :height, :width].cpu()
+    pixels = batch.images[image_index, :, *part].cpu()
     image = F.interpolate(pixels[None].float(), shape, mode="bilinear")[0].round().byte()
     columns = (
         image,
-        _with_prompt(image, evaluation, position, scale),
-        draw_segmentation_masks(image, shown(truth[:height, :width]), alpha=0.5, colors=_TRUTH),
+        _with_prompt(image, evaluation, position, (left, top), scale),
+        draw_segmentation_masks(image, shown(truth[part]), alpha=0.5, colors=_TRUTH),
         draw_segmentation_masks(image, shown(answer), alpha=0.5, colors=_PREDICTION),
     )
     gap = side + 2 - shape[1]
     return torch.cat([F.pad(column, (0, gap), value=_BACKGROUND) for column in columns], dim=2)
 
 
-def _with_prompt(image: Tensor, evaluation: BatchEvaluation, position: int, scale: float) -> Tensor:
+def _origin(batch: ImageBatch, image_index: int) -> tuple[int, int]:
+    if batch.targets.origins is None:
+        return 0, 0
+    top, left = batch.targets.origins[image_index].tolist()
+    return top, left
+
+
+def _with_prompt(
+    image: Tensor,
+    evaluation: BatchEvaluation,
+    position: int,
+    origin_xy: tuple[int, int],
+    scale: float,
+) -> Tensor:
     prompts = evaluation.rounds[-1]
     if prompts.boxes is not None:
         limit = torch.tensor([image.shape[2], image.shape[1]] * 2) - 1
-        box = torch.minimum((prompts.boxes[position].cpu() * scale).round(), limit)
+        shifted = prompts.boxes[position].cpu() - torch.tensor(origin_xy * 2)
+        box = torch.minimum((shifted * scale).round(), limit)
         image = draw_bounding_boxes(image, box[None], colors=[_BOX], width=2)
     if prompts.points is None or prompts.point_labels is None:
         return image
     canvas = Image.fromarray(image.permute(1, 2, 0).numpy())
     draw = ImageDraw.Draw(canvas)
+    left, top = origin_xy
     points, labels = prompts.points[position].tolist(), prompts.point_labels[position].tolist()
     for (x, y), label in zip(points, labels, strict=True):
         if label in _COLOURS:
-            centre = ((x + 0.5) * scale, (y + 0.5) * scale)
+            centre = ((x - left + 0.5) * scale, (y - top + 0.5) * scale)
             draw.circle(centre, 4, fill=_COLOURS[label], outline=(255, 255, 255))
     return torch.from_numpy(np.array(canvas)).permute(2, 0, 1)

@@ -15,8 +15,8 @@ from torch import Tensor
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.errors import PromptFileError
 from syncsam_lightning.evaluation.runner import BatchEvaluation
-from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.interaction import EvaluationProtocol
+from syncsam_lightning.models import InputSpec
 from syncsam_lightning.prompts import Prompts
 
 _SCHEMA = pa.schema(
@@ -55,20 +55,20 @@ class PromptRow:
     point_labels: list[int] | None
 
 
-def prompt_rows(batch: ImageBatch, evaluation: BatchEvaluation, size: int) -> list[PromptRow]:
+def prompt_rows(batch: ImageBatch, evaluation: BatchEvaluation, spec: InputSpec) -> list[PromptRow]:
     """Return what the objects of valid images were prompted with.
 
     Args:
         batch: the images and objects.
         evaluation: what was played on them.
-        size: side of the model's square.
+        spec: of the model, whose frame the prompts are in.
     """
     rows = []
     for position, image in enumerate(batch.targets.image_index.tolist()):
         info, entry = batch.infos[image], batch.objects[position]
         if not info.valid:
             continue
-        plan = ResizePlan(info.height, info.width, size)
+        plan = spec.plan(info.height, info.width)
         for number, prompts in enumerate(evaluation.rounds):
             box, points, labels = prompts.boxes, prompts.points, prompts.point_labels
             rows.append(
@@ -122,13 +122,15 @@ class RecordedPrompts:
                 raise PromptFileError(f"{self.path} holds {_name(row)} twice")
             self._rows[key] = row
 
-    def rounds(self, batch: ImageBatch, protocol: EvaluationProtocol, size: int) -> list[Prompts]:
+    def rounds(
+        self, batch: ImageBatch, protocol: EvaluationProtocol, spec: InputSpec
+    ) -> list[Prompts]:
         """Return the prompts of each round for all objects of a batch, in the model frame.
 
         Args:
             batch: the images and objects.
             protocol: whose prompts.
-            size: side of the model's square.
+            spec: of the model that is to be prompted.
 
         Raises:
             PromptFileError: an object has no prompts in the file, or they were recorded with
@@ -143,7 +145,7 @@ class RecordedPrompts:
                 row = self._row(protocol, info.id, batch.objects[position].mask_id, number)
                 first = first or row
                 self._check_alike(row, first)
-                plan = ResizePlan(info.height, info.width, size)
+                plan = spec.plan(info.height, info.width)
                 if row.box is not None:
                     boxes.append(plan.boxes_to_model(torch.tensor(row.box, dtype=torch.float64)))
                 if row.points is not None and row.point_labels is not None:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo
 from syncsam_lightning.evaluation.scores import MaskScore, fill_box_dice
-from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.interaction import EvaluationProtocol, run_rounds
 from syncsam_lightning.metrics import dice, iou
 from syncsam_lightning.models import ImageFeatures, PromptableModel
@@ -73,11 +72,10 @@ def evaluate_batch(
         run_rounds(lambda prompts: model.decode(features, prompts), batch.targets, policy)
     )
     logits = played[-1].logits
-    size = model.input_spec.size
     predictions, scores, begin = [], [], 0
     for info, truth in zip(batch.infos, batch.original_masks, strict=True):
         end = begin + len(truth)
-        plan = ResizePlan(info.height, info.width, size)
+        plan = model.input_spec.plan(info.height, info.width)
         prediction = plan.logits_to_original(logits[begin:end]) > 0
         predictions.append(prediction)
         if info.valid:

@@ -64,6 +64,7 @@ class SimulatedUser:
                 num=self.plan.num_points[index],
                 sizes=targets.sizes,
                 image_index=targets.image_index,
+                origins=targets.origins,
             )
             if self.accumulate_points:
                 clicks = _on_top(clicks, history)
@@ -86,6 +87,7 @@ class SimulatedUser:
             side=targets.masks.shape[-1],
             sizes=targets.sizes,
             image_index=targets.image_index,
+            origins=targets.origins,
         )
         return Prompts(targets.image_index, boxes=boxes)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from syncsam_lightning.errors import UnsupportedPromptError
+from syncsam_lightning.geometry import Fit, ResizePlan
 from syncsam_lightning.prompts import Prompts
 
 
@@ -20,11 +22,17 @@ class InputSpec:
         size: side S of the square input in pixels.
         prompts: the prompt kinds it understands, out of ``boxes``, ``points``, ``masks``.
         mask_size: side of the mask logits it returns and takes, usually S / 4.
+        fit: how an image lies in the square.
     """
 
     size: int
     prompts: frozenset[str]
     mask_size: int
+    fit: Fit = "pad"
+
+    def plan(self, height: int, width: int) -> ResizePlan:
+        """Return how an image of this size in pixels lies in the model's square."""
+        return ResizePlan(height, width, self.size, self.fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,10 @@ class PromptableModel(nn.Module, ABC):
     Subclasses set :attr:`input_spec` and implement :meth:`encode` and :meth:`decode`; they list the
     submodules that are never trained in :attr:`frozen_modules` by calling :meth:`freeze`.
     """
+
+    image_fit: ClassVar[Fit] = "pad"
+    """How images lie in the square; ``input_spec.fit`` of every instance. Of the class, since the
+    program has to know it before it builds anything."""
 
     input_spec: InputSpec
 

@@ -5,6 +5,7 @@ Shapes: N objects, P points per object, S the side of the model's square, B imag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +66,7 @@ def correction_clicks(
     num: int,
     sizes: Tensor | None = None,
     image_index: Tensor | None = None,
+    origins: Tensor | None = None,
 ) -> Clicks:
     """Click uniformly, with replacement, where truth and prediction differ.
 
@@ -79,6 +81,7 @@ def correction_clicks(
         num: P, clicks per object.
         sizes: ``(B, 2)`` height and width of the part of each square that is image; None: all.
         image_index: ``(N,)`` the image of each object. Given exactly when ``sizes`` is.
+        origins: ``(B, 2)`` row and column where that part begins; None: all at 0, 0.
 
     Returns:
         Clicks labelled with the truth at their pixel: 1 on missed foreground, 0 on what was marked
@@ -94,7 +97,8 @@ def correction_clicks(
         )
     error = truth ^ prediction
     if sizes is not None and image_index is not None:
-        error = error & _image_part(sizes[image_index], error.shape[1], error.shape[2])
+        begins = torch.zeros_like(sizes) if origins is None else origins
+        error = error & _image_part(begins[image_index], sizes[image_index], error.shape[1:])
     elif sizes is not None or image_index is not None:
         raise ValueError("sizes and image_index must be given together")
     pixels = _uniform_pixels(error, keys, Purpose.CORRECTION_CLICK, draw=draw, num=num)
@@ -102,10 +106,17 @@ def correction_clicks(
     return pixels.clicks(truth[objects, pixels.y, pixels.x].to(torch.int64))
 
 
-def _image_part(sizes: Tensor, height: int, width: int) -> Tensor:
-    """Return ``(N, height, width)`` bool, true inside the ``(N, 2)`` image sizes."""
-    rows = torch.arange(height, device=sizes.device) < sizes[:, :1]
-    columns = torch.arange(width, device=sizes.device) < sizes[:, 1:]
+def _image_part(begins: Tensor, sizes: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return ``(N, *shape)`` bool, true where the image is: ``(N, 2)`` begins and sizes."""
+    rows, columns = (
+        (pixels >= begin[:, None]) & (pixels < (begin + size)[:, None])
+        for pixels, begin, size in zip(
+            [torch.arange(extent, device=sizes.device) for extent in shape],
+            begins.unbind(1),
+            sizes.unbind(1),
+            strict=True,
+        )
+    )
     return rows[:, :, None] & columns[:, None, :]
 
 

@@ -53,6 +53,7 @@ def jitter_boxes(
     side: int,
     sizes: Tensor,
     image_index: Tensor,
+    origins: Tensor | None = None,
 ) -> Tensor:
     """Shift boxes, keeping them on the image and never empty.
 
@@ -64,6 +65,7 @@ def jitter_boxes(
         side: S, side of the model's square in pixels.
         sizes: ``(B, 2)`` height and width of the part of each square that is image.
         image_index: ``(N,)`` the image of each object.
+        origins: ``(B, 2)`` row and column where that part begins; None: all at 0, 0.
 
     Returns:
         ``(N, 4)`` float32. The empty box ``0, 0, 0, 0`` of an empty mask stays as it is.
@@ -81,9 +83,12 @@ def jitter_boxes(
         limit = _shift_limit((shorter - 1) / 2, jitter.max_shift)
         draws = integers(keys, Purpose.BOX_JITTER, draw, high=2 * limit + 1, num=4)
         shifts = draws - limit[:, None]
-    height, width = sizes[image_index].to(torch.float32).unbind(1)
-    far_corner = torch.stack([width, height, width, height], dim=1)
-    return torch.minimum((boxes + shifts * scale).clamp(min=0), far_corner)
+    extent = sizes[image_index].flip(1).repeat(1, 2).to(torch.float32)
+    near = torch.zeros_like(extent)
+    if origins is not None:
+        near = origins[image_index].flip(1).repeat(1, 2).to(torch.float32)
+        near = near.where((boxes != 0).any(1, keepdim=True), 0.0)
+    return torch.minimum(torch.maximum(boxes + shifts * scale, near), near + extent)
 
 
 def _shift_limit(room: Tensor, max_shift: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """N true masks on B images, in the model frame (a padded square of side S).
+    """N true masks on B images, in the model frame (a square of side S).
 
     Args:
         masks: ``(N, S, S)`` bool; every mask has at least one foreground pixel.
@@ -20,6 +21,7 @@ class Targets:
             random prompts of an object are a function of its key.
         sizes: ``(B, 2)`` int64, height and width of the part of each square that is image, the
             rest being padding.
+        origins: ``(B, 2)`` int64, row and column where that part begins; None: all at 0, 0.
 
     Raises:
         ValueError: the first dimensions disagree.
@@ -30,6 +32,7 @@ class Targets:
     image_index: Tensor
     keys: Tensor
     sizes: Tensor
+    origins: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = self.image_index.shape[0]
@@ -44,13 +47,18 @@ class Targets:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
         """Return the same targets with every tensor on ``device``."""
-        return Targets(
-            **{
-                f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
-                for f in fields(self)
-            }
-        )
+        return self._map(lambda value: value.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Targets:
         """Return the same targets in page-locked memory, for asynchronous copies to a GPU."""
-        return Targets(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Targets:
+        return Targets(
+            masks=change(self.masks),
+            boxes=change(self.boxes),
+            image_index=change(self.image_index),
+            keys=change(self.keys),
+            sizes=change(self.sizes),
+            origins=None if self.origins is None else change(self.origins),
+        )

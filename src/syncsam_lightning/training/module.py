@@ -14,6 +14,7 @@ from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.errors import NonFiniteLossError, NothingToTrainError
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import BatchEvaluation, evaluate_batch
@@ -121,11 +122,29 @@ class InteractiveSegmentation(LightningModule):
         self.pretrained.fetch(self.network, begins=self._begins(self.trainer.state.fn))
 
     def setup(self, stage: str) -> None:
-        """Load pretrained weights: frozen ones always, others only when a training begins."""
+        """Load pretrained weights: frozen ones always, others only when a training begins.
+
+        Raises:
+            ValueError: the datamodule brings images into another frame than the network's.
+        """
+        self._check_frame()
         self._load_pretrained(begins=self._begins(stage))
         if stage != "fit" and self.trainer.ckpt_path is None and not self._begun:
             log.warning("no ckpt_path is given: what follows is about weights without training")
         self._begun = self._begun or stage == "fit"
+
+    def _check_frame(self) -> None:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if not isinstance(datamodule, StreamingDataModule):
+            return
+        spec, name = self.network.input_spec, type(self.network).__name__
+        for key, wanted in (("image_size", spec.size), ("image_fit", spec.fit)):
+            if (found := getattr(datamodule, key)) != wanted:
+                data = type(datamodule).__name__
+                raise ValueError(
+                    f"{name} takes images with {key}={wanted!r}, but {data} has {key}={found!r}: "
+                    f"build {data} with {key}={wanted!r}"
+                )
 
     def _load_pretrained(self, *, begins: bool) -> None:
         if begins or not self._has_frozen_weights:
@@ -237,7 +256,7 @@ class InteractiveSegmentation(LightningModule):
 
     def _evaluate(self, batch: ImageBatch, stage: str) -> Evaluations:
         features = self.network.encode(batch.images, batch.targets.sizes)
-        size = self.network.input_spec.size
+        spec = self.network.input_spec
         replay = None if stage == "validate" else self.replay
         return {
             protocol.name: evaluate_batch(
@@ -245,7 +264,7 @@ class InteractiveSegmentation(LightningModule):
                 features,
                 batch,
                 protocol,
-                replay=None if replay is None else replay.rounds(batch, protocol, size),
+                replay=None if replay is None else replay.rounds(batch, protocol, spec),
             )
             for protocol in self.protocols[stage]
         }
@@ -257,7 +276,7 @@ class InteractiveSegmentation(LightningModule):
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> Evaluations:
         """Measure a batch under the validation protocols."""
         evaluations = self._evaluate(batch, "validate")
-        self.outcome.add(batch, evaluations.values(), self.network.input_spec.size)
+        self.outcome.add(batch, evaluations.values(), self.network.input_spec)
         return evaluations
 
     def on_validation_epoch_end(self) -> None:
@@ -271,7 +290,7 @@ class InteractiveSegmentation(LightningModule):
     def test_step(self, batch: ImageBatch, batch_idx: int) -> Evaluations:
         """Measure a batch under the test protocols."""
         evaluations = self._evaluate(batch, "test")
-        self.outcome.add(batch, evaluations.values(), self.network.input_spec.size)
+        self.outcome.add(batch, evaluations.values(), self.network.input_spec)
         return evaluations
 
     def on_test_epoch_end(self) -> None:

@@ -19,6 +19,7 @@ from syncsam_lightning.evaluation.runner import BatchEvaluation
 from syncsam_lightning.evaluation.scores import MaskScore
 from syncsam_lightning.interaction import EvaluationProtocol
 from syncsam_lightning.metrics import GroupedMean
+from syncsam_lightning.models import InputSpec
 
 
 class EvaluationOutcome:
@@ -52,17 +53,19 @@ class EvaluationOutcome:
         self._dice = GroupedMean(names).to(module.device)
         self._iou = GroupedMean(names).to(module.device)
 
-    def add(self, batch: ImageBatch, evaluations: Iterable[BatchEvaluation], size: int) -> None:
+    def add(
+        self, batch: ImageBatch, evaluations: Iterable[BatchEvaluation], spec: InputSpec
+    ) -> None:
         """Add what the protocols gave on a batch.
 
         Args:
             batch: the images and objects.
             evaluations: one per protocol.
-            size: side of the model's square.
+            spec: of the model.
         """
         for evaluation in evaluations:
             self.scores += evaluation.scores
-            self.prompts += prompt_rows(batch, evaluation, size)
+            self.prompts += prompt_rows(batch, evaluation, spec)
             named = [
                 (score, name) for score in evaluation.scores for name in self._groups_of(score)
             ]

@@ -82,6 +82,33 @@ def test_an_evaluation_batch_equals_plain_reading(tiny):
     assert [info.valid for info in batch.infos] == [True, False]
 
 
+@pytest.mark.parametrize("fit", ["stretch", "center"])
+def test_images_and_masks_lie_in_the_square_as_the_fit_says(tiny, fit):
+    table = tiny().table
+    offsets = table.offsets("test")
+    rows = TableRows(table, offsets)
+    records = table.read(offsets[:2])
+    side = max(max(r.height, r.width) for r in records) + 8
+    dataset = EvaluationSet(rows, image_size=side, image_fit=fit, seed=SEED)
+    batch = collate(dataset.__getitems__([EvaluationKey(0, True), EvaluationKey(1, True)]))
+    position = 0
+    for i, record in enumerate(records):
+        plan = ResizePlan(record.height, record.width, side, fit)
+        (height, width), (top, left) = plan.resized, plan.origin
+        part = (slice(top, top + height), slice(left, left + width))
+        image = np.broadcast_to(fit_image(record.image, plan), (height, width, 3))
+        assert batch.images[i].permute(1, 2, 0)[part].numpy().tolist() == image.tolist()
+        assert int(batch.images[i].sum()) == int(image.sum(dtype=np.int64))
+        assert batch.targets.sizes[i].tolist() == [height, width]
+        assert batch.targets.origins[i].tolist() == [top, left]
+        for mask in resize_masks(record.masks, height, width):
+            assert np.array_equal(batch.targets.masks[position][part].numpy(), mask)
+            assert batch.targets.masks[position].sum() == mask.sum()
+            position += 1
+    assert (top > 0) == (fit == "center")
+    assert batch.original_masks[0].shape[1:] == (records[0].height, records[0].width)
+
+
 def test_a_row_repeated_in_an_epoch_gets_other_masks_keys_and_augmentation(tiny):
     table = tiny().table
     rows = TableRows(table, table.offsets("train"))

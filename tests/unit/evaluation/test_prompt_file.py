@@ -10,12 +10,17 @@ import torch
 from syncsam_lightning.errors import PromptFileError
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts, prompt_rows, write_prompts
 from syncsam_lightning.interaction import get_protocol
+from syncsam_lightning.models import InputSpec
+
+SPEC = InputSpec(64, frozenset({"boxes", "points", "masks"}), 16)
 
 
 @pytest.fixture
 def rows(make_batch, evaluate):
     batch = make_batch()
-    return {name: prompt_rows(batch, evaluate(batch, name), 64) for name in ("box", "1pt", "5pts")}
+    return {
+        name: prompt_rows(batch, evaluate(batch, name), SPEC) for name in ("box", "1pt", "5pts")
+    }
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def test_replayed_prompts_and_scores_equal_those_recorded(
 ):
     batch, protocol = make_batch(), get_protocol(name)
     first = evaluate(batch, name)
-    again = evaluate(batch, name, replay=recorded(rows[name]).rounds(batch, protocol, 64))
+    again = evaluate(batch, name, replay=recorded(rows[name]).rounds(batch, protocol, SPEC))
     assert again.scores == first.scores
     for ours, theirs in zip(first.rounds, again.rounds, strict=True):
         for field in ("boxes", "points", "point_labels", "mask_logits"):
@@ -61,19 +66,19 @@ def test_points_lie_on_their_object_in_original_pixels(make_batch, rows):
 
 def test_images_that_only_fill_up_are_not_recorded(make_batch, evaluate):
     batch = make_batch(second_is_valid=False)
-    assert {row.image_id for row in prompt_rows(batch, evaluate(batch), 64)} == {"first"}
+    assert {row.image_id for row in prompt_rows(batch, evaluate(batch), SPEC)} == {"first"}
 
 
 def test_a_missing_object_is_named(make_batch, recorded, rows):
     prompts = recorded(rows["box"][:2])
     with pytest.raises(PromptFileError, match=r"no prompts for mask 0 of image second in round 0"):
-        prompts.rounds(make_batch(), get_protocol("box"), 64)
+        prompts.rounds(make_batch(), get_protocol("box"), SPEC)
 
 
 def test_another_version_of_the_protocol_is_refused(make_batch, recorded, rows):
     prompts = recorded([replace(row, version=9) for row in rows["box"]])
     with pytest.raises(PromptFileError, match="version 9 of protocol box, this is version 1"):
-        prompts.rounds(make_batch(), get_protocol("box"), 64)
+        prompts.rounds(make_batch(), get_protocol("box"), SPEC)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +96,13 @@ def test_a_row_that_does_not_fit_the_others_is_named(make_batch, recorded, rows,
     first, second, third = rows["box"]
     prompts = recorded([first, replace(second, **change), third])
     with pytest.raises(PromptFileError, match=message):
-        prompts.rounds(make_batch(), get_protocol("box"), 64)
+        prompts.rounds(make_batch(), get_protocol("box"), SPEC)
 
 
 def test_points_without_labels_are_named(make_batch, recorded, rows):
     prompts = recorded([replace(row, point_labels=[]) for row in rows["1pt"]])
     with pytest.raises(PromptFileError, match=r"mask 0 of image first .* 1 points but 0 labels"):
-        prompts.rounds(make_batch(), get_protocol("1pt"), 64)
+        prompts.rounds(make_batch(), get_protocol("1pt"), SPEC)
 
 
 def test_an_object_that_stands_twice_is_named(recorded, rows):

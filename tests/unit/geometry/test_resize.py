@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from syncsam_lightning.geometry import ResizePlan
+from syncsam_lightning.geometry import Fit, ResizePlan
 
 PLANS = st.builds(
     ResizePlan,
@@ -14,17 +16,27 @@ PLANS = st.builds(
     width=st.integers(1, 5000),
     size=st.sampled_from([64, 256, 1024]),
 )
+# A float32 far below a millionth of a pixel would be lost beside the place of a centred image.
+COORDINATES = st.just(0.0) | st.floats(2**-20, 1024, width=32)
+FITS = st.sampled_from(get_args(Fit))
+ANY_FIT = st.builds(
+    ResizePlan,
+    height=st.integers(1, 1500),
+    width=st.integers(1, 1500),
+    size=st.sampled_from([64, 256, 1024]),
+    fit=FITS,
+)
 
 
 @settings(deadline=None, max_examples=200)
-@given(PLANS, st.lists(st.tuples(st.integers(0, 1023), st.integers(0, 1023)), min_size=1))
+@given(ANY_FIT, st.lists(st.tuples(st.integers(0, 1023), st.integers(0, 1023)), min_size=1))
 def test_whole_model_pixels_survive_the_way_to_the_original_and_back(plan, points):
     points = torch.tensor(points, dtype=torch.float32)
     assert plan.points_to_model(plan.points_to_original(points)).equal(points)
 
 
 @settings(deadline=None, max_examples=200)
-@given(PLANS, st.floats(0, 1, width=32), st.floats(0, 1, width=32))
+@given(ANY_FIT, st.floats(0, 1, width=32), st.floats(0, 1, width=32))
 def test_what_came_from_original_pixels_survives_another_round_trip(plan, x, y):
     original = torch.tensor([[x * plan.width - 0.5, y * plan.height - 0.5]], dtype=torch.float64)
     model = plan.points_to_model(original)
@@ -32,7 +44,7 @@ def test_what_came_from_original_pixels_survives_another_round_trip(plan, x, y):
 
 
 @settings(deadline=None, max_examples=200)
-@given(PLANS, st.lists(st.floats(0, 1024, width=32), min_size=4, max_size=4))
+@given(ANY_FIT, st.lists(COORDINATES, min_size=4, max_size=4))
 def test_boxes_survive_the_way_to_the_original_and_back(plan, box):
     boxes = torch.tensor([box], dtype=torch.float32)
     assert plan.boxes_to_model(plan.boxes_to_original(boxes)).equal(boxes)
@@ -46,12 +58,63 @@ def test_the_resized_shape_is_sam_s(plan):
     assert max(plan.resized) == plan.size
 
 
-@settings(deadline=None, max_examples=100)
-@given(PLANS)
+@settings(deadline=None, max_examples=200)
+@given(ANY_FIT)
 def test_the_whole_image_maps_to_the_whole_image_part(plan):
-    height, width = plan.resized
+    (height, width), (top, left) = plan.resized, plan.origin
     whole = plan.boxes_to_model(torch.tensor([[0, 0, plan.width, plan.height]]))
-    assert whole.tolist() == [[0, 0, width, height]]
+    assert whole.tolist() == [[left, top, left + width, top + height]]
+    assert min(top, left) >= 0
+    assert max(top + height, left + width) <= plan.size
+
+
+@settings(deadline=None, max_examples=200)
+@given(ANY_FIT, st.floats(0, 1), st.floats(0, 1))
+def test_a_point_lies_as_far_into_the_model_s_image_as_into_the_original(plan, across, down):
+    original = torch.tensor([[across * plan.width - 0.5, down * plan.height - 0.5]])
+    x, y = plan.points_to_model(original)[0].tolist()
+    (height, width), (top, left) = plan.resized, plan.origin
+    assert x + 0.5 == pytest.approx(left + across * width, abs=1e-3)
+    assert y + 0.5 == pytest.approx(top + down * height, abs=1e-3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 80), st.integers(1, 80), FITS)
+def test_logits_of_the_image_part_alone_reach_the_original(height, width, fit):
+    plan = ResizePlan(height, width, 64, fit)
+    logits = torch.full((1, 64, 64), -1000.0)
+    (h, w), (top, left) = plan.resized, plan.origin
+    logits[:, top : top + h, left : left + w] = 5
+    back = plan.logits_to_original(logits)
+    assert back.shape == (1, height, width)
+    assert back.sub(5).abs().max() < 1e-4
+
+
+def test_stretching_ignores_the_aspect_ratio():
+    plan = ResizePlan(height=50, width=200, size=100, fit="stretch")
+    assert (plan.resized, plan.origin) == ((100, 100), (0, 0))
+    assert plan.boxes_to_model(torch.tensor([[20, 10, 40, 30]])).tolist() == [[10, 20, 20, 60]]
+    assert plan.boxes_to_original(torch.tensor([[10.0, 20, 20, 60]])).tolist() == [[20, 10, 40, 30]]
+
+
+def test_an_image_smaller_than_the_square_is_centred_at_its_own_size():
+    plan = ResizePlan(height=7, width=4, size=10, fit="center")
+    # Three rows to spare: one goes above, two below, as in SAM-Med2D's padding.
+    assert (plan.resized, plan.origin) == ((7, 4), (1, 3))
+    assert plan.points_to_model(torch.tensor([[0, 0], [3, 6]])).tolist() == [[3, 1], [6, 7]]
+    logits = torch.arange(100.0).reshape(1, 10, 10)
+    assert plan.logits_to_original(logits).equal(logits[:, 1:8, 3:7])
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 4), (4, 10), (11, 4), (30, 30)])
+def test_an_image_that_reaches_the_square_on_one_side_is_stretched_not_centred(height, width):
+    plan = ResizePlan(height, width, size=10, fit="center")
+    assert (plan.resized, plan.origin) == ((10, 10), (0, 0))
+
+
+def test_an_unknown_fit_is_refused():
+    with pytest.raises(ValueError, match="fit must be one of pad, stretch, center, got 'crop'"):
+        ResizePlan(1, 1, 1, fit="crop")
 
 
 def test_pixel_centres_are_mapped():

@@ -126,6 +126,24 @@ def test_an_error_in_the_padding_is_not_clicked():
     assert one_row_more.points[..., 1].tolist() == [[5, 5]]
 
 
+def test_the_image_part_may_lie_anywhere_in_the_square():
+    truth = torch.zeros(2, 8, 8, dtype=torch.bool)
+    prediction = torch.ones_like(truth)
+    clicks = correction_clicks(
+        truth,
+        prediction,
+        KEYS[:2],
+        draw=0,
+        num=400,
+        sizes=torch.tensor([[1, 1], [2, 3]]),
+        image_index=torch.tensor([1, 0]),
+        origins=torch.tensor([[7, 7], [4, 1]]),
+    )
+    expected = {(x, y) for x in (1, 2, 3) for y in (4, 5)}
+    assert set(map(tuple, clicks.points[0].int().tolist())) == expected
+    assert set(map(tuple, clicks.points[1].int().tolist())) == {(7, 7)}
+
+
 def test_every_foreground_pixel_is_equally_likely():
     mask = torch.zeros(6, 5, dtype=torch.bool)
     mask[0, 1] = mask[2] = mask[5, 4] = True  # 7 pixels

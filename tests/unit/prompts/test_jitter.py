@@ -101,6 +101,21 @@ def test_a_box_at_the_edge_of_the_image_part_is_clipped_there():
     assert result[:, 2].min() == 195
 
 
+def test_boxes_stay_on_an_image_that_lies_inside_the_square():
+    box = torch.tensor([[60.0, 80, 80, 100]])  # fills the image part but for a pixel all round
+    options = {
+        "sizes": torch.tensor([[22, 22]]),
+        "image_index": torch.zeros(500, dtype=torch.int64),
+        "origins": torch.tensor([[79, 59]]),
+    }
+    boxes = box.expand(500, 4)
+    result = jitter_boxes(boxes, KEYS[:500], BoxJitter(), draw=0, side=256, **options)
+    assert result.amin(0).tolist()[:2] == [59, 79]
+    assert result.amax(0).tolist()[2:] == [81, 101]
+    empty = jitter_boxes(boxes * 0, KEYS[:500], BoxJitter(), draw=0, side=256, **options)
+    assert (empty == 0).all()
+
+
 def test_no_jitter_returns_the_box():
     assert jittered(CENTRE, KEYS[:1], BoxJitter("none")).equal(CENTRE)
     assert jittered(CENTRE, KEYS[:1], BoxJitter(max_shift=0)).equal(CENTRE)

@@ -91,7 +91,7 @@ def test_prompts_replay_bit_for_bit_and_give_the_same_scores(
     for name in ("box", "1pt", "5pts"):
         protocol = get_protocol(name)
         played = evaluate_batch(module.network, features, batch, protocol).rounds
-        again = recorded.rounds(batch, protocol, 64)
+        again = recorded.rounds(batch, protocol, module.network.input_spec)
         for ours, theirs in zip(played, again, strict=True):
             for field in ("boxes", "points", "point_labels"):
                 left, right = getattr(ours, field), getattr(theirs, field)
@@ -104,13 +104,13 @@ def test_prompts_replay_bit_for_bit_and_give_the_same_scores(
 
 
 def test_prompts_of_other_images_are_refused(tested, discs):
-    *_, folder = tested
+    module, *_, folder = tested
     datamodule = discs()
     datamodule.setup("fit")
     batch = next(iter(datamodule.val_dataloader()))
     recorded = RecordedPrompts(folder / "prompts.parquet")
     with pytest.raises(PromptFileError, match="has no prompts for mask 0 of image disc-11"):
-        recorded.rounds(batch, get_protocol("box"), 64)
+        recorded.rounds(batch, get_protocol("box"), module.network.input_spec)
     with pytest.raises(PromptFileError, match="does not exist"):
         RecordedPrompts(folder / "nothing.parquet")
 

@@ -317,3 +317,17 @@ def test_measuring_without_a_checkpoint_is_announced(discs, task, trainer, tmp_p
     trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, discs())
     trainer(tmp_path).validate(module, discs(), verbose=False)
     assert "no ckpt_path" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 96}, "takes images with image_size=64, but .* has image_size=96: build"),
+        ({"image_fit": "stretch"}, "with image_fit='pad', but .* has image_fit='stretch': build"),
+    ],
+)
+def test_images_in_another_frame_than_the_network_s_are_refused(
+    discs, task, trainer, tmp_path, options, message
+):
+    with pytest.raises(ValueError, match=message):
+        trainer(tmp_path).fit(task(), discs(**options))

@@ -94,6 +94,7 @@ class SyncSAM(PromptableModel):
             size=image_size,
             prompts=frozenset({"boxes", "points", "masks"}),
             mask_size=self.architecture.mask_size,
+            fit=self.image_fit,
         )
         # Not part of the state: they are constants of SAM, not weights.
         self.register_buffer("pixel_mean", _per_channel(PIXEL_MEAN), persistent=False)
