@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import nibabel as nib
 import numpy as np
 from PIL import Image
 
@@ -18,18 +16,17 @@ from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.readers import read_image, read_labels
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.volumes.nifti import SUFFIXES, read_nifti
+from syncsam_lightning.volumes.windows import PERCENTILES
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
-VOLUME_SUFFIXES = (".nii", ".nii.gz")
+VOLUME_SUFFIXES = SUFFIXES
 MAX_VALUES = 128
 """A label map with more values than this is taken for a photograph or a probability map."""
 
-WINDOW = (0.5, 99.5)
+WINDOW = PERCENTILES
 """Percentiles of a volume's voxels that become 0 and 255."""
-
-_MAX_VOXELS = 1 << 31
-_canonical: Callable[[Any], Any] = nib.as_closest_canonical
 
 
 class MaskFolder(PromptableDataModule):
@@ -352,22 +349,8 @@ def _volume(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) ->
 
 def _read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a volume with its axes in the order right, anterior, superior."""
-    try:
-        image = _canonical(nib.load(path))
-        if np.prod(image.shape, dtype=np.float64) > _MAX_VOXELS:
-            raise BrokenInputError(str(path), f"declares {image.shape} voxels, over the limit")
-        voxels = np.asanyarray(image.dataobj)
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
-        raise BrokenInputError(str(path), f"not a NIfTI file ({error})") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise BrokenInputError(str(path), f"cannot be decoded ({error})") from error
-    if voxels.ndim == 4 and voxels.shape[3] == 1:
-        voxels = voxels[..., 0]
-    if voxels.ndim != 3 or voxels.size == 0 or voxels.dtype.kind not in "iuf":
-        raise BrokenInputError(str(path), f"not a volume ({voxels.dtype} of shape {voxels.shape})")
-    if not np.isfinite(voxels).all():
-        raise BrokenInputError(str(path), "holds values that are not finite")
-    return voxels, image.affine
+    volume = read_nifti(path).oriented("RAS")
+    return volume.voxels, volume.affine
 
 
 def _plane(voxels: np.ndarray, axis: int, position: int) -> np.ndarray:

@@ -54,7 +54,7 @@ def test_turning_a_volume_moves_no_voxel_in_space():
     affine = np.array([[-0.5, 0, 0, 9], [0, 0, 2, -3], [0, 1, 0, 4], [0, 0, 0, 1.0]])
     turned = volume(affine=affine).oriented("PIL")
     for index in itertools.product(*map(range, turned.voxels.shape)):
-        (found,) = np.argwhere(RAS == turned.voxels[index])
+        (found,) = np.argwhere(turned.voxels[index] == RAS)
         np.testing.assert_allclose(
             nib.affines.apply_affine(turned.affine, index), nib.affines.apply_affine(affine, found)
         )
