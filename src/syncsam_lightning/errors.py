@@ -61,6 +61,10 @@ class UnsupportedPromptError(SyncSAMError):
     """A model was given a kind of prompt that it cannot use."""
 
 
+class InvalidImageError(SyncSAMError):
+    """An array is no image that could be segmented."""
+
+
 class InvalidPromptError(SyncSAMError):
     """A click or box of a person lies outside its image, is no number, or has the wrong shape."""
 

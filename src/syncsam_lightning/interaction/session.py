@@ -85,15 +85,15 @@ class InteractiveSession:
             InvalidPromptError: the message says which value is wrong and what is allowed.
             UnsupportedPromptError: the model can't use this kind of prompt.
         """
-        given = [value for value in (boxes, points, mask_logits) if value is not None]
+        given = [value for value in (boxes, points, labels, mask_logits) if value is not None]
         if not given:
             raise InvalidPromptError("there is no prompt: give a box, points or a mask")
-        if boxes is not None:
-            boxes = self._checked_boxes(boxes)
         if (points is None) != (labels is None):
             raise InvalidPromptError(
                 "points and labels go together: for each point 1 (object) or 0 (background)"
             )
+        if boxes is not None:
+            boxes = self._checked_boxes(boxes)
         if points is not None and labels is not None:
             points, labels = self._checked_points(points, labels)
         try:

@@ -38,6 +38,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name, without executing anything in it.
 
     Raises:
+        WeightsError: see :func:`read_checkpoint`; or it holds no state dict.
+    """
+    return unwrap_state_dict(read_checkpoint(path), str(path))
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Read what a checkpoint holds (tensors and plain values), without executing anything in it.
+
+    Raises:
         WeightsError: there is no such file, it is no checkpoint or a damaged one, or it holds
             Python objects that only running their code would restore.
     """
@@ -46,7 +55,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} {what}; give the path of a file written by torch.save")
     try:
         # Memory mapping reads what is needed only; files from before torch 1.6 can't be mapped.
-        content = torch.load(
+        return torch.load(
             path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path)
         )
     except pickle.UnpicklingError as error:
@@ -59,7 +68,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise _not_a_checkpoint(path, error) from error
     except READ_ERRORS as error:
         raise _not_a_checkpoint(path, error) from error
-    return unwrap_state_dict(content, str(path))
 
 
 def _not_a_checkpoint(path: Path, error: Exception) -> WeightsError:
