@@ -23,6 +23,10 @@ from syncsam_lightning.prediction.pictures import ImageFormat, Picture, rgb_pixe
 _SURE = 8.0
 
 
+class DeviceError(SyncSAMError):
+    """A device was asked for that is not there."""
+
+
 class NoImageError(SyncSAMError):
     """A predictor was asked before it was given an image."""
 
@@ -47,6 +51,9 @@ class Predictor:
         model: any promptable model, put in eval mode.
         device: where to compute: a device's name, or ``"auto"``: a CUDA GPU if there is one.
         feedback: how the model was trained to get its own answers back.
+
+    Raises:
+        DeviceError: there is no such device.
     """
 
     def __init__(
@@ -58,7 +65,11 @@ class Predictor:
     ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = model.to(device).eval()
+        try:
+            self.model = model.to(device).eval()
+        except (RuntimeError, AssertionError) as error:  # how torch says that there is no such one
+            reason = next(iter(str(error).splitlines()), "")
+            raise DeviceError(f"cannot compute on device {str(device)!r}: {reason}") from error
         self.feedback: Feedback = feedback
         self._image: EncodedImage | None = None
         self._session: InteractiveSession | None = None

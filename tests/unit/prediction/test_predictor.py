@@ -9,7 +9,7 @@ from segment_anything import SamPredictor
 
 from syncsam_lightning.errors import InvalidImageError, InvalidPromptError, UnsupportedPromptError
 from syncsam_lightning.prediction import Predictor
-from syncsam_lightning.prediction.predictor import NoImageError
+from syncsam_lightning.prediction.predictor import DeviceError, NoImageError
 
 
 @pytest.fixture
@@ -232,3 +232,9 @@ def test_a_mask_lies_where_its_box_lies_however_the_image_fits(bright, fit: str,
     (mask,), _, _ = predictor.predict(box=[8, 5, 22, 15])
     expected = pixels > 100
     assert (mask & expected).sum() / (mask | expected).sum() > 0.7
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_named(bright, device: str):
+    with pytest.raises(DeviceError, match=f"device '{device}'"):
+        Predictor(bright(), device=device)
