@@ -161,8 +161,8 @@ def _reason(error: Any) -> str:
     if error.validator == "additionalProperties":
         known = ", ".join(SCHEMA["items"]["properties"])
         return f"{error.message}; known keys are {known}"
-    if error.validator == "minItems" and error.absolute_path == error.schema.get("path", ()):
-        return "there is no prompt"
+    if error.validator == "minItems" and not error.absolute_path:
+        return "there is no prompt in it"
     return str(error.message)
 
 
