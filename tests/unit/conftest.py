@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-SERIES, STUDY, FRAME = generate_uid(), generate_uid(), generate_uid()
+SERIES, STUDY, FRAME = "1.2.826.1.1", "1.2.826.1.2", "1.2.826.1.3"
 AXIAL = (1, 0, 0, 0, 1, 0)
 
 
 def save_slice(path: Path, stored: np.ndarray, position: tuple[float, ...], **tags: object) -> Path:
     """Write a CT slice: stored values, rescaled by -1024 to Hounsfield units."""
+    # Here, so that no other test has to wait for it.
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()

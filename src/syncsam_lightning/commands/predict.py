@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from syncsam_lightning.errors import SyncSAMError
-
-if TYPE_CHECKING:
-    from syncsam_lightning.prediction.prompt_list import ListedPrompt
 
 _SHOWN = 10  # skipped inputs that are told at once; all are in the list
 
@@ -74,7 +71,7 @@ def predict_files(
     from syncsam_lightning.prediction.assignment import assign_prompts
     from syncsam_lightning.prediction.file_predictor import SKIPPED, FilePredictor
     from syncsam_lightning.prediction.inputs import find_inputs
-    from syncsam_lightning.prediction.prompt_list import read_prompts
+    from syncsam_lightning.prediction.prompt_list import prompt_of_options, read_prompts
     from syncsam_lightning.volumes import parse_window
 
     try:
@@ -84,8 +81,14 @@ def predict_files(
     shown = parse_window(window)
     if prompts is not None and (box is not None or points is not None or slice is not None):
         raise PredictOptionError("prompts is a file of all prompts: leave box, points, slice out")
+    if prompts is None and box is None and points is None:
+        raise PredictOptionError(
+            "there is no prompt: give --prompts FILE, --box x0,y0,x1,y1 or --points 'x,y,1'"
+        )
     listed = (
-        [_own_prompt(box, points, label, slice)] if prompts is None else read_prompts(Path(prompts))
+        [prompt_of_options(box, points, label, slice)]
+        if prompts is None
+        else read_prompts(Path(prompts))
     )
     target = Path(output)
     ignored = [target, *([] if prompts is None else [Path(prompts)])]
@@ -107,23 +110,3 @@ def predict_files(
     if not outcome.found:
         raise PredictOptionError(f"nothing could be segmented; {target / SKIPPED} says why")
     print(f"{len(outcome.found)} objects written to {target}")
-
-
-def _own_prompt(
-    box: str | None, points: str | None, label: str, number: int | None
-) -> ListedPrompt:
-    """Return the prompt that the options of the command line give."""
-    from syncsam_lightning.prediction.prompt_list import ListedPrompt, parse_box, parse_points
-
-    if box is None and points is None:
-        raise PredictOptionError(
-            "there is no prompt: give --prompts FILE, --box x0,y0,x1,y1 or --points 'x,y,1'"
-        )
-    clicks = [] if points is None else parse_points(points, "--points")
-    return ListedPrompt(
-        label=label,
-        slice=number,
-        box=None if box is None else parse_box(box, "--box"),
-        points=tuple((x, y) for x, y, _ in clicks),
-        point_labels=tuple(int(sign) for *_, sign in clicks),
-    )

@@ -249,6 +249,30 @@ def parse_box(text: str, where: str) -> tuple[float, ...]:
     return tuple(numbers)
 
 
+def prompt_of_options(
+    box: str | None, points: str | None, label: str, number: int | None
+) -> ListedPrompt:
+    """Return the prompt that options of the command line give.
+
+    Args:
+        box: as :func:`parse_box` reads it.
+        points: as :func:`parse_points` reads them.
+        label: what the object is.
+        number: of the slice.
+
+    Raises:
+        PromptFileError: an option is something else.
+    """
+    clicks = [] if points is None else parse_points(points, "--points")
+    return ListedPrompt(
+        label=label,
+        slice=number,
+        box=None if box is None else parse_box(box, "--box"),
+        points=tuple((x, y) for x, y, _ in clicks),
+        point_labels=tuple(int(sign) for *_, sign in clicks),
+    )
+
+
 def _number(text: str, where: str, kind: type = float) -> Any:
     try:
         return kind(text)

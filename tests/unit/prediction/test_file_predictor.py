@@ -85,7 +85,10 @@ def test_masks_of_images_are_what_mask_folder_reads(segment, square_file: Path, 
     (tmp_path / "out").rename(tmp_path / "data/masks")
     (tmp_path / "data/masks/predictions.csv").unlink()
     (sample,) = MaskFolder().records(tmp_path / "data")
-    assert sorted((mask.label, mask.instance) for mask in sample.masks) == [("cell", 0), ("cell", 2)]
+    assert sorted((mask.label, mask.instance) for mask in sample.masks) == [
+        ("cell", 0),
+        ("cell", 2),
+    ]
 
 
 def test_a_nifti_volume_keeps_its_place(segment, tmp_path: Path):
