@@ -52,7 +52,7 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
     return Volume(voxels, affine, (Path(name),), header=image.header)
 
 
-def write_nifti(path: Path, mask: np.ndarray, volume: Volume) -> None:
+def write_nifti(path: str | os.PathLike[str], mask: np.ndarray, volume: Volume) -> None:
     """Write a mask that lies exactly where its volume lies.
 
     Affine, spacing and the codes that say which space it is (qform, sform) are the volume's.
