@@ -13,7 +13,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 PARTS = {
     "encoder": ["encoder: relative difference of outputs", "encoder, float32, batch 4"],
-    "step": ["step: relative difference of losses", "episode, eight more rounds"],
+    "step": ["step: relative difference of logits", "episode, eight more rounds"],
     "click": ["first click", "100 boxes on one image"],
     "growth": ["images 1: time", "rounds 2: memory"],
 }
