@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from syncsam_lightning import __version__
+from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.dicom import need
 from syncsam_lightning.volumes.volume import Volume
 
@@ -31,6 +32,7 @@ def write_segmentation(
 
     Raises:
         ValueError: no mask has foreground, or a shape is not the volume's.
+        BrokenInputError: the series lacks what the standard demands of the source of a SEG.
         MissingPackageError: highdicom is not installed.
     """
     hd, pydicom = need("highdicom"), need("pydicom")
@@ -56,19 +58,27 @@ def write_segmentation(
         )
         for number, label in enumerate(masks, start=1)
     ]
-    hd.seg.Segmentation(
-        source_images=sources,
-        pixel_array=frames.astype(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=segments,
-        series_instance_uid=hd.UID(),
-        series_number=_SERIES_NUMBER,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer="SyncSAM Lightning",
-        manufacturer_model_name=algorithm,
-        software_versions=__version__,
-        device_serial_number="1",
-        series_description=f"{algorithm} segmentation",
-        omit_empty_frames=True,
-    ).save_as(path)
+    try:
+        written = hd.seg.Segmentation(
+            source_images=sources,
+            pixel_array=frames.astype(np.uint8),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=segments,
+            series_instance_uid=hd.UID(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="SyncSAM Lightning",
+            manufacturer_model_name=algorithm,
+            software_versions=__version__,
+            device_serial_number="1",
+            series_description=f"{algorithm} segmentation",
+            omit_empty_frames=True,
+        )
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        # The series lacks what the standard demands of a source, such as a frame of reference.
+        raise BrokenInputError(
+            str(volume.files[0]),
+            f"its masks can't be DICOM SEG ({error}): write them as NIfTI, volume_format nifti",
+        ) from error
+    written.save_as(path)

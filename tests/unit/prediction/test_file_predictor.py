@@ -202,3 +202,16 @@ def test_seg_for_what_is_no_dicom_is_refused(segment, tmp_path: Path):
 def test_a_slice_of_an_image_makes_no_sense(segment, square_file: Path):
     outcome = segment([square_file], [ListedPrompt(slice=3, box=(18, 8, 42, 22))])
     assert "an image has no slices" in outcome.skipped[0].reason
+
+
+def test_a_series_that_can_have_no_dicom_seg_is_listed_with_the_remedy(
+    segment, dicom, tmp_path: Path
+):
+    path = dicom(hounsfield(), names=tuple(range(12)))[6]
+    image = pydicom.dcmread(path)
+    del image.FrameOfReferenceUID
+    image.save_as(path)
+    prompt = ListedPrompt(label="ball", box=BOX_AROUND)
+    assert "volume_format nifti" in segment([path], [prompt]).skipped[0].reason
+    outcome = segment([path], [prompt], volume_format="nifti")
+    assert (tmp_path / "out" / outcome.found[0].file).is_file()
