@@ -69,7 +69,7 @@ def load_trained(
         _load_slim(content, model, settings, path, sam_checkpoint)
     else:
         _load_bare(path, model)
-    feedback = (settings.get("episode") or {}).get("feedback", "logits")
+    feedback = (settings.get("episode") or {}).get("feedback", model.input_spec.feedback)
     if feedback not in get_args(Feedback):
         raise WeightsError(f"{path} was trained with the unknown feedback {feedback!r}")
     return TrainedModel(model.eval(), feedback)
