@@ -10,7 +10,8 @@ from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.interaction import Unit
-from syncsam_lightning.prompts import Targets
+from syncsam_lightning.models import InputSpec
+from syncsam_lightning.prompts import Targets, foreground_clicks
 from syncsam_lightning.seeding import mask_key
 
 _EPOCH = 0
@@ -68,6 +69,27 @@ def with_seed(batch: ImageBatch, seed: int) -> ImageBatch:
     device = batch.targets.keys.device
     keyed = torch.tensor(keys, dtype=torch.int64, device=device)
     return replace(batch, targets=replace(batch.targets, keys=keyed))
+
+
+def with_first_clicks(batch: ImageBatch, spec: InputSpec) -> ImageBatch:
+    """Return a batch that decides where each object is clicked first: uniform on the original mask.
+
+    Args:
+        batch: with masks at the original resolution.
+        spec: of the model, into whose frame the clicks are brought.
+
+    Raises:
+        ValueError: the batch has no masks at the original resolution.
+    """
+    masks, _ = originals(batch)
+    points, begin = [], 0
+    for info, of_image in zip(batch.infos, masks, strict=True):
+        keys = batch.targets.keys[begin : begin + len(of_image)]
+        begin += len(of_image)
+        clicks = foreground_clicks(of_image, keys.to(of_image.device), draw=0)
+        plan = spec.plan(info.height, info.width)
+        points.append(plan.points_to_model(clicks.points[:, 0]).to(keys.device))
+    return replace(batch, targets=replace(batch.targets, first_points=torch.cat(points)))
 
 
 def originals(batch: ImageBatch) -> tuple[Sequence[Tensor], Tensor]:

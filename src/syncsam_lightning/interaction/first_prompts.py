@@ -9,6 +9,7 @@ from torch import Tensor
 
 from syncsam_lightning.geometry import largest_components, masks_to_boxes
 from syncsam_lightning.prompts import Clicks, Targets, central_clicks, foreground_clicks
+from syncsam_lightning.prompts.prompts import FOREGROUND
 
 BoxRule = Literal["tight", "largest_component", "last_pixel"]
 """``"tight"``: around the object as it is at the original resolution, half open;
@@ -16,9 +17,11 @@ BoxRule = Literal["tight", "largest_component", "last_pixel"]
 open (SAM-Med2D); ``"last_pixel"``: around the whole mask at the model's resolution, its far corner
 being the last pixel rather than the edge behind it (IMIS-Bench)."""
 
-ClickRule = Literal["uniform", "central"]
-"""``"uniform"``: anywhere on the object (SAM, SAM-Med2D); ``"central"``: on the half of it that is
-nearest to its centroid (IMIS-Bench)."""
+ClickRule = Literal["uniform", "decided", "central"]
+"""``"uniform"``: anywhere on the object as the model sees it (SAM, SAM-Med2D); ``"decided"``: at
+:attr:`Targets.first_points`, which evaluation draws at the original resolution, so that models of
+every size and fit meet the same click, and as ``"uniform"`` where nothing is decided;
+``"central"``: on the half of it that is nearest to its centroid (IMIS-Bench)."""
 
 
 def first_boxes(targets: Targets, rule: BoxRule) -> Tensor:
@@ -47,5 +50,9 @@ def first_clicks(targets: Targets, rule: ClickRule) -> Clicks:
         targets: N objects.
         rule: how.
     """
+    if rule == "decided" and targets.first_points is not None:
+        points = targets.first_points[:, None]
+        labels = torch.full(points.shape[:2], FOREGROUND, dtype=torch.int64, device=points.device)
+        return Clicks(points, labels)
     click = central_clicks if rule == "central" else foreground_clicks
     return click(targets.masks, targets.keys, draw=0)

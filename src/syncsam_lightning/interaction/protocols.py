@@ -130,7 +130,8 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
     {
         protocol.name: protocol
         for protocol in (
-            *_family("", version=1),
+            # Version 2 draws the first click at the original resolution, for all models alike.
+            *_family("", version=2, click_rule="decided"),
             *_family(
                 "sammed2d-",
                 version=1,

@@ -22,6 +22,7 @@ class Targets:
         sizes: ``(B, 2)`` int64, height and width of the part of each square that is image, the
             rest being padding.
         origins: ``(B, 2)`` int64, row and column where that part begins; None: all at 0, 0.
+        first_points: ``(N, 2)`` float32 x, y, where a user would click first; None: not decided.
 
     Raises:
         ValueError: the first dimensions disagree.
@@ -33,6 +34,7 @@ class Targets:
     keys: Tensor
     sizes: Tensor
     origins: Tensor | None = None
+    first_points: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = self.image_index.shape[0]
@@ -67,4 +69,5 @@ class Targets:
             keys=change(self.keys),
             sizes=change(self.sizes),
             origins=None if self.origins is None else change(self.origins),
+            first_points=None if self.first_points is None else change(self.first_points),
         )

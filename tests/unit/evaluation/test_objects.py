@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from syncsam_lightning.evaluation.objects import with_seed, with_unit
+from syncsam_lightning.evaluation.objects import with_first_clicks, with_seed, with_unit
+from syncsam_lightning.models import InputSpec
 
 
 @pytest.fixture
@@ -73,3 +74,26 @@ def test_keys_are_a_function_of_seed_image_and_mask_alone(batch):
 def test_a_training_batch_is_refused(make_batch):
     with pytest.raises(ValueError, match="masks at the original resolution: use another loader"):
         with_unit(make_batch(with_original=False), "class")
+
+
+def test_models_of_every_size_and_fit_meet_the_same_first_click_on_the_original_mask(make_batch):
+    batch = make_batch()
+    clicks = []
+    for size, fit in ((64, "pad"), (32, "stretch"), (256, "center"), (1024, "stretch")):
+        spec = InputSpec(size, frozenset({"points"}), size // 4, fit)
+        points = with_first_clicks(batch, spec).targets.first_points
+        plans = [spec.plan(info.height, info.width) for info in batch.infos]
+        images = batch.targets.image_index.tolist()
+        pairs = zip(images, points, strict=True)
+        clicks.append(torch.stack([plans[image].points_to_original(p) for image, p in pairs]))
+    for found in clicks[1:]:
+        torch.testing.assert_close(found, clicks[0], atol=1e-4, rtol=0)
+    masks = [mask for of_image in batch.original_masks for mask in of_image]
+    for mask, (x, y) in zip(masks, clicks[0].round().long().tolist(), strict=True):
+        assert mask[y, x]
+
+
+def test_another_seed_gives_another_first_click(make_batch):
+    spec = InputSpec(64, frozenset({"points"}), 16)
+    batches = [with_first_clicks(with_seed(make_batch(), seed), spec) for seed in (0, 1)]
+    assert not torch.equal(*(batch.targets.first_points for batch in batches))

@@ -80,7 +80,7 @@ def test_a_missing_object_is_named(make_batch, recorded, rows):
 
 def test_another_version_of_the_protocol_is_refused(make_batch, recorded, rows):
     prompts = recorded([replace(row, version=9) for row in rows["box"]])
-    with pytest.raises(PromptFileError, match="version 9 of protocol box, this is version 1"):
+    with pytest.raises(PromptFileError, match="version 9 of protocol box, this is version 2"):
         prompts.rounds(make_batch(), get_protocol("box"), SPEC)
 
 

@@ -39,7 +39,7 @@ def test_scores_say_which_mask_they_belong_to(make_batch, evaluate):
         (4, "first", 3, "A", "ct", "1", 528),
         (7, "second", 0, "B", "mr", "2", 512),
     ]
-    assert {(s.protocol, s.version) for s in scores} == {("1pt", 1)}
+    assert {(s.protocol, s.version) for s in scores} == {("1pt", 2)}
 
 
 def test_an_image_that_only_fills_up_is_not_scored(make_batch, evaluate):

@@ -20,7 +20,9 @@ def nothing_found(prompts):
 def test_the_protocols_are_known_by_name_and_version():
     names = ("box", "1pt", "5pts")
     assert {name: protocol.version for name, protocol in PROTOCOLS.items()} == {
-        prefix + name: 1 for prefix in ("", "sammed2d-", "imis-") for name in names
+        prefix + name: version
+        for prefix, version in (("", 2), ("sammed2d-", 1), ("imis-", 1))
+        for name in names
     }
     assert all(get_protocol(name).name == name for name in PROTOCOLS)
 
