@@ -10,7 +10,7 @@ import torch
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo, ObjectInfo
 from syncsam_lightning.data.collate import collate
 from syncsam_lightning.data.dataset import Sample
-from syncsam_lightning.geometry import masks_to_boxes
+from syncsam_lightning.geometry import ResizePlan, masks_to_boxes
 from syncsam_lightning.seeding import mask_key, numpy_generator
 
 
@@ -28,7 +28,7 @@ def make_sample(number: int, side: int, num_masks: int) -> Sample:
     return Sample(
         image=image,
         masks=list(masks),
-        side=side,
+        plan=ResizePlan(side, side, side),
         keys=tuple(mask_key(0, 0, name, mask) for mask in range(num_masks)),
         info=ImageInfo(number, name, side, side, modality="ct", source="made up", case=name),
         objects=tuple(

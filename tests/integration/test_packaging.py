@@ -105,7 +105,8 @@ def test_configs_are_found_from_an_installed_wheel(installed: Path, tmp_path: Pa
     module, config, names = json.loads(result.stdout)
     assert Path(module).is_relative_to(installed)
     assert Path(config).is_relative_to(installed)
-    assert names == sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
+    configs = ROOT / "configs"
+    assert names == sorted(p.relative_to(configs).as_posix() for p in configs.rglob("*.yaml"))
 
 
 def test_the_licence_travels_with_the_wheel(wheel: Path):

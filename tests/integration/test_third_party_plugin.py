@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,11 @@ from syncsam_lightning.data.datamodule import PromptableDataModule
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "add_a_dataset.md"
+OURS = [
+    entry.name
+    for entry in distribution("syncsam-lightning").entry_points
+    if entry.group == "syncsam_lightning.datamodules"
+]
 FILE = re.compile(r"^`([^`\n]+)`:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -115,9 +121,9 @@ def test_it_is_listed_without_being_imported(site: Path, tmp_path: Path):
         "print(datamodule_names(), 'knee_data' in sys.modules, 'torch' in sys.modules)"
     )
     result = run(site, tmp_path, "-c", code)
-    assert result.stdout.strip() == (
-        "['Hips', 'IMed361M', 'Knees', 'MNI152', 'MaskFolder', 'SAMed2D'] False False"
-    ), result.stderr
+    assert result.stdout.strip() == (f"{sorted([*OURS, 'Hips', 'Knees'])} False False"), (
+        result.stderr
+    )
 
 
 def test_it_is_found_and_a_broken_neighbour_is_told_with_its_reason(site: Path, tmp_path: Path):
@@ -129,12 +135,13 @@ def test_it_is_found_and_a_broken_neighbour_is_told_with_its_reason(site: Path, 
     )
     result = run(site, tmp_path, "-c", code)
     assert result.stdout.strip() == (
-        "Knees ['IMed361M', 'Knees', 'MNI152', 'MaskFolder', 'SAMed2D'] "
+        f"Knees {sorted([*OURS, 'Knees'])} "
         "{'Hips': \"hip_data.knees:Hips: ModuleNotFoundError: "
         "No module named 'a_reader_that_is_not_there'\"}"
     )
     message = result.stderr.strip().splitlines()[-1]
-    assert "unknown datamodule 'Hips'; known: IMed361M, Knees," in message
+    known = ", ".join(sorted([*OURS, "Knees"]))
+    assert f"unknown datamodule 'Hips'; known: {known}" in message
     assert "a_reader_that_is_not_there" in message
 
 

@@ -299,6 +299,10 @@ class PromptableDataModule(StreamingDataModule):
         """Return where the table lies."""
         return str(self.table)
 
+    def tables(self) -> Sequence[Table]:
+        """Return the table."""
+        return [self.table]
+
     def load_rows(self) -> Mapping[Split, Rows]:
         """Open the table and choose the rows of every split.
 

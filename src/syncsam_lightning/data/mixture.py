@@ -13,6 +13,7 @@ from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.order import Stratum
 from syncsam_lightning.data.rows import JoinedRows, Rows
 from syncsam_lightning.data.streaming import Groups, StreamingDataModule
+from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, Split
@@ -95,6 +96,10 @@ class Mixture(StreamingDataModule):
     def place(self) -> str:
         """Return where the tables lie."""
         return ", ".join(part.place() for part in self._used)
+
+    def tables(self) -> Sequence[Table]:
+        """Return the tables of the parts that are there."""
+        return [part.table for part in self._used]
 
     def prepare_data(self) -> None:
         """Make the tables that are not there.

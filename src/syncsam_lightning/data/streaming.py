@@ -17,6 +17,7 @@ from syncsam_lightning.data.order import EpochOrder, Stratum
 from syncsam_lightning.data.resume import Position
 from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
+from syncsam_lightning.data.table import Table
 from syncsam_lightning.data.transforms import AugmentationConfig
 from syncsam_lightning.data.workers import begin_worker, worker_context
 from syncsam_lightning.errors import TableError
@@ -134,6 +135,10 @@ class StreamingDataModule(LightningDataModule):
     @abstractmethod
     def place(self) -> str:
         """Return where the rows lie, for messages."""
+
+    @abstractmethod
+    def tables(self) -> Sequence[Table]:
+        """Return the tables that are read; after :meth:`setup`."""
 
     def rows(self, split: Split) -> Rows:
         """Return the rows of a split; after :meth:`setup`."""

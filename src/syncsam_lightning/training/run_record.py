@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.evaluation.evaluator import Evaluator
 from syncsam_lightning.evaluation.files import write_whole
 from syncsam_lightning.models import PromptableModel, frozen_checksum, weights_checksum
@@ -71,8 +72,7 @@ def _data(datamodule: Any) -> Mapping[str, Any] | None:
     """Return class, tables with their versions, and the number of test images."""
     if datamodule is None:
         return None
-    parts = getattr(datamodule, "parts", [datamodule])
-    tables = [part.table for part in parts if hasattr(part, "table")]
+    tables = datamodule.tables() if isinstance(datamodule, StreamingDataModule) else []
     return {
         "class": type(datamodule).__name__,
         "tables": [
