@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor
 
@@ -25,6 +25,7 @@ from syncsam_lightning.losses import PromptLoss
 from syncsam_lightning.metrics import SurfaceMetrics
 from syncsam_lightning.models import PromptableModel, frozen_checksum
 from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.training.callbacks.damage import DamagedRows
 from syncsam_lightning.training.checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.outcome import EvaluationOutcome
@@ -214,6 +215,10 @@ class InteractiveSegmentation(LightningModule):
         put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     # Training
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return what tells of damaged rows, which no run may go without."""
+        return [DamagedRows()]
 
     def on_fit_start(self) -> None:
         """Keep Lightning from warning of frozen parts in eval mode, where they belong."""
