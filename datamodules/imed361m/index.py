@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import ijson
 
@@ -16,6 +16,8 @@ INDEX = "dataset.json"
 
 _PARTS: tuple[tuple[str, Split], ...] = (("training", "train"), ("test", "test"))
 _NAMED = ("modality", "labels")
+_BEGINS, _ENDS = ("start_map", "start_array"), ("end_map", "end_array")
+_DEEPEST = 8
 _UNREADABLE = (ijson.JSONError, UnicodeDecodeError)
 
 
@@ -50,7 +52,7 @@ class DataSet:
         named: dict[str, dict[str, str]] = {}
         try:
             with source.open(entry) as file:
-                for prefix, event, value in ijson.parse(file):
+                for prefix, event, value in ijson.parse(_shallow(file)):
                     _check(prefix, event, value, named, path)
         except _UNREADABLE as error:
             raise _unreadable(path, error) from error
@@ -79,10 +81,20 @@ class DataSet:
         for part, split in _PARTS:
             try:
                 with self.source.open(self.entry) as file:
-                    for item in ijson.items(file, f"{part}.item"):
+                    for item in ijson.items(ijson.parse(_shallow(file)), f"{part}.item"):
                         yield split, item
             except _UNREADABLE as error:
                 raise _unreadable(self.source.where(self.entry.name), error) from error
+
+
+def _shallow(file: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """Yield the parser's events; without a limit to nesting, the time is quadratic in it."""
+    depth = 0
+    for event, value in ijson.basic_parse(file):
+        depth += (event in _BEGINS) - (event in _ENDS)
+        if depth > _DEEPEST:
+            raise ijson.JSONError(f"it is nested more than {_DEEPEST} levels deep")
+        yield event, value
 
 
 def _unreadable(path: str, error: Exception) -> BrokenInputError:

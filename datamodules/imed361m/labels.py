@@ -14,9 +14,11 @@ import numpy as np
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import NamedMask
 
+from .arrays import read_array_header
 from .rules import ChannelNames
 
 _MAX_PIXELS = 1 << 28
+_DEFLATION = 1032  # the most bytes that one deflated byte can stand for
 # What zipfile and NumPy raise for damaged files (RuntimeError: encrypted, unknown compression).
 _UNREADABLE = (
     ValueError,
@@ -128,18 +130,15 @@ def _shape_in_name(stem: str) -> tuple[int, int, int]:
 
 def _member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], kinds: str) -> np.ndarray:
     """Read an array out of an ``.npz`` once its header says what is expected."""
-    with archive.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise ValueError(f"{name} is of the unknown version {version}")
-        found, _, dtype = read_header(file)
-    if dtype.hasobject or dtype.kind not in kinds or dtype.itemsize > 64:
-        raise ValueError(f"{name} holds {dtype}, not plain numbers")
-    if found != shape:
-        raise ValueError(f"{name} has shape {found} instead of {shape}")
-    with archive.open(f"{name}.npy") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed by method {info.compress_type}, which NumPy never uses")
+    with archive.open(info) as file:
+        header = read_array_header(file)
+        if header.dtype.kind not in kinds or header.dtype.itemsize > 64:
+            raise ValueError(f"{name} holds {header.dtype}, not plain numbers")
+        if header.shape != shape:
+            raise ValueError(f"{name} has shape {header.shape} instead of {shape}")
+        if header.file_size != info.file_size or info.file_size > info.compress_size * _DEFLATION:
+            raise ValueError(f"{name} declares {header.file_size} bytes, which it does not hold")
+        return np.frombuffer(file.read(), header.dtype).reshape(shape)

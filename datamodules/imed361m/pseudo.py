@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +11,8 @@ from scipy import ndimage
 
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import NamedMask
+
+from .arrays import read_array_header
 
 SMALLEST_SHARE = 0.0005
 """A pseudo-instance, or a piece of one, that covers less of the image than this is left out."""
@@ -60,19 +61,11 @@ def _read_regions(data: bytes, path: str) -> np.ndarray:
     """Return ``(H, W)`` int32 in -1..65535: numbers above 255 are as good as others."""
     try:
         file = io.BytesIO(data)
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise ValueError(f"version {version} is unknown")
-        shape, is_fortran, dtype = read_header(file)
-        count = math.prod(shape)
-        if dtype.hasobject or len(data) - file.tell() != count * dtype.itemsize:
-            raise ValueError(f"{len(data)} bytes do not hold {dtype} of shape {shape}")
-        flat = np.frombuffer(data, dtype, count, file.tell())
-        regions = flat.reshape(shape, order="F" if is_fortran else "C")
+        header = read_array_header(file)
+        if len(data) != header.file_size:
+            raise ValueError(f"{len(data)} bytes do not hold {header.dtype} of {header.shape}")
+        flat = np.frombuffer(data, header.dtype, header.count, header.begin)
+        regions = flat.reshape(header.shape, order="F" if header.is_fortran else "C")
     except (ValueError, EOFError, OSError) as error:
         raise BrokenInputError(path, f"not a label map ({error})") from error
     if regions.ndim == 3 and regions.shape[2] == 1:

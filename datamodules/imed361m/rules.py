@@ -72,6 +72,10 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+_DIGITS = 9
+"""More than any channel's number has; Python refuses to read thousands."""
+
+
 class Rules:
     """The rules that are on.
 
@@ -102,7 +106,7 @@ class Rules:
             names = sorted(name for name in labels.values() if name != BACKGROUND)
             return ChannelNames(dict(enumerate(names)))
         return ChannelNames(
-            {int(number) - 1: name for number, name in labels.items() if number.isdecimal()}
+            {int(n) - 1: name for n, name in labels.items() if n.isdecimal() and len(n) < _DIGITS}
         )
 
 

@@ -44,7 +44,7 @@ class Classes:
         """
         try:
             mapping: Any = json.loads(data.decode("utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BrokenInputError(path, f"not readable as JSON ({error})") from error
         if not isinstance(mapping, dict) or not all(map(_is_numbered, mapping.values())):
             raise BrokenInputError(path, "expected {data set: {class name: number}}")

@@ -60,6 +60,10 @@ class TableError(SyncSAMError):
     """A table is not one of ours, is damaged, or does not fit what was asked of it."""
 
 
+class DamagedRowError(TableError):
+    """One row of a table can't be used; the message names it, and others may be whole."""
+
+
 class UnsupportedPromptError(SyncSAMError):
     """A model was given a kind of prompt that it cannot use."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from syncsam_lightning.cli.arguments import config_values, option_values
 from syncsam_lightning.cli.given import GivenSettings
 from syncsam_lightning.errors import SyncSAMError
+from syncsam_lightning.models.weights.checkpoint_file import READ_ERRORS
 
 _PARTS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
 _BOOKKEEPING = ("_instantiator", "_class_path", "_class_name", "__path__")
@@ -42,7 +42,7 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+    except READ_ERRORS as error:
         raise CheckpointConfigError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}; --debug shows why): "
             "give the path of a .ckpt file that `syncsam fit` wrote"
@@ -58,7 +58,12 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
         )
     config: dict[str, Any] = {}
     for part, key in _PARTS.items():
-        if settings := dict(checkpoint.get(key) or {}):
+        found = checkpoint.get(key) or {}
+        if not isinstance(found, Mapping):
+            raise CheckpointConfigError(
+                f"{path}: {key} holds a {type(found).__name__}, not settings by name"
+            )
+        if settings := dict(found):
             class_path = settings.get("_class_path")
             settings = {k: v for k, v in settings.items() if k not in _BOOKKEEPING}
             config[part] = (

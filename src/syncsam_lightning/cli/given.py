@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import yaml
 from syncsam_lightning.cli.arguments import config_values, option_values
 from syncsam_lightning.cli.catalog import resolve_config
 from syncsam_lightning.errors import SyncSAMError
+
+_MOST_SETTINGS = 100_000
+_DEEPEST = 100
 
 
 class InvalidConfigError(SyncSAMError):
@@ -70,17 +75,42 @@ def _load(value: str) -> dict[str, Any]:
     inline = resolved.lstrip().startswith("{") or "\n" in resolved
     if resolved == "-":
         return {}
-    text = resolved if inline else Path(resolved).read_text(encoding="utf-8")
     try:
+        text = resolved if inline else Path(resolved).read_text(encoding="utf-8")
+        # The parser takes seconds to find out by itself.
+        nesting = accumulate((char in "[{") - (char in "]}") for char in text)
+        if max(nesting, default=0) > _DEEPEST:
+            raise ValueError(f"its brackets are nested more than {_DEEPEST} levels deep")
         config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidConfigError(
             f"config {value} is not valid YAML: {' '.join(str(error).split())}"
         ) from error
+    if _expanded_size(config, {}) > _MOST_SETTINGS:
+        raise InvalidConfigError(
+            f"config {value} has more than {_MOST_SETTINGS:,} settings once its aliases are "
+            "followed: write it without aliases of aliases"
+        )
     return config if isinstance(config, dict) else {}
 
 
-def _walk(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _expanded_size(value: Any, sizes: dict[int, float]) -> float:
+    """Return how many values there are with every alias written out; infinite for a loop.
+
+    Args:
+        value: of a config.
+        sizes: of the mappings and lists that were met before, by identity.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in sizes:
+        sizes[id(value)] = math.inf  # that is what it is if it is met again inside itself
+        members = value.values() if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_expanded_size(member, sizes) for member in members)
+    return sizes[id(value)]
+
+
+def _walk(config: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
     for name, value in config.items():
         path = prefix if name == "init_args" else f"{prefix}.{name}".lstrip(".")
         if isinstance(value, Mapping):

@@ -66,8 +66,10 @@ def _damage(path: Path) -> str | None:
     """Return what is wrong with a file that torch wrote, judging by its checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                return "torch packs nothing"
             broken = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         return str(error) or type(error).__name__
     return f"the checksum of {broken} in it is wrong" if broken else None
 

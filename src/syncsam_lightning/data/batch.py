@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from syncsam_lightning.data.damage import DamagedRow
 from syncsam_lightning.prompts import Targets
 
 
@@ -61,6 +62,8 @@ class ImageBatch:
             resolution, objects in the order of ``targets``; None in training.
         original_boxes: for evaluation, ``(N, 4)`` float32 tight boxes in original pixels; None in
             training.
+        damaged: rows that belong to the batch but could not be read; it is smaller by them. Where
+            none was whole, another row of the set stands in, which in evaluation is not valid.
     """
 
     images: Tensor
@@ -69,6 +72,7 @@ class ImageBatch:
     objects: Sequence[ObjectInfo]
     original_masks: Sequence[Tensor] | None = None
     original_boxes: Tensor | None = None
+    damaged: Sequence[DamagedRow] = ()
 
     @property
     def num_images(self) -> int:

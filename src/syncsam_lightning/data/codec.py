@@ -35,6 +35,9 @@ class CorruptPixelsError(ValueError):
 
 def _unpack(data: bytes, expected: int) -> np.ndarray:
     try:
+        # The decompressor makes room for what a frame declares, whatever it is told to give.
+        if (declared := zstandard.frame_content_size(data)) not in (-1, expected):
+            raise CorruptPixelsError(f"{declared} bytes are declared instead of {expected}")
         raw = _decompressor().decompress(data, max_output_size=expected)
     except zstandard.ZstdError as error:
         raise CorruptPixelsError(str(error)) from error

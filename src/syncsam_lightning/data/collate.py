@@ -9,18 +9,23 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.data.damage import DamagedRow
 from syncsam_lightning.data.dataset import Sample
 from syncsam_lightning.data.transforms import put_into
 from syncsam_lightning.geometry import masks_to_boxes
 from syncsam_lightning.prompts import Targets
 
 
-def collate(samples: Sequence[Sample]) -> ImageBatch:
+def collate(found: Sequence[Sample | DamagedRow]) -> ImageBatch:
     """Put samples into the model's square and stack them; objects keep the order of their images.
 
     Boxes in the model frame are those of the masks there in training, and the original boxes mapped
     by the resize plan in evaluation.
+
+    Args:
+        found: of a batch's rows; at least one sample.
     """
+    samples = [item for item in found if isinstance(item, Sample)]
     masks = _stacked_masks(samples)
     counts = torch.tensor([len(sample.masks) for sample in samples])
     evaluation = samples[0].original is not None
@@ -49,6 +54,7 @@ def collate(samples: Sequence[Sample]) -> ImageBatch:
         )
         if evaluation
         else None,
+        damaged=[item for item in found if isinstance(item, DamagedRow) and item.valid],
     )
 
 

@@ -66,6 +66,8 @@ class PromptableDataModule(StreamingDataModule):
         seed: of split, order, masks, augmentation and prompts.
         augmentation: transforms for training images, see
             :class:`syncsam_lightning.data.transforms.Augmentation`.
+        max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
+            ten always may. Such rows are left out, each is named.
         filter: which images and masks of the table are used; None: all.
         sampling: how often modalities or sources come up in training; None: every training image
             once per epoch.
@@ -98,6 +100,7 @@ class PromptableDataModule(StreamingDataModule):
         val_fraction: float = 0.05,
         seed: int = 0,
         augmentation: list[dict[str, Any]] | None = None,
+        max_damaged: float = 0.01,
         filter: RowFilter | None = None,
         sampling: Sampling | None = None,
         storage_options: dict[str, str] | None = None,
@@ -111,6 +114,7 @@ class PromptableDataModule(StreamingDataModule):
             num_workers=num_workers,
             seed=seed,
             augmentation=augmentation,
+            max_damaged=max_damaged,
             epoch_size=None if sampling is None else sampling.epoch_size,
         )
         self.save_hyperparameters(logger=False)

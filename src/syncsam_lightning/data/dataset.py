@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from syncsam_lightning.data.batch import ImageInfo, ObjectInfo
+from syncsam_lightning.data.damage import DamagedRow, read_around_damage
 from syncsam_lightning.data.row import StoredRow
 from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import EvaluationKey, TrainingKey
@@ -18,10 +20,14 @@ from syncsam_lightning.data.transforms import (
     fit_image,
     resize_masks,
 )
+from syncsam_lightning.errors import DamagedRowError, TableError
 from syncsam_lightning.geometry import Fit, ResizePlan
 from syncsam_lightning.seeding import mask_key, numpy_generator, stable_key
 
 _EVALUATION_EPOCH = 0
+_STAND_INS_TRIED = 100
+
+_Key = TypeVar("_Key", TrainingKey, EvaluationKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +90,21 @@ class TrainingSet(Dataset[Sample]):
         return len(self.rows)
 
     def __getitem__(self, key: TrainingKey) -> Sample:
-        return self.__getitems__([key])[0]
+        return self._sample(key, self.rows.read([key.row])[0])
 
-    def __getitems__(self, keys: Sequence[TrainingKey]) -> list[Sample]:
-        """Read the rows of a batch in one request."""
-        rows = self.rows.read([key.row for key in keys])
-        return [self._sample(key, row) for key, row in zip(keys, rows, strict=True)]
+    def __getitems__(self, keys: Sequence[TrainingKey]) -> list[Sample | DamagedRow]:
+        """Read the rows of a batch in one request, and tell which are damaged.
+
+        Where all are, another row comes in addition: on several ranks each must take its step.
+
+        Raises:
+            TableError: the table as a whole can't be read.
+        """
+        draws = numpy_generator("stand-in", self.seed, *keys[0]).integers(
+            len(self), size=_STAND_INS_TRIED
+        )
+        stand_ins = (keys[0]._replace(row=row) for row in draws.tolist())
+        return _samples(self.rows, keys, self._sample, stand_ins)
 
     def _sample(self, key: TrainingKey, row: StoredRow) -> Sample:
         # A first visit leaves the repeat out, as before orders could repeat a row.
@@ -146,12 +161,21 @@ class EvaluationSet(Dataset[Sample]):
         return len(self.rows)
 
     def __getitem__(self, key: EvaluationKey) -> Sample:
-        return self.__getitems__([key])[0]
+        return self._sample(key, self.rows.read([key.row])[0])
 
-    def __getitems__(self, keys: Sequence[EvaluationKey]) -> list[Sample]:
-        """Read the rows of a batch in one request."""
-        rows = self.rows.read([key.row for key in keys])
-        return [self._sample(key, row) for key, row in zip(keys, rows, strict=True)]
+    def __getitems__(self, keys: Sequence[EvaluationKey]) -> list[Sample | DamagedRow]:
+        """Read the rows of a batch in one request, and tell which are damaged.
+
+        Where all are, another row that is not valid comes in addition.
+
+        Raises:
+            TableError: the table as a whole can't be read.
+        """
+        draws = numpy_generator("stand-in", self.seed, keys[0].row).integers(
+            len(self), size=_STAND_INS_TRIED
+        )
+        stand_ins = (EvaluationKey(row, valid=False) for row in draws.tolist())
+        return _samples(self.rows, keys, self._sample, stand_ins)
 
     def _sample(self, key: EvaluationKey, row: StoredRow) -> Sample:
         plan = ResizePlan(row.height, row.width, self.image_size, self.image_fit)
@@ -169,6 +193,48 @@ class EvaluationSet(Dataset[Sample]):
             original=masks,
             original_boxes=row.boxes.astype(np.float32),
         )
+
+
+def _samples(
+    rows: Rows,
+    keys: Sequence[_Key],
+    make: Callable[[_Key, StoredRow], Sample],
+    stand_ins: Iterator[_Key],
+) -> list[Sample | DamagedRow]:
+    """Return what came of each key, and if that is damage alone the first stand-in that is whole.
+
+    Args:
+        rows: to read from.
+        keys: of a batch.
+        make: a sample of a key and its row.
+        stand_ins: keys of other rows, tried in order.
+    """
+    stored = read_around_damage(rows, [key.row for key in keys])
+    found: list[Sample | DamagedRow] = [
+        _sample(make, key, row) for key, row in zip(keys, stored, strict=True)
+    ]
+    if any(isinstance(item, Sample) for item in found):
+        return found
+    for key in stand_ins:
+        (row,) = read_around_damage(rows, [key.row])
+        if isinstance(item := _sample(make, key, row), Sample):
+            return [*found, item]
+    reasons = "; ".join(item.reason for item in found[:3] if isinstance(item, DamagedRow))
+    raise TableError(
+        f"no row of a batch could be read, nor any of {_STAND_INS_TRIED} others that were tried in "
+        f"their place: {reasons}"
+    )
+
+
+def _sample(
+    make: Callable[[_Key, StoredRow], Sample], key: _Key, row: StoredRow | DamagedRow
+) -> Sample | DamagedRow:
+    if isinstance(row, DamagedRow):
+        return replace(row, valid=key.valid)
+    try:
+        return make(key, row)
+    except DamagedRowError as error:
+        return DamagedRow(key.row, str(error), key.valid)
 
 
 def _fit_masks(masks: Sequence[np.ndarray], plan: ResizePlan) -> Sequence[np.ndarray]:

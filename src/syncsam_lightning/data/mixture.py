@@ -47,6 +47,8 @@ class Mixture(StreamingDataModule):
         num_workers: loader processes per rank; 0 loads in the main process.
         seed: of order, masks, augmentation and prompts; a part's own seed draws its split.
         augmentation: transforms for training images.
+        max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
+            ten always may. Such rows are left out, each is named.
 
     Raises:
         ValueError: a number is out of range; there are no parts, or not one weight for each; or a
@@ -69,6 +71,7 @@ class Mixture(StreamingDataModule):
         num_workers: int = 2,
         seed: int = 0,
         augmentation: list[dict[str, Any]] | None = None,
+        max_damaged: float = 0.01,
     ) -> None:
         super().__init__(
             image_size=image_size,
@@ -79,6 +82,7 @@ class Mixture(StreamingDataModule):
             num_workers=num_workers,
             seed=seed,
             augmentation=augmentation,
+            max_damaged=max_damaged,
             epoch_size=epoch_size,
         )
         # From a config, the plain settings of the parts are stored; live objects never are.

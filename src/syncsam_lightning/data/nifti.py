@@ -109,8 +109,12 @@ def read_volume(path: str | os.PathLike[str], data: bytes | None = None) -> Volu
         raise BrokenInputError(name, f"holds {stored.dtype}, not plain numbers")
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise BrokenInputError(name, "holds values that are not finite")
-    stored = stored.reshape(stored.shape[:3], order="F")
-    return Volume(stored, np.asarray(image.affine, dtype=np.float64), slope, intercept)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
+        raise BrokenInputError(name, "does not say how its axes lie in space (a singular affine)")
+    if not np.isfinite([slope, intercept]).all():
+        raise BrokenInputError(name, f"is scaled by {slope:g} and {intercept:g}")
+    return Volume(stored.reshape(stored.shape[:3], order="F"), affine, slope, intercept)
 
 
 def _unzipped(file: BinaryIO) -> io.BufferedReader[Any]:

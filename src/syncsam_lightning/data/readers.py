@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,25 @@ from syncsam_lightning.records import Loadable
 MAX_PIXELS = 1 << 28
 """Largest image that is decoded; a header that declares more is refused before any allocation."""
 
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read as an image. Pillow knows dozens more, and runs Ghostscript for one of them."""
+
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I", "F")
+
+# What Pillow's decoders raise for damaged files.
+_UNDECODABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def read_image(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
@@ -109,7 +128,7 @@ def _decode(
     if data is None and not Path(name).is_file():
         raise BrokenInputError(name, "file not found", kind="file not found")
     try:
-        with Image.open(name if data is None else io.BytesIO(data)) as image:
+        with Image.open(name if data is None else io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BrokenInputError(
                     name, f"declares {image.width}x{image.height} pixels, over the limit"
@@ -123,8 +142,10 @@ def _decode(
                 pixels = np.asarray(image.convert("RGB"))
     except UnidentifiedImageError as error:
         raise BrokenInputError(name, "not an image file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _UNDECODABLE as error:
         raise BrokenInputError(name, f"cannot be decoded: {error}") from error
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise BrokenInputError(name, "holds values that are not finite")
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8)
     return pixels, deep

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from syncsam_lightning.data.codec import CorruptPixelsError, decode_image, decode_mask
-from syncsam_lightning.errors import TableError
+from syncsam_lightning.errors import DamagedRowError
 from syncsam_lightning.records import ImageRecord
 
 _TEXTS = ("id", "modality", "source", "case", "slice", "split")
@@ -67,7 +67,7 @@ class StoredRow:
         """Decode the image: ``(h, w, 1 or 3)`` uint8.
 
         Raises:
-            TableError: the pixels are damaged.
+            DamagedRowError: the pixels are damaged.
         """
         try:
             return decode_image(
@@ -80,7 +80,7 @@ class StoredRow:
         """Decode one mask: ``(h, w)`` bool.
 
         Raises:
-            TableError: the pixels are damaged.
+            DamagedRowError: the pixels are damaged.
         """
         try:
             return decode_mask(self.mask_frames[index], (self.stored_height, self.stored_width))
@@ -91,7 +91,7 @@ class StoredRow:
         """Decode all masks: ``(n, h, w)`` bool.
 
         Raises:
-            TableError: the pixels of one are damaged.
+            DamagedRowError: the pixels of one are damaged.
         """
         return np.stack([self.mask(index) for index in range(self.num_masks)])
 
@@ -110,7 +110,7 @@ class StoredRow:
         """Decode everything.
 
         Raises:
-            TableError: the pixels are damaged.
+            DamagedRowError: the pixels are damaged.
         """
         return ImageRecord(
             id=self.id,
@@ -146,10 +146,10 @@ class StoredRow:
             crc = zlib.crc32(values.astype(kind, copy=False).tobytes(), crc)
         return crc
 
-    def damaged(self, reason: str) -> TableError:
+    def damaged(self, reason: str) -> DamagedRowError:
         """Return the error for a row that is not what was written."""
         name = f"{self.name} (image {self.id})" if self.name else f"image {self.id}"
-        return TableError(f"{name} is damaged: {reason}; prepare the table again")
+        return DamagedRowError(f"{name} is damaged: {reason}; prepare the table again")
 
 
 def stored_rows(table: pa.Table, names: Sequence[str] = ()) -> Iterator[StoredRow]:

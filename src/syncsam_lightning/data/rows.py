@@ -20,7 +20,8 @@ class Rows(Protocol):
         """Return the rows at some indices, in the order asked for.
 
         Raises:
-            TableError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it.
+            TableError: the table as a whole can't be read.
         """
         ...
 
@@ -50,7 +51,8 @@ class TableRows:
         """Return the rows at some indices, in one request.
 
         Raises:
-            TableError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it.
+            TableError: the table as a whole can't be read.
         """
         rows = self.table.rows(self.offsets[np.asarray(indices, np.int64)])
         keeps = self.keeps_label
@@ -80,7 +82,8 @@ class JoinedRows:
         """Return the rows at some indices, in one request to each part that has some of them.
 
         Raises:
-            TableError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it.
+            TableError: the table as a whole can't be read.
         """
         wanted = np.asarray(indices, np.int64)
         parts = np.searchsorted(self._ends, wanted, side="right")

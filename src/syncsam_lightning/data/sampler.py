@@ -21,6 +21,11 @@ class TrainingKey(NamedTuple):
     row: int
     repeat: int = 0
 
+    @property
+    def valid(self) -> bool:
+        """True: no training row only fills up."""
+        return True
+
 
 class EvaluationKey(NamedTuple):
     """What an evaluation set is asked for; ``valid`` is False for rows that only fill up."""

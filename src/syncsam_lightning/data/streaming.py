@@ -56,6 +56,8 @@ class StreamingDataModule(LightningDataModule):
         seed: of order, masks, augmentation and prompts.
         augmentation: transforms for training images, see
             :class:`syncsam_lightning.data.transforms.Augmentation`.
+        max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
+            ten always may. Such rows are left out, each is named.
         epoch_size: training samples in an epoch; None: as many as there are training images.
 
     Raises:
@@ -73,6 +75,7 @@ class StreamingDataModule(LightningDataModule):
         num_workers: int,
         seed: int,
         augmentation: AugmentationConfig | None,
+        max_damaged: float = 0.01,
         epoch_size: int | None = None,
     ) -> None:
         super().__init__()
@@ -91,7 +94,10 @@ class StreamingDataModule(LightningDataModule):
             )
         if num_workers < 0:
             raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
+        if not 0 <= max_damaged <= 1:
+            raise ValueError(f"max_damaged must be a share from 0 to 1, got {max_damaged}")
         self.image_size, self.image_fit = image_size, image_fit
+        self.max_damaged = max_damaged
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.masks_per_image = masks_per_image

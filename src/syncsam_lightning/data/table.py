@@ -22,7 +22,7 @@ from syncsam_lightning.data.schema import (
     SETTINGS_KEY,
     columns_of_format,
 )
-from syncsam_lightning.errors import DatasetNotFoundError, TableError
+from syncsam_lightning.errors import DamagedRowError, DatasetNotFoundError, TableError
 from syncsam_lightning.records import ImageRecord, Split
 
 # What reading damaged bytes raises. A panic of the reader is no Exception (see _is_panic).
@@ -156,7 +156,9 @@ class Table:
         """Read rows by position, in one request, in the order asked for; pixels stay encoded.
 
         Raises:
-            TableError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it.
+            TableError: the table as a whole can't be read.
+            DatasetNotFoundError: the table was removed since it was opened.
         """
         positions = [int(offset) for offset in offsets]
         try:
@@ -166,13 +168,16 @@ class Table:
         except BaseException as error:
             if not (isinstance(error, _UNREADABLE) or _is_panic(error)):
                 raise
+            self._check_place(error)
             raise self._unreadable(positions, error) from error
 
     def read(self, offsets: Sequence[int] | np.ndarray) -> list[ImageRecord]:
         """Read and decode rows by position, in one request, in the order asked for.
 
         Raises:
-            TableError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it.
+            TableError: the table as a whole can't be read.
+            DatasetNotFoundError: the table was removed since it was opened.
         """
         return [row.record() for row in self.rows(offsets)]
 
@@ -202,7 +207,25 @@ class Table:
                 self.rows([position])
         some = ", ".join(map(str, positions[:5])) + (", ..." if len(positions) > 5 else "")
         noun = "row" if len(positions) == 1 else "rows"
-        return TableError(f"{noun} {some} of {self} cannot be read: {_reason(error)}")
+        message = f"{noun} {some} of {self} cannot be read: {_reason(error)}"
+        # What an object store can't give now may be there in a minute: that is no damage.
+        is_damage = len(positions) == 1 and not self.location.is_remote
+        return DamagedRowError(message) if is_damage else TableError(message)
+
+    def _check_place(self, error: BaseException) -> None:
+        """Raise if it is the whole table that can't be read (any more)."""
+        if self.location.is_remote:
+            return
+        if not self.path.exists():
+            raise DatasetNotFoundError(
+                f"{self} was there when it was opened and is not any more: put it back, and go on "
+                "with --ckpt_path last"
+            ) from error
+        if "ermission denied" in str(error):
+            raise TableError(
+                f"{self} may not be read ({_reason(error)}): give this user the right to read its "
+                "folder and the files in it"
+            ) from error
 
 
 def _is_panic(error: BaseException) -> bool:

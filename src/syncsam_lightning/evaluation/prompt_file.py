@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,16 +130,29 @@ class RecordedPrompts:
         if not self.path.is_file():
             raise PromptFileError(f"prompt file {self.path} does not exist")
         try:
-            table = pq.read_table(self.path, columns=_SCHEMA.names)
-        except (pa.ArrowInvalid, OSError) as error:
+            # Each row has a prompt of some bytes: a file of fewer bytes than rows is a bomb.
+            if pq.read_metadata(self.path).num_rows > self.path.stat().st_size:
+                raise PromptFileError(f"{self.path} declares more rows than it can hold")
+            table = pq.read_table(self.path, columns=_SCHEMA.names).cast(_SCHEMA)
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise PromptFileError(f"{self.path} is no prompt file: {error}") from error
         self._rows: dict[tuple[str, int, str, int, int], PromptRow] = {}
         for values in table.to_pylist():
             row = PromptRow(**values)
+            self._check_values(row)
             key = (row.protocol, row.seed, row.image_id, row.mask_id, row.round)
             if key in self._rows:
                 raise PromptFileError(f"{self.path} holds {_name(row)} twice")
             self._rows[key] = row
+
+    def _check_values(self, row: PromptRow) -> None:
+        """Raise unless every number that makes up a prompt is there."""
+        numbers = [*(row.box or ()), *(n for xy in row.points or () for n in xy or (None,))]
+        identity = (row.image_id, row.mask_id, row.protocol, row.version, row.seed, row.round)
+        if None in (*identity, *(row.point_labels or ())) or not all(
+            number is not None and math.isfinite(number) for number in numbers
+        ):
+            raise PromptFileError(f"{self.path}: {_name(row)} has a value that is no number")
 
     def rounds(
         self, batch: ImageBatch, protocol: EvaluationProtocol, spec: InputSpec, seed: int = 0

@@ -37,10 +37,14 @@ class Report:
     Args:
         scores: of every mask, protocol and seed, with the columns of ``scores.parquet``.
         unsupported: names of protocols that were asked for but can't be played by the model.
+        not_scored: of each image that could not be scored, which it is and why.
     """
 
-    def __init__(self, scores: pa.Table, unsupported: Sequence[str] = ()) -> None:
+    def __init__(
+        self, scores: pa.Table, unsupported: Sequence[str] = (), not_scored: Sequence[str] = ()
+    ) -> None:
         self.scores = scores
+        self.not_scored = list(not_scored)
         self.protocols: list[str] = pc.unique(scores["protocol"]).to_pylist()
         self.unsupported = list(unsupported)
         self.summary = summarise(scores)
@@ -85,6 +89,13 @@ class Report:
         rows += [(protocol, *blank) for protocol in self.unsupported]
         return _markdown(rows)
 
+    def left_out(self) -> str:
+        """Return the images that could not be scored as a list in Markdown, or an empty text."""
+        if not self.not_scored:
+            return ""
+        lines = "\n".join(f"- {_cell(reason)}" for reason in self.not_scored)
+        return f"{len(self.not_scored)} images are not scored:\n\n{lines}"
+
     def write(self, folder: Path) -> None:
         """Write the scores (Parquet, CSV), the summary (CSV, JSON) and ``report.md`` to a folder.
 
@@ -100,6 +111,7 @@ class Report:
         content = {
             "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "of": "cases", "seed": 0},
             "unsupported_protocols": self.unsupported,
+            "not_scored": self.not_scored,
             "rows": [_without_nan(row) for row in summary],
         }
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -108,6 +120,8 @@ class Report:
             f"# Evaluation\n\n{self.markdown()}\n\n{_OVERVIEW}\n\n## All masks\n\n"
             f"{self.details()}\n\n{_DETAILS}\n"
         )
+        if self.not_scored:
+            report += f"\n## Not scored\n\n{self.left_out()}\n"
         write_whole(folder / "report.md", lambda path: path.write_text(report, encoding="utf-8"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor
 
@@ -27,6 +27,7 @@ from syncsam_lightning.models import PromptableModel, frozen_checksum
 from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.training.callbacks.damage import DamagedRows
 from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.outcome import EvaluationOutcome
 from syncsam_lightning.training.run_record import write_run_record
@@ -228,6 +229,10 @@ class InteractiveSegmentation(LightningModule):
         put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     # Training
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return what tells of damaged rows, which no run may go without."""
+        return [DamagedRows()]
 
     def on_fit_start(self) -> None:
         """Keep Lightning from warning of frozen parts in eval mode, where they belong."""

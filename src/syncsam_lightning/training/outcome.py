@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 
+from syncsam_lightning.data.damage import DamagedRow
 from syncsam_lightning.errors import EvaluationError
 from syncsam_lightning.evaluation.prompt_file import prompt_rows, prompt_table, write_prompts
 from syncsam_lightning.evaluation.report import Report
@@ -34,6 +35,7 @@ class EvaluationOutcome:
     def __init__(self) -> None:
         self._scores: list[pa.Table] = []
         self._prompts: list[pa.Table] = []
+        self._damaged: dict[int, DamagedRow] = {}
         self._protocols: Sequence[str] = ()
         self._dice = GroupedMean([])
         self._iou = GroupedMean([])
@@ -46,6 +48,7 @@ class EvaluationOutcome:
             protocols: that will be played.
         """
         self._scores, self._prompts = [score_table([])], [prompt_table([])]
+        self._damaged = {}
         self._protocols = [protocol.name for protocol in protocols]
         datamodule: Any = getattr(module.trainer, "datamodule", None)
         kinds = datamodule.groups() if hasattr(datamodule, "groups") else None
@@ -67,6 +70,7 @@ class EvaluationOutcome:
             spec: of the model.
         """
         for evaluation in evaluations:
+            self._damaged |= {row.index: row for row in evaluation.batch.damaged}
             self._scores.append(score_table(evaluation.scores))
             self._prompts.append(prompt_table(prompt_rows(evaluation, spec)))
             named = [
@@ -113,12 +117,15 @@ class EvaluationOutcome:
         """
         scores = self._gathered(self._scores, trainer, ["seed", "index", "mask_id"])
         prompts = self._gathered(self._prompts, trainer, ["seed", "image_id", "mask_id", "round"])
+        damaged = sorted(gather(list(self._damaged.values()), trainer), key=lambda row: row.index)
         if trainer.is_global_zero:
-            _check_complete(scores, trainer)
-            report = Report(scores, unsupported)
+            _check_complete(scores, {row.index for row in damaged}, trainer)
+            report = Report(scores, unsupported, [row.reason for row in damaged])
             report.write(folder)
             write_prompts(folder / "prompts.parquet", prompts)
-            print(f"\n{report.markdown()}\n\n{report.details()}\n\nscores and prompts: {folder}")
+            parts = [report.markdown(), report.details(), report.left_out()]
+            parts.append(f"scores and prompts: {folder}")
+            print("\n" + "\n\n".join(filter(None, parts)))
         trainer.strategy.barrier("report")
 
     def _gathered(self, parts: list[pa.Table], trainer: Trainer, keys: Sequence[str]) -> pa.Table:
@@ -147,7 +154,7 @@ def _averaged_together(evaluation: BatchEvaluation) -> list[list[MaskScore]]:
     return list(images.values())
 
 
-def _check_complete(scores: pa.Table, trainer: Trainer) -> None:
+def _check_complete(scores: pa.Table, damaged: Set[int], trainer: Trainer) -> None:
     keys = ["protocol", "seed", "index", "mask_id"]
     if len(scores.group_by(keys).aggregate([])) != len(scores):
         raise EvaluationError("some masks were scored twice: is the sampler the datamodule's?")
@@ -158,8 +165,9 @@ def _check_complete(scores: pa.Table, trainer: Trainer) -> None:
     if not is_whole or not hasattr(datamodule, "num_rows"):
         return
     rows, expected = np.unique(scores["index"].to_numpy()), datamodule.num_rows("test")
-    if not np.array_equal(rows, np.arange(expected)):
-        raise EvaluationError(f"{len(rows)} of {expected} test images were scored")
+    if not np.array_equal(np.sort([*rows, *damaged]), np.arange(expected)):
+        told = f", and {len(damaged)} are damaged" if damaged else ""
+        raise EvaluationError(f"{len(rows)} of {expected} test images were scored{told}")
 
 
 def gather(rows: list[Any], trainer: Trainer) -> list[Any]:

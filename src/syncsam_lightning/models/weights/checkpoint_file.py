@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ READ_ERRORS = (
     AttributeError,
     TypeError,
     pickle.UnpicklingError,
+    struct.error,
+    MemoryError,
 )
 # How its unpickler words that it met something other than tensors and plain containers.
 _SIGNS_OF_CODE = ("GLOBAL", "unrecognized function", "Can only create", "Can only build")

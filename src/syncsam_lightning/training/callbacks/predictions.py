@@ -13,11 +13,14 @@ from syncsam_lightning.evaluation.runner import BatchEvaluation
 from syncsam_lightning.prediction.file_names import safe_name
 from syncsam_lightning.training.outcome import gather
 
+_NOT_PREDICTED = "not_predicted.txt"
 _FIELDS = ("image_id", "mask_id", "label", "file", "pixels")
 
 
 class PredictionWriter(Callback):
     """Writes predicted masks as PNG (0 and 255, original size) and lists them in a CSV file.
+
+    Images that could not be read are listed in ``not_predicted.txt``, with the reason.
 
     Args:
         folder: where to; None: ``predictions`` in the run's folder.
@@ -26,6 +29,7 @@ class PredictionWriter(Callback):
     def __init__(self, folder: str | None = None) -> None:
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
+        self._damaged: list[str] = []
         self._target = Path()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -33,7 +37,7 @@ class PredictionWriter(Callback):
         run = Path(trainer.log_dir or trainer.default_root_dir)
         self._target = run / "predictions" if self.folder is None else Path(self.folder)
         self._target.mkdir(parents=True, exist_ok=True)
-        self._rows = []
+        self._rows, self._damaged = [], []
 
     def on_predict_batch_end(
         self,
@@ -45,6 +49,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write the masks of a batch."""
+        self._damaged += [row.reason for row in batch.damaged]
         for evaluation in outputs.values():
             self._write(evaluation)
 
@@ -64,7 +69,7 @@ class PredictionWriter(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the list."""
-        rows = gather(self._rows, trainer)
+        rows, damaged = gather(self._rows, trainer), gather(self._damaged, trainer)
         if trainer.is_global_zero:
             rows.sort(key=lambda row: (row["image_id"], row["mask_id"]))
             with (self._target / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
@@ -72,3 +77,7 @@ class PredictionWriter(Callback):
                 writer.writeheader()
                 writer.writerows(rows)
             print(f"{len(rows)} masks written to {self._target}")
+            if damaged:
+                path = self._target / _NOT_PREDICTED
+                path.write_text("".join(f"{reason}\n" for reason in sorted(damaged)), "utf-8")
+                print(f"{len(damaged)} images could not be read, see {path}")
