@@ -71,7 +71,7 @@ def start(release: Path, table: Path, workers: int, unit_size: int, moment: str 
 
 def run(release: Path, table: Path, workers: int, unit_size: int, moment: str = "") -> int:
     process = start(release, table, workers, unit_size, moment)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode in (0, -signal.SIGKILL), errors
     return process.returncode
 
@@ -140,7 +140,7 @@ def test_two_preparations_of_one_table_make_it_once(
 ):
     table = tmp_path / "t.lance"
     both = [start(release, table, 1, 2) for _ in range(2)]
-    printed = sorted(process.communicate(timeout=120) for process in both)
+    printed = sorted(process.communicate(timeout=600) for process in both)
     assert [process.returncode for process in both] == [0, 0]
     assert printed[0][0].startswith(f"{table}: {NUM_IMAGES} images")
     assert printed[1][0] == "there\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +146,9 @@ class SyncSAMCLI(LightningCLI):
         """
         try:
             self.trainer.fit(model, **kwargs)
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ValueError) as error:
+            if isinstance(error, ValueError) and not _is_from_lightning(error):
+                raise
             raise UsageError(" ".join(str(error).split())) from error
 
     def predict(self, model: LightningModule, **kwargs: Any) -> None:
@@ -182,6 +186,12 @@ def _run_name(args: Sequence[str]) -> str:
 def _is_file(config: str) -> bool:
     inline = config == "-" or config.lstrip().startswith("{") or "\n" in config
     return not inline and Path(config).is_file()
+
+
+def _is_from_lightning(error: BaseException) -> bool:
+    """Tell whether Lightning itself raised an error, about settings that exclude each other."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and f"{os.sep}lightning{os.sep}pytorch{os.sep}" in frames[-1].filename
 
 
 def _known(base: type) -> dict[str, type]:

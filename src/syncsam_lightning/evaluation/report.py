@@ -38,11 +38,17 @@ class Report:
         scores: of every mask, protocol and seed, with the columns of ``scores.parquet``.
         unsupported: names of protocols that were asked for but can't be played by the model.
         not_scored: of each image that could not be scored, which it is and why.
+        unseen: images that were left out because the test was limited to some batches.
     """
 
     def __init__(
-        self, scores: pa.Table, unsupported: Sequence[str] = (), not_scored: Sequence[str] = ()
+        self,
+        scores: pa.Table,
+        unsupported: Sequence[str] = (),
+        not_scored: Sequence[str] = (),
+        unseen: int = 0,
     ) -> None:
+        self.unseen = unseen
         self.scores = scores
         self.not_scored = list(not_scored)
         self.protocols: list[str] = pc.unique(scores["protocol"]).to_pylist()
@@ -90,11 +96,17 @@ class Report:
         return _markdown(rows)
 
     def left_out(self) -> str:
-        """Return the images that could not be scored as a list in Markdown, or an empty text."""
-        if not self.not_scored:
-            return ""
-        lines = "\n".join(f"- {_cell(reason)}" for reason in self.not_scored)
-        return f"{len(self.not_scored)} images are not scored:\n\n{lines}"
+        """Return in Markdown which images are not in the numbers and why, or an empty text."""
+        told = []
+        if self.unseen:
+            told.append(
+                f"**A part only:** the test was limited to some batches, and {self.unseen} of its "
+                "images were not looked at."
+            )
+        if self.not_scored:
+            lines = "\n".join(f"- {_cell(reason)}" for reason in self.not_scored)
+            told.append(f"{len(self.not_scored)} images are not scored:\n\n{lines}")
+        return "\n\n".join(told)
 
     def write(self, folder: Path) -> None:
         """Write the scores (Parquet, CSV), the summary (CSV, JSON) and ``report.md`` to a folder.
@@ -112,6 +124,7 @@ class Report:
             "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "of": "cases", "seed": 0},
             "unsupported_protocols": self.unsupported,
             "not_scored": self.not_scored,
+            "images_not_looked_at": self.unseen,
             "rows": [_without_nan(row) for row in summary],
         }
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"

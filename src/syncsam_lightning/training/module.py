@@ -128,7 +128,8 @@ class InteractiveSegmentation(LightningModule):
         _check_backend(compile)
         self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
         self.warmup_steps = warmup_steps
-        self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights, weights)
+        whole = None if weights == "none" else weights
+        self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights, whole)
         replay = None if replay_prompts is None else RecordedPrompts(replay_prompts)
         surface = SurfaceMetrics(surface_tolerance) if surface_metrics else None
         first, played = eval_seeds[:1], [get_protocol(name) for name in protocols]

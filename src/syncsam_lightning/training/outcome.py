@@ -119,8 +119,8 @@ class EvaluationOutcome:
         prompts = self._gathered(self._prompts, trainer, ["seed", "image_id", "mask_id", "round"])
         damaged = sorted(gather(list(self._damaged.values()), trainer), key=lambda row: row.index)
         if trainer.is_global_zero:
-            _check_complete(scores, {row.index for row in damaged}, trainer)
-            report = Report(scores, unsupported, [row.reason for row in damaged])
+            unseen = _check_complete(scores, {row.index for row in damaged}, trainer)
+            report = Report(scores, unsupported, [row.reason for row in damaged], unseen)
             report.write(folder)
             write_prompts(folder / "prompts.parquet", prompts)
             parts = [report.markdown(), report.details(), report.left_out()]
@@ -154,7 +154,12 @@ def _averaged_together(evaluation: BatchEvaluation) -> list[list[MaskScore]]:
     return list(images.values())
 
 
-def _check_complete(scores: pa.Table, damaged: Set[int], trainer: Trainer) -> None:
+def _check_complete(scores: pa.Table, damaged: Set[int], trainer: Trainer) -> int:
+    """Return how many images were left out because the user limited the test to some batches.
+
+    Raises:
+        EvaluationError: a mask was scored twice, or an image that was to be scored was not.
+    """
     keys = ["protocol", "seed", "index", "mask_id"]
     if len(scores.group_by(keys).aggregate([])) != len(scores):
         raise EvaluationError("some masks were scored twice: is the sampler the datamodule's?")
@@ -162,12 +167,15 @@ def _check_complete(scores: pa.Table, damaged: Set[int], trainer: Trainer) -> No
     limit = trainer.limit_test_batches
     # 1.0 is all batches, but 1 is one batch, which the comparison alone can't tell.
     is_whole = isinstance(limit, float) and limit == 1.0
-    if not is_whole or not hasattr(datamodule, "num_rows"):
-        return
-    rows, expected = np.unique(scores["index"].to_numpy()), datamodule.num_rows("test")
+    if not hasattr(datamodule, "num_rows"):
+        return 0
+    rows, expected = np.unique(scores["index"].to_numpy()), int(datamodule.num_rows("test"))
+    if not is_whole:
+        return expected - len(rows) - len(damaged)
     if not np.array_equal(np.sort([*rows, *damaged]), np.arange(expected)):
         told = f", and {len(damaged)} are damaged" if damaged else ""
         raise EvaluationError(f"{len(rows)} of {expected} test images were scored{told}")
+    return 0
 
 
 def gather(rows: list[Any], trainer: Trainer) -> list[Any]:

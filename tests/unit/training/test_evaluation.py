@@ -234,3 +234,10 @@ def test_pictures_and_predictions_of_a_class_wise_protocol_show_its_objects(
     run.predict(module, discs())
     with (tmp_path / "p" / "predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 6
+
+
+def test_a_test_that_was_limited_says_how_much_it_left_out(discs, task, trainer, tmp_path):
+    run = trainer(tmp_path, limit_test_batches=1)
+    run.test(task(protocols=["box"]), discs(eval_batch_size=2), verbose=False)
+    report = (tmp_path / "test" / "report.md").read_text()
+    assert "**A part only:** the test was limited to some batches, and 1 of its images" in report

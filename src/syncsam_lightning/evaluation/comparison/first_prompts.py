@@ -50,7 +50,7 @@ def read_first_prompts(folder: Path, image_ids: Sequence[str] | None = None) -> 
             columns.append("seed")
         wanted = ds.field("round") == 0
         if image_ids is not None:
-            wanted &= ds.field("image_id").isin(image_ids)
+            wanted &= ds.field("image_id").isin(pa.array(image_ids, pa.string()))
         table = file.to_table(columns, filter=wanted)
     except (pa.ArrowException, OSError) as error:
         raise ComparisonError(f"{path} can't be read: {error}; remove it to go on") from error

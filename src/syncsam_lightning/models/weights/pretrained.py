@@ -87,7 +87,14 @@ class PretrainedWeights:
         if self.whole is not None and (untrained or has_frozen):
             path = find_sam_checkpoint(AUTO) if self.whole == AUTO else self.whole
             report = _load(model, path, frozen_only=not untrained)
-            log.info("weights: %s", report.summary())
+            # What is missing keeps its random start: the numbers of a test would mean nothing.
+            doubtful = untrained and (report.missing or report.unexpected)
+            log.log(
+                logging.WARNING if doubtful else logging.INFO,
+                "weights: %s%s",
+                report.summary(),
+                "; is this the file of another model?" if doubtful else "",
+            )
 
     def _why_no_sam(self, model: PromptableModel) -> str:
         if model.begins_with_sam:
