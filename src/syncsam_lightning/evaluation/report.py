@@ -85,6 +85,10 @@ class Report:
         rows += [(protocol, *blank) for protocol in self.unsupported]
         return _markdown(rows)
 
+    def seeds(self) -> str:
+        """Return the seeds of the simulated clicks, as text."""
+        return ", ".join(str(seed) for seed in sorted(pc.unique(self.scores["seed"]).to_pylist()))
+
     def write(self, folder: Path) -> None:
         """Write the scores (Parquet, CSV), the summary (CSV, JSON) and ``report.md`` to a folder.
 
@@ -106,7 +110,7 @@ class Report:
         write_whole(folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
         report = (
             f"# Evaluation\n\n{self.markdown()}\n\n{_OVERVIEW}\n\n## All masks\n\n"
-            f"{self.details()}\n\n{_DETAILS}\n"
+            f"{self.details()}\n\n{_DETAILS}\n\nSeeds of the simulated clicks: {self.seeds()}.\n"
         )
         write_whole(folder / "report.md", lambda path: path.write_text(report, encoding="utf-8"))
 
