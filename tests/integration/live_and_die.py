@@ -79,7 +79,7 @@ def kill_at_random(life: Any, chance: random.Random) -> str | None:
     if chance.random() < 0.2:
         # Inside a write, which is short: the first moment of one that comes along.
         while life.is_alive() and stage.value != STAGES.index("checkpoint"):
-            pass
+            time.sleep(0.0005)
         time.sleep(chance.uniform(0, 0.02))
     else:
         steps = chance.randint(0, 5)

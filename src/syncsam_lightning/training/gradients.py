@@ -58,6 +58,6 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         joined = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(joined)
         joined /= dist.get_world_size()
-        parts = joined.split([gradient.numel() for gradient in gradients])
+        parts = torch.split(joined, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

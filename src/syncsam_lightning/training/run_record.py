@@ -66,8 +66,11 @@ def _global_seed() -> int | None:
 
 def _training_seed(trainer: Trainer) -> Mapping[str, int]:
     """Return the seeds of the episodes' decisions, and of order, masks and augmentation."""
-    owners = {"model": trainer.lightning_module, "data": getattr(trainer, "datamodule", None)}
-    return {name: owner.seed for name, owner in owners.items() if hasattr(owner, "seed")}
+    owners: dict[str, Any] = {
+        "model": trainer.lightning_module,
+        "data": getattr(trainer, "datamodule", None),
+    }
+    return {name: int(owner.seed) for name, owner in owners.items() if hasattr(owner, "seed")}
 
 
 def _checkpoint(path: Any) -> Mapping[str, str] | None:
