@@ -83,6 +83,7 @@ def check(folder: Path, kills: int, steps: int) -> None:
         epochs.setdefault(epoch, []).extend(images)
     assert all(len(set(images)) == len(images) for images in epochs.values())
     whole = list(epochs.values())[:-1]
+    assert [len(images) for images in whole] == [72] * (steps * 2 // 72)
     assert all(sorted(images) == sorted(whole[0]) for images in whole)
 
     expected, weights_now = weights(left_alone), weights(killed)
@@ -93,7 +94,7 @@ def check(folder: Path, kills: int, steps: int) -> None:
 
 @PROMISE
 def test_three_kills(tmp_path: Path):
-    check(tmp_path, kills=3, steps=24)
+    check(tmp_path, kills=3, steps=40)  # an epoch has 36
 
 
 @PROMISE
