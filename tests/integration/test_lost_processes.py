@@ -14,7 +14,9 @@ import pytest
 import torch
 
 TINY = Path(__file__).with_name("tiny.yaml")
-TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp", "--rank_timeout=20"]
+TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+# Ranks wait for each other's start too, which takes a while on a busy machine.
+SHORT_WAIT = "--rank_timeout=60"
 pytestmark = pytest.mark.slow
 
 
@@ -93,13 +95,13 @@ def goes_on(folder: Path, *options: str) -> None:
     ids=["the first is killed", "the second is killed", "the second stands still"],
 )
 def test_the_other_rank_ends_and_says_so(tmp_path: Path, which: str, number: signal.Signals):
-    run = start(tmp_path, *TWO_RANKS)
+    run = start(tmp_path, *TWO_RANKS, SHORT_WAIT)
     wait_for(lambda: saved(tmp_path), run)
     (second,) = [pid for pid, words in children(run.pid).items() if b"fit" in words.split(b"\0")]
     os.kill(run.pid if which == "first" else second, number)
     # Both ranks hold the pipe, so this waits for both to end; one that stands still can't.
     if number == signal.SIGSTOP:
-        run.wait(timeout=120)
+        run.wait(timeout=180)
         os.kill(second, signal.SIGKILL)
     output = end(run, 120)
     assert run.returncode != 0
