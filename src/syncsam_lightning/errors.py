@@ -92,6 +92,14 @@ class NonFiniteLossError(SyncSAMError):
     """The loss is NaN or infinite; the message names the images of the batch."""
 
 
+class UnsupportedStrategyError(SyncSAMError):
+    """Ranks are asked to share their work in a way that the training can't be done in."""
+
+
+class LostProcessError(SyncSAMError):
+    """Another rank or a loader worker is gone or stands still; a restart goes on."""
+
+
 class NothingToTrainError(SyncSAMError):
     """Every part of a model is frozen, so that ``fit`` has nothing to do."""
 

@@ -36,6 +36,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.mark.promise("Ranks: two nodes train like two devices of one")
 @pytest.mark.slow
 def test_two_nodes_train_like_two_devices_of_one(tmp_path: Path):
     alone, apart = tmp_path / "alone", tmp_path / "apart"
@@ -76,6 +77,7 @@ def test_two_nodes_train_like_two_devices_of_one(tmp_path: Path):
         assert torch.equal(value, found[name]), name
 
 
+@pytest.mark.promise("Resume: a SLURM job that was asked to stop is requeued")
 @pytest.mark.parametrize(("status", "requeues"), [(143, True), (0, False), (1, False)])
 def test_a_job_is_requeued_if_it_was_asked_to_stop(tmp_path: Path, status: int, requeues: bool):
     script = tmp_path / "job.sh"
@@ -95,7 +97,7 @@ def test_a_job_is_requeued_if_it_was_asked_to_stop(tmp_path: Path, status: int, 
     )
     assert done.returncode == status
     started = (tmp_path / "srun.txt").read_text().split()
-    assert started[:2] == ["syncsam", "fit"]
+    assert started[:3] == ["--kill-on-bad-exit=1", "syncsam", "fit"]
     assert "--trainer.num_nodes 2 --trainer.devices 8 --ckpt_path last" in " ".join(started)
     assert (tmp_path / "scontrol.txt").exists() == requeues
     if requeues:

@@ -28,6 +28,7 @@ def syncsam(folder: Path, *args: str, limit: int | None = None) -> subprocess.Co
     )
 
 
+@pytest.mark.promise("Limits: a full disk while converting gives one sentence; a rerun goes on")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_conversion_says_so_and_goes_on_when_there_is_room(tmp_path: Path, workers: str):
     command = ["prepare", "MNI152", "-", "t.lance", "--workers", workers]
@@ -41,6 +42,7 @@ def test_a_conversion_says_so_and_goes_on_when_there_is_room(tmp_path: Path, wor
     assert {path.name for path in tmp_path.glob("t.*")} == {"t.lance", "t.skipped.jsonl"}
 
 
+@pytest.mark.promise("Resume: a full disk while saving leaves the earlier checkpoint whole")
 def test_a_run_that_cannot_save_says_so_and_keeps_what_it_saved_before(tmp_path: Path):
     prepared = syncsam(tmp_path, "prepare", "MNI152", "-", "t.lance", "--options.image_size=64")
     assert prepared.returncode == 0, prepared.stderr

@@ -108,6 +108,7 @@ def test_two_ranks_see_together_what_one_sees(runs):
     assert [set(left) | set(right) for left, right in halves] == alone
 
 
+@pytest.mark.promise("Ranks: evaluation scores every row once on any number of ranks")
 def test_an_odd_number_of_rows_is_scored_once_on_two_ranks(runs):
     import pyarrow.parquet as pq
 

@@ -55,6 +55,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.promise("Resume: SIGTERM saves a checkpoint, leaves with 143, and a restart goes on")
 @pytest.mark.parametrize(
     ("options", "to"),
     [
@@ -99,6 +100,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(
     assert steps(saved(tmp_path, "last.ckpt")[-1]) == done + 2
 
 
+@pytest.mark.promise("Resume: the newest whole checkpoint is found, a damaged one named")
 def test_one_command_starts_a_run_and_takes_it_up_again(tmp_path: Path):
     for steps_in_all in (1, 3):
         done = finish(tmp_path, f"--trainer.max_steps={steps_in_all}")

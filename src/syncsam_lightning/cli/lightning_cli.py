@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -32,6 +33,7 @@ from syncsam_lightning.data.mixture import Mixture
 from syncsam_lightning.data.plugins import load_datamodules
 from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.models import PromptableModel
+from syncsam_lightning.training.lost_processes import RANK_TIMEOUT, limit_waiting
 from syncsam_lightning.training.module import InteractiveSegmentation
 
 
@@ -86,6 +88,12 @@ class SyncSAMCLI(LightningCLI):
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.set_defaults(dict(CALLBACK_DEFAULTS))
+        parser.add_argument(
+            "--rank_timeout",
+            type=PositiveInt,
+            default=RANK_TIMEOUT,
+            help="Seconds that ranks wait for each other before they give up.",
+        )
         for link in LINKS:
             parser.link_arguments(link.source_key, link.target_key, compute_fn=link.compute)
 
@@ -154,6 +162,10 @@ class SyncSAMCLI(LightningCLI):
     def predict(self, model: LightningModule, **kwargs: Any) -> None:
         """Run ``syncsam predict``: masks go to files and are not kept in memory."""
         self.trainer.predict(model, **{**kwargs, "return_predictions": False})
+
+    def before_instantiate_classes(self) -> None:
+        """Limit how long ranks wait for each other, before the Trainer makes its strategy."""
+        limit_waiting(self.config[self._args[0]]["rank_timeout"])
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; settings that they refuse are the user's to mend.

@@ -97,8 +97,10 @@ def _run_trainer_command(args: list[str]) -> int:
     # Lightning's own calls into jsonargparse are deprecated; a user can do nothing about them.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     from syncsam_lightning.cli.lightning_cli import SyncSAMCLI
+    from syncsam_lightning.training.lost_processes import lost_processes_told
 
-    SyncSAMCLI(args=["--help" if arg == "--help_all" else arg for arg in args])
+    with lost_processes_told():
+        SyncSAMCLI(args=["--help" if arg == "--help_all" else arg for arg in args])
     return 0
 
 

@@ -108,6 +108,10 @@ class Report:
             told.append(f"{len(self.not_scored)} images are not scored:\n\n{lines}")
         return "\n\n".join(told)
 
+    def seeds(self) -> str:
+        """Return the seeds of the simulated clicks, as text."""
+        return ", ".join(str(seed) for seed in sorted(pc.unique(self.scores["seed"]).to_pylist()))
+
     def write(self, folder: Path) -> None:
         """Write the scores (Parquet, CSV), the summary (CSV, JSON) and ``report.md`` to a folder.
 
@@ -131,10 +135,10 @@ class Report:
         write_whole(folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
         report = (
             f"# Evaluation\n\n{self.markdown()}\n\n{_OVERVIEW}\n\n## All masks\n\n"
-            f"{self.details()}\n\n{_DETAILS}\n"
+            f"{self.details()}\n\n{_DETAILS}\n\nSeeds of the simulated clicks: {self.seeds()}.\n"
         )
-        if self.not_scored:
-            report += f"\n## Not scored\n\n{self.left_out()}\n"
+        if left_out := self.left_out():
+            report += f"\n## Not scored\n\n{left_out}\n"
         write_whole(folder / "report.md", lambda path: path.write_text(report, encoding="utf-8"))
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
-from torch import Tensor
+from torch import Tensor, nn
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.streaming import StreamingDataModule
@@ -28,6 +28,7 @@ from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.callbacks.damage import DamagedRows
+from syncsam_lightning.training.gradients import backward_over_ranks
 from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.outcome import EvaluationOutcome
 from syncsam_lightning.training.run_record import write_run_record
@@ -164,7 +165,10 @@ class InteractiveSegmentation(LightningModule):
 
         Raises:
             ValueError: the datamodule brings images into another frame than the network's.
+            NothingToTrainError: every part of the network is frozen.
         """
+        if stage == "fit":
+            self._trained_parameters()  # on several ranks, DDP would refuse in words of its own
         self._check_frame()
         untrained = self._is_untrained()
         self._load_pretrained(begins=untrained and stage == "fit", untrained=untrained)
@@ -239,6 +243,14 @@ class InteractiveSegmentation(LightningModule):
         """Keep Lightning from warning of frozen parts in eval mode, where they belong."""
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
+    def _trained_parameters(self) -> list[nn.Parameter]:
+        if trained := [p for p in self.parameters() if p.requires_grad]:
+            return trained
+        raise NothingToTrainError(
+            f"every part of {type(self.network).__name__} is frozen, so there is nothing to fit: "
+            "measure it with syncsam test, or freeze less (model.network.frozen)"
+        )
+
     def configure_optimizers(self) -> Any:
         """Return Adam over the trained parameters, the schedule by epoch and the warm-up by step.
 
@@ -247,12 +259,7 @@ class InteractiveSegmentation(LightningModule):
         Raises:
             NothingToTrainError: every part of the network is frozen.
         """
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        if not trained:
-            raise NothingToTrainError(
-                f"every part of {type(self.network).__name__} is frozen, so there is nothing to "
-                "fit: measure it with syncsam test, or freeze less (model.network.frozen)"
-            )
+        trained = self._trained_parameters()
         # fp16's gradient scaler does not let gradients be clipped before a fused step.
         fused = self.trainer.precision != "16-mixed"
         optimizer = torch.optim.Adam(trained, lr=self.lr, fused=fused)
@@ -284,7 +291,7 @@ class InteractiveSegmentation(LightningModule):
         for terms in per_round_losses(self.network, self.loss, batch, policy):
             self.guard.add_loss(terms.total, images)
             optimizer.zero_grad()  # type: ignore[union-attr]
-            self.manual_backward(terms.total)
+            backward_over_ranks(self, terms.total)
             optimizer.step()  # type: ignore[union-attr]
             rounds.append(terms)
             self.guard.begin(self.network)

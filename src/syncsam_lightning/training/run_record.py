@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -43,6 +44,8 @@ def write_run_record(
         "protocols": [asdict(protocol) for protocol in evaluator.protocols],
         "unsupported_protocols": [protocol.name for protocol in unsupported],
         "seeds": list(evaluator.seeds),
+        "global_seed": _global_seed(),
+        "training_seed": _training_seed(trainer),
         "surface_tolerance": None if evaluator.surface is None else evaluator.surface.tolerance,
         "replayed_prompts": None if evaluator.replay is None else _file(evaluator.replay.path),
         "data": _data(getattr(trainer, "datamodule", None)),
@@ -54,6 +57,21 @@ def write_run_record(
     }
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     write_whole(folder / RUN_RECORD, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _global_seed() -> int | None:
+    """Return what ``seed_everything`` was called with, by the program or a script."""
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    return None if seed is None else int(seed)
+
+
+def _training_seed(trainer: Trainer) -> Mapping[str, int]:
+    """Return the seeds of the episodes' decisions, and of order, masks and augmentation."""
+    owners: dict[str, Any] = {
+        "model": trainer.lightning_module,
+        "data": getattr(trainer, "datamodule", None),
+    }
+    return {name: int(owner.seed) for name, owner in owners.items() if hasattr(owner, "seed")}
 
 
 def _checkpoint(path: Any) -> Mapping[str, str] | None:

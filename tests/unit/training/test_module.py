@@ -187,6 +187,7 @@ def are_equal(one, other):
     return all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.promise("Numbers: a step that is not finite is skipped, its images are named")
 @pytest.mark.parametrize("schedule", ["joint", "per_round"])
 def test_a_step_that_is_not_finite_is_skipped_and_names_its_images(
     discs, task, trainer, tmp_path, caplog, schedule
@@ -207,6 +208,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_names_its_images(
     assert all(re.search(r"on images disc-\d+, disc-\d+; the step is skipped", t) for t in told)
 
 
+@pytest.mark.promise("Numbers: past a set count of steps that are not finite the run stops")
 def test_a_run_with_many_steps_that_are_not_finite_ends(discs, task, trainer, tmp_path):
     module = task(max_skipped_steps=2)
     module.loss = BadLoss(module.loss, bad=range(3, 1000))

@@ -36,6 +36,20 @@ def test_model_data_and_settings_are_named(discs, task, trainer, tmp_path, recor
     assert found["surface_tolerance"] is None
 
 
+@pytest.mark.promise("Numbers: every result names the seeds that it came from")
+def test_the_seeds_stand_in_the_record_and_in_the_report(
+    discs, task, trainer, tmp_path, record, monkeypatch
+):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "17")
+    module = task(protocols=["1pt"], eval_seeds=[4, 2], seed=5)
+    trainer(tmp_path).test(module, discs(seed=6), verbose=False)
+    found = record()
+    assert (found["global_seed"], found["seeds"]) == (17, [4, 2])
+    assert found["training_seed"] == {"model": 5, "data": 6}
+    report = (tmp_path / "test" / "report.md").read_text()
+    assert "Seeds of the simulated clicks: 2, 4." in report
+
+
 def test_weights_are_named_by_what_they_are(discs, task, trainer, tmp_path, record):
     module, datamodule = task(protocols=["box"]), discs()
     trainer(tmp_path).test(module, datamodule, verbose=False)
