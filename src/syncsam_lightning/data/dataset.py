@@ -210,7 +210,9 @@ def _samples(
         stand_ins: keys of other rows, tried in order.
     """
     stored = read_around_damage(rows, [key.row for key in keys])
-    found = [_sample(make, key, row) for key, row in zip(keys, stored, strict=True)]
+    found: list[Sample | DamagedRow] = [
+        _sample(make, key, row) for key, row in zip(keys, stored, strict=True)
+    ]
     if any(isinstance(item, Sample) for item in found):
         return found
     for key in stand_ins:
