@@ -6,14 +6,20 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
+MINUTES ?= 10
+LOWEST_TESTS ?= tests/unit/data tests/unit/datamodules tests/unit/geometry tests/unit/interaction \
+	tests/unit/losses tests/unit/prompts tests/unit/training tests/security \
+	--ignore tests/unit/data/sources/test_object_store.py --ignore tests/unit/data/test_object_store.py
 
-.PHONY: help setup demo test test-slow bench-data bench-eval lint format clean
+.PHONY: help setup demo test test-slow test-faults test-lowest bench-data bench-eval lint format clean
 
 help:
 	@echo "make setup      environment in $(VENV)"
 	@echo "make demo       train and measure a small SyncSAM on MNI152 slices; results in demo/"
 	@echo "make test       every test that is not slow"
 	@echo "make test-slow  the slow tests"
+	@echo "make test-faults fuzz every reader, MINUTES=10 each"
+	@echo "make test-lowest the core tests with the lowest versions of all dependencies"
 	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
 	@echo "make bench-eval how much encoding an image once saves in an evaluation (minutes)"
 	@echo "make lint       style, types and layers"
@@ -41,6 +47,20 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
 
+test-faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --minutes $(MINUTES) --json fuzz.json
+
+constraints-lowest.txt: pyproject.toml tests/lowest_constraints.py
+	$(PYTHON) tests/lowest_constraints.py > $@
+
+# An environment of its own, with the lowest version of everything that pyproject.toml allows.
+test-lowest: constraints-lowest.txt
+	test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $< torch torchvision
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $< --editable '.' \
+		'pytest>=8.3' 'hypothesis>=6.110'
+	$(VENV)-lowest/bin/python -m pytest -q -m "not slow" $(LOWEST_TESTS)
+
 bench-data: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data --json bench-data.json $(BENCH_ARGS)
 
@@ -58,6 +78,6 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist demo logs bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf build dist demo logs fuzz.json fuzz-findings bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache src/*.egg-info
 	find src datamodules configs tests -name __pycache__ -type d -prune -exec rm -rf {} +
