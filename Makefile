@@ -6,15 +6,20 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
+MINUTES ?= 10
+LOWEST_TESTS ?= tests/unit/data tests/unit/datamodules tests/unit/geometry tests/unit/interaction \
+	tests/unit/losses tests/unit/prompts tests/unit/training tests/security \
+	--ignore tests/unit/data/sources/test_object_store.py --ignore tests/unit/data/test_object_store.py
 
-.PHONY: help setup demo test test-slow test-faults bench bench-data bench-eval lint format clean
+.PHONY: help setup demo test test-slow test-faults test-lowest bench bench-data bench-eval lint format clean
 
 help:
 	@echo "make setup      environment in $(VENV)"
 	@echo "make demo       train and measure a small SyncSAM on MNI152 slices; results in demo/"
 	@echo "make test       every test that is not slow"
 	@echo "make test-slow  the slow tests"
-	@echo "make test-faults what tries to break our promises, with a table of them in promises/"
+	@echo "make test-faults what tries to break our promises, with a table in promises/, then fuzzing"
+	@echo "make test-lowest the core tests with the lowest versions of all dependencies"
 	@echo "make bench      how fast the model trains and answers, beside the plain way (an hour)"
 	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
 	@echo "make bench-eval how much encoding an image once saves in an evaluation (minutes)"
@@ -47,9 +52,21 @@ test-slow: setup
 test-faults: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --promises promises \
 		$$(grep -rl --include='test_*.py' 'mark\.promise' tests)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --minutes $(MINUTES) --json fuzz.json
 
 bench: setup
 	$(BIN)/python -m benchmarks.training --json bench.json $(BENCH_ARGS)
+
+constraints-lowest.txt: pyproject.toml tests/lowest_constraints.py
+	$(PYTHON) tests/lowest_constraints.py > $@
+
+# An environment of its own, with the lowest version of everything that pyproject.toml allows.
+test-lowest: constraints-lowest.txt
+	test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $< torch torchvision
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $< --editable '.' \
+		'pytest>=8.3' 'hypothesis>=6.110'
+	$(VENV)-lowest/bin/python -m pytest -q -m "not slow" $(LOWEST_TESTS)
 
 bench-data: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data --json bench-data.json $(BENCH_ARGS)
@@ -68,6 +85,6 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist demo logs promises bench.json bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf build dist demo logs promises fuzz.json fuzz-findings bench.json bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache src/*.egg-info
 	find src datamodules configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,7 +18,8 @@ _PARTS: tuple[tuple[str, Split], ...] = (("training", "train"), ("test", "test")
 _NAMED = ("modality", "labels")
 _BEGINS, _ENDS = ("start_map", "start_array"), ("end_map", "end_array")
 _DEEPEST = 8
-_UNREADABLE = (ijson.JSONError, UnicodeDecodeError)
+# Of a number that no decimal holds, the parser raises what `decimal` does.
+_UNREADABLE = (ijson.JSONError, UnicodeDecodeError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True)

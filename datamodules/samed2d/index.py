@@ -73,7 +73,7 @@ def read_index(file: BinaryIO, path: str) -> Iterator[tuple[str, list[str]]]:
     """
     try:
         yield from _pairs(ijson.basic_parse(file, buf_size=_CHUNK))
-    except (ijson.JSONError, ValueError, OSError) as error:
+    except (ijson.JSONError, ValueError, ArithmeticError, OSError) as error:
         raise BrokenInputError(
             path, f"not readable as JSON {{image: [mask, ...]}} ({error}); extract it again"
         ) from error

@@ -1,8 +1,8 @@
 """Fuzzing for as long as one likes: `python -m tests.fuzz --minutes 10 --json fuzz.json`.
 
 Each reader runs in a process of its own with limited memory. Where atheris is installed it is
-guided by the coverage of this project's code; else files are changed at random. The exit status is
-1 if there is a finding.
+guided by the coverage of this code; else files are changed at random. The exit status is 1 if there
+is a finding.
 """
 
 from __future__ import annotations

@@ -68,6 +68,7 @@ def samed2d_indexes() -> list[bytes]:
         b'{"a": [], "b": ["c", "d"]}',
         b'{"a": {"b": 1}}',
         b'{"a": [1e999999999]}',
+        b'{"a": [11e9911111101111111111]}',
         nested("[", "]"),
         nested('{"a":'),
     ]
@@ -91,6 +92,7 @@ def imed_indexes() -> list[bytes]:
         json.dumps(index).encode(),
         json.dumps(index | {"labels": {"1" * 5000: "liver"}}).encode(),
         b'{"modality": {"0": "ct"}, "labels": {}, "training": [1e9999999999]}',
+        b'{"modality": {"0": "ct"}, "labels": {}, "training": [11e9911111101111111111]}',
         nested("[", "]"),
         nested('{"a":'),
         b'{"modality": {"0": "ct"}, "labels": {}, "training": [' + nested("[", "]") + b"]}",

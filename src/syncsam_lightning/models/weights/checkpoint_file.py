@@ -34,6 +34,7 @@ READ_ERRORS = (
     MemoryError,
 )
 # How its unpickler words that it met something other than tensors and plain containers.
+_UNPICKLERS_OWN = "WeightsUnpickler error:"
 _SIGNS_OF_CODE = ("GLOBAL", "unrecognized function", "Can only create", "Can only build")
 
 
@@ -103,7 +104,10 @@ def _stand_ins() -> list[Any]:
 
 
 def _not_a_checkpoint(path: Path, error: Exception) -> WeightsError:
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Torch's first line recommends to read the file with everything in it that would run.
+    told = [line.partition(_UNPICKLERS_OWN)[2] for line in lines if _UNPICKLERS_OWN in line]
+    reason = next(iter(told or lines), "").strip() or type(error).__name__
     return WeightsError(
         f"{path} is not a PyTorch checkpoint, or is damaged ({reason}); fetch or save it again"
     )

@@ -1,0 +1,35 @@
+"""Prints the lowest version that pyproject.toml allows of each dependency, as pip constraints."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+_BOUND = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*>=\s*(?P<version>[0-9][^,; ]*)")
+
+
+def lowest(requirements: list[str]) -> list[str]:
+    """Return ``name==version`` for the lower bound of each requirement.
+
+    Raises:
+        ValueError: a requirement has no lower bound.
+    """
+    pinned = []
+    for requirement in requirements:
+        found = _BOUND.match(requirement)
+        if found is None:
+            raise ValueError(f"{requirement!r} in pyproject.toml has no lower bound (>=)")
+        pinned.append(f"{found['name']}=={found['version']}")
+    return pinned
+
+
+def main() -> None:
+    """Print the constraints."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    print("# Written by `make constraints-lowest.txt`: the lower bounds of pyproject.toml.")
+    print("\n".join(lowest(project["dependencies"])))
+
+
+if __name__ == "__main__":
+    main()
