@@ -24,11 +24,11 @@ from syncsam_lightning.interaction import TrainingEpisode, get_protocol
 from syncsam_lightning.losses import PromptLoss
 from syncsam_lightning.metrics import SurfaceMetrics
 from syncsam_lightning.models import PromptableModel, frozen_checksum
+from syncsam_lightning.models.weights.pretrained import PretrainedWeights
+from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.seeding import stable_key
-from syncsam_lightning.training.checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.outcome import EvaluationOutcome
-from syncsam_lightning.training.pretrained import PretrainedWeights
 from syncsam_lightning.training.run_record import write_run_record
 from syncsam_lightning.training.schedules import (
     EpisodeLoss,

@@ -16,8 +16,8 @@ from segment_anything.modeling import (
 from syncsam_lightning.errors import WeightsError
 from syncsam_lightning.models import SyncSAM, frozen_checksum
 from syncsam_lightning.models.baselines import IMISNet
-from syncsam_lightning.training import pretrained
-from syncsam_lightning.training.pretrained import PretrainedWeights
+from syncsam_lightning.models.weights import pretrained
+from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 
 
 @pytest.fixture

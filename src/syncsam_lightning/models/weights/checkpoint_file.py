@@ -41,6 +41,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     arguments (IMIS-Bench's) is not restored; the weights are.
 
     Raises:
+        WeightsError: see :func:`read_checkpoint`; or it holds no state dict.
+    """
+    return unwrap_state_dict(read_checkpoint(path), str(path))
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Read what a checkpoint holds (tensors and plain values), without executing anything in it.
+
+    Raises:
         WeightsError: there is no such file, it is no checkpoint or a damaged one, or it holds
             Python objects that only running their code would restore.
     """
@@ -51,7 +60,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         # Memory mapping reads what is needed only; files from before torch 1.6 can't be mapped.
         mapped = zipfile.is_zipfile(path)
         with torch.serialization.safe_globals(_stand_ins()):
-            content = torch.load(path, weights_only=True, map_location="cpu", mmap=mapped)
+            return torch.load(path, weights_only=True, map_location="cpu", mmap=mapped)
     except pickle.UnpicklingError as error:
         if any(sign in str(error) for sign in _SIGNS_OF_CODE):
             raise WeightsError(
@@ -62,7 +71,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise _not_a_checkpoint(path, error) from error
     except READ_ERRORS as error:
         raise _not_a_checkpoint(path, error) from error
-    return unwrap_state_dict(content, str(path))
 
 
 class _LeftOut:

@@ -7,14 +7,12 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from syncsam_lightning.models import (
-    LoadReport,
-    PromptableModel,
-    find_sam_checkpoint,
-    initialise_frozen,
-    load_imagenet_weights,
-    load_weights,
-)
+from syncsam_lightning.models.promptable import PromptableModel
+from syncsam_lightning.models.weights.frozen import initialise_frozen
+from syncsam_lightning.models.weights.imagenet import load_imagenet_weights
+from syncsam_lightning.models.weights.loading import load_weights
+from syncsam_lightning.models.weights.report import LoadReport
+from syncsam_lightning.models.weights.sam_checkpoint import find_sam_checkpoint
 
 log = logging.getLogger(__name__)
 AUTO = "auto"
