@@ -1,0 +1,104 @@
+"""A trained model, rebuilt from its checkpoint alone and without Lightning."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.interaction.feedback import Feedback
+from syncsam_lightning.models import PromptableModel, frozen_checksum, load_weights
+from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
+from syncsam_lightning.models.weights.pretrained import PretrainedWeights
+from syncsam_lightning.models.weights.slim_checkpoint import CHECKSUM_KEY, put_frozen_back
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "network."  # the attribute of the training module that holds the model
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """What a checkpoint gave.
+
+    Args:
+        model: in eval mode, on the CPU.
+        feedback: how it was trained to get its answers back.
+    """
+
+    model: PromptableModel
+    feedback: Feedback = "logits"
+
+
+def load_trained(
+    path: str | os.PathLike[str],
+    model: PromptableModel | None = None,
+    *,
+    sam_checkpoint: str | os.PathLike[str] | None = None,
+) -> TrainedModel:
+    """Load a checkpoint, with nothing executed that it holds.
+
+    A checkpoint of ``syncsam fit`` says which model to build. It has no frozen weights: they come
+    from where training took them, and their checksum must be that of training. A file of weights
+    alone needs ``model``, and must hold all of its weights; what else it holds is reported.
+
+    Args:
+        path: of the file.
+        model: to load into; needed where the file does not say how to build one. Changed in place.
+        sam_checkpoint: where SAM's frozen weights are: ``auto``, a path or ``none`` (random ones);
+            None: what the checkpoint was trained with.
+
+    Raises:
+        WeightsError: the file can't be read, no model is to be had for it, the weights do not fit,
+            or SAM's weights are not to be had.
+    """
+    path = Path(path).expanduser()
+    content = read_checkpoint(path)
+    settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    settings = settings if isinstance(settings, Mapping) else {}
+    if model is None:
+        model = ModelSettings.from_config(settings.get("network"), str(path)).build(str(path))
+    if isinstance(content, Mapping) and CHECKSUM_KEY in content:
+        _load_slim(content, model, settings, path, sam_checkpoint)
+    else:
+        _load_bare(path, model)
+    feedback = (settings.get("episode") or {}).get("feedback", "logits")
+    if feedback not in get_args(Feedback):
+        raise WeightsError(f"{path} was trained with the unknown feedback {feedback!r}")
+    return TrainedModel(model.eval(), feedback)
+
+
+def _load_slim(
+    content: Mapping[str, Any],
+    model: PromptableModel,
+    settings: Mapping[str, Any],
+    path: Path,
+    sam_checkpoint: str | os.PathLike[str] | None,
+) -> None:
+    where = settings.get("sam_checkpoint", "auto") if sam_checkpoint is None else sam_checkpoint
+    # A model that was fine-tuned from weights of its own has its frozen parts from there.
+    pretrained = PretrainedWeights(os.fspath(where), "none", settings.get("weights"))
+    pretrained.load(model, begins=False, untrained=False)
+    state = {key: value for key, value in content["state_dict"].items() if key.startswith(_PREFIX)}
+    slim = {"state_dict": state, CHECKSUM_KEY: content[CHECKSUM_KEY]}
+    try:
+        put_frozen_back(slim, model, prefix=_PREFIX, checksum=frozen_checksum(model))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    whole = slim["state_dict"]
+    model.load_state_dict({key.removeprefix(_PREFIX): value for key, value in whole.items()})
+
+
+def _load_bare(path: Path, model: PromptableModel) -> None:
+    report = load_weights(model, path)
+    log.info("%s: %s", path, report.summary())
+    if report.missing:
+        raise WeightsError(
+            f"{path} does not hold all weights of {type(model).__name__}, so that its masks would "
+            f"be arbitrary ({report.summary()}): give the model that it was made with"
+        )
