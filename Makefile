@@ -7,13 +7,14 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
 
-.PHONY: help setup demo test test-slow bench-data bench-eval lint format clean
+.PHONY: help setup demo test test-slow bench bench-data bench-eval lint format clean
 
 help:
 	@echo "make setup      environment in $(VENV)"
 	@echo "make demo       train and measure a small SyncSAM on MNI152 slices; results in demo/"
 	@echo "make test       every test that is not slow"
 	@echo "make test-slow  the slow tests"
+	@echo "make bench      how fast the model trains and answers, beside the plain way (an hour)"
 	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
 	@echo "make bench-eval how much encoding an image once saves in an evaluation (minutes)"
 	@echo "make lint       style, types and layers"
@@ -41,6 +42,9 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
 
+bench: setup
+	$(BIN)/python -m benchmarks.training --json bench.json $(BENCH_ARGS)
+
 bench-data: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data --json bench-data.json $(BENCH_ARGS)
 
@@ -58,6 +62,6 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist demo logs bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf build dist demo logs bench.json bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache src/*.egg-info
 	find src datamodules configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,14 +17,16 @@ from syncsam_lightning.data.nifti import read_volume
 from syncsam_lightning.data.readers import read_image, read_labels
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.volumes.nifti import SUFFIXES
+from syncsam_lightning.volumes.windows import PERCENTILES
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
-VOLUME_SUFFIXES = (".nii", ".nii.gz")
+VOLUME_SUFFIXES = SUFFIXES
 MAX_VALUES = 128
 """A label map with more values than this is taken for a photograph or a probability map."""
 
-WINDOW = (0.5, 99.5)
+WINDOW = PERCENTILES
 """Percentiles of a volume's voxels that become 0 and 255."""
 
 

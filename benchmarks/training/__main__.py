@@ -24,7 +24,7 @@ PARTS: dict[str, Measurement] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print one table, and return 1 if a goal was missed."""
+    """Measure, print a table for each part, and return 1 if a goal was missed."""
     parser = argparse.ArgumentParser(prog="benchmarks.training", description=__doc__)
     parser.add_argument("--only", choices=PARTS, action="append", help="measure these parts alone")
     parser.add_argument("--repeats", type=int, default=5, help="of each measurement")
@@ -38,10 +38,12 @@ def main(arguments: list[str]) -> int:
     setting = Setting(given.device, given.repeats, given.tiny)
     lines: list[Line] = []
     for name in given.only or PARTS:
-        lines += PARTS[name](setting)
-    print(table(lines))
-    if given.json:
-        write_json(lines, given.json, given.device)
+        found = PARTS[name](setting)
+        lines += found
+        # At once: a run takes long, and one that is ended early has measured something too.
+        print(table(found), flush=True)
+        if given.json:
+            write_json(lines, given.json, given.device)
     return int(any(line.verdict == "MISSED" for line in lines))
 
 

@@ -64,6 +64,14 @@ class UnsupportedPromptError(SyncSAMError):
     """A model was given a kind of prompt that it cannot use."""
 
 
+class InvalidImageError(SyncSAMError):
+    """An array is no image that could be segmented."""
+
+
+class InvalidPromptError(SyncSAMError):
+    """A click or box of a person lies outside its image, is no number, or has the wrong shape."""
+
+
 class WeightsError(SyncSAMError):
     """A checkpoint is missing, damaged, of an unknown layout, or does not fit the model."""
 

@@ -54,6 +54,11 @@ def test_every_module_imports_from_lower_rows_only():
             "import lightning.pytorch",
             "The tensor code knows no Lightning",
         ),
+        (
+            "src/syncsam_lightning/prediction/predictor.py",
+            "import lightning.pytorch",
+            "Prediction needs no Lightning",
+        ),
         ("src/syncsam_lightning/records.py", "import torch", "Row 0 needs no torch"),
         (
             "syncsam_datamodules/mni152.py",

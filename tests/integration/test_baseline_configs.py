@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from syncsam_lightning.cli.lightning_cli import SyncSAMCLI
+from syncsam_lightning.cli.main import main
 from syncsam_lightning.data import PromptableDataModule
+from syncsam_lightning.models import MedSAM
 from syncsam_lightning.records import DatasetCard, NamedMask, RawSample
 from syncsam_lightning.training.checkpoint import AtomicCheckpointIO
+from syncsam_lightning.training.module import InteractiveSegmentation
 
 SIZES = {"image_size": 64, "vit_width": 32, "vit_depth": 4, "vit_heads": 2, "window_size": 3}
 TINY = [f"--model.network.{key}={value}" for key, value in SIZES.items()]
@@ -103,3 +106,22 @@ def test_the_data_follow_the_network_s_preprocessing(build: Any, config: str, fi
     assert (cli.datamodule.image_size, cli.datamodule.image_fit) == (64, fit)
     assert cli.datamodule.hparams["image_fit"] == fit
     assert cli.model.network.input_spec.fit == fit
+
+
+def test_official_weights_are_tested_on_any_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(5)
+    official = MedSAM(**SIZES)
+    torch.save(official.state_dict(), "medsam.pth")
+    options = ["--data=MNI152", "--trainer.accelerator=cpu", "--trainer.devices=1"]
+    options += ["--trainer.strategy=auto", "--model.sam_checkpoint=none", *TINY]
+    limit = ["--trainer.limit_test_batches=1", "--data.num_workers=0", "--data.batch_size=2"]
+    args = ["--config", "medsam_samed", *options, *limit, "--model.weights=medsam.pth"]
+    seen = {}
+    monkeypatch.setattr(
+        InteractiveSegmentation,
+        "on_test_epoch_end",
+        lambda self: seen.update({k: v.clone() for k, v in self.network.state_dict().items()}),
+    )
+    assert main(["test", *args]) == 0
+    assert all(seen[key].equal(value) for key, value in official.state_dict().items())

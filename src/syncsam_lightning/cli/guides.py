@@ -14,7 +14,7 @@ COMMANDS: Mapping[str, str] = {
     "fit": "train a model",
     "validate": "measure a model on the validation split",
     "test": "measure a model on the test split and write its report",
-    "predict": "write a model's masks to files",
+    "predict": "segment images and volumes, or the images of a table",
     "compare": "put measured models side by side",
     "export": "write a model for other programs, or for a hub",
     "prepare": "convert a raw release into the table that training reads",
@@ -121,9 +121,16 @@ GUIDES: Mapping[str, Guide] = {
         ),
     ),
     "predict": Guide(
-        "Write a model's masks to files.",
+        "Write a model's masks to files. With a PATH: of images, NIfTI volumes, DICOM series and\n"
+        "folders of these, prompted by you (`syncsam predict PATH --help` lists its options).\n"
+        "Without: of the images of a prepared table, prompted from their masks:",
         (_FROM_CHECKPOINT, _CONFIG, _DATA, _ROOT, _TABLE, _BATCH, *_DEVICE, _OUT),
-        ("syncsam predict --ckpt_path best.ckpt --data MaskFolder --data.root my_images",),
+        (
+            "syncsam predict image.png --ckpt_path best.ckpt --box 30,40,90,110",
+            "syncsam predict scan.nii.gz --ckpt_path best.ckpt --slice 40 --box 30,40,90,110",
+            "syncsam predict folder --ckpt_path best.ckpt --prompts prompts.csv --output masks",
+            "syncsam predict --ckpt_path best.ckpt --data MaskFolder --data.root my_images",
+        ),
     ),
 }
 """The guide of each Lightning command."""

@@ -27,12 +27,13 @@ class Link:
     source: str
     target: str
     says: str = "is"
-    compute: Callable[[Any], Any] | None = None
+    compute: Callable[[str], Any] | None = None
 
     @property
     def source_key(self) -> str:
         """The source as jsonargparse spells it."""
-        return self.source if self.source == NETWORK else _with_init_args(self.source)
+        # Not the network as a whole: where there is none, a link from a part of it is skipped.
+        return f"{NETWORK}.class_path" if self.source == NETWORK else _with_init_args(self.source)
 
     @property
     def target_key(self) -> str:
@@ -40,9 +41,9 @@ class Link:
         return _with_init_args(self.target)
 
 
-def fit_of_network(network: Any) -> Fit:
-    """Return how images lie in the square of a network, given its ``class_path``."""
-    fit: Fit = pkgutil.resolve_name(network["class_path"]).image_fit
+def fit_of_network(class_path: str) -> Fit:
+    """Return how images lie in the square of a network of this class."""
+    fit: Fit = pkgutil.resolve_name(class_path).image_fit
     return fit
 
 

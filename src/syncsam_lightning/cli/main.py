@@ -66,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
+    if args and args[0] == "predict":
+        from syncsam_lightning.cli.predict import is_about_files, run_predict
+
+        if is_about_files(args[1:]):
+            show_messages()
+            return run_predict(args[1:])
     if args and args[0] in TRAINER_COMMANDS:
         return _run_trainer_command(args)
     if args and args[0] == "prepare":

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from syncsam_lightning.models import PromptableModel
+    from syncsam_lightning.models.promptable import Feedback
 
 Format = Literal["onnx", "torch", "safetensors", "weights"]
 _ONLY_FOR = {
@@ -100,7 +101,11 @@ def export(
         from syncsam_lightning.exporting.onnx_files import check_packages
 
         check_packages()  # before minutes of work
-    model, feedback = _load(checkpoint, network, options or {}, sam_checkpoint)
+    from syncsam_lightning.prediction import load_trained
+
+    given_model = None if network is None else _build(network, options or {})
+    trained = load_trained(checkpoint, given_model, sam_checkpoint=sam_checkpoint)
+    model, feedback = trained.model, trained.feedback
     target = Path(output).expanduser()
     if format == "weights":
         _export_weights(model, target, layout or "official")
@@ -115,23 +120,6 @@ def export(
             from syncsam_lightning.hub import push_to_hub
 
             print(f"sent to {push_to_hub(target, push, private=private)}")
-
-
-def _load(
-    checkpoint: str, network: str | None, options: dict[str, Any], sam_checkpoint: str | None
-) -> tuple[PromptableModel, str]:
-    from pathlib import Path
-
-    from syncsam_lightning.hub import load_pretrained
-    from syncsam_lightning.prediction import load_trained
-
-    path = Path(checkpoint).expanduser()
-    if path.is_dir() or not (path.exists() or path.suffix):
-        pretrained = load_pretrained(checkpoint)
-        return pretrained.model, pretrained.feedback
-    model = None if network is None else _build(network, options)
-    trained = load_trained(path, model, sam_checkpoint=sam_checkpoint)
-    return trained.model, trained.feedback
 
 
 def _build(network: str, options: dict[str, Any]) -> PromptableModel:
@@ -254,7 +242,7 @@ def _card(
     return ModelCard(model, name, training, folders, license).text()
 
 
-def _export_folder(model: PromptableModel, target: Path, feedback: str, card: str) -> None:
+def _export_folder(model: PromptableModel, target: Path, feedback: Feedback, card: str) -> None:
     from syncsam_lightning.hub import read_folder, write_folder
 
     write_folder(model, target, feedback=feedback, card=card)

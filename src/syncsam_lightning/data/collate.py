@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.dataset import Sample
-from syncsam_lightning.geometry import ResizePlan, masks_to_boxes
+from syncsam_lightning.data.transforms import put_into
+from syncsam_lightning.geometry import masks_to_boxes
 from syncsam_lightning.prompts import Targets
 
 
@@ -68,7 +68,7 @@ def _stacked_images(samples: Sequence[Sample]) -> Tensor:
     side = samples[0].plan.size
     images = _allocated((len(samples), 3, side, side), torch.uint8)
     for square, sample in zip(images.numpy(), samples, strict=True):
-        _put_into(square, sample.image.transpose(2, 0, 1), sample.plan)  # grey is repeated
+        put_into(square, sample.image.transpose(2, 0, 1), sample.plan)  # grey is repeated
     return images
 
 
@@ -77,19 +77,8 @@ def _stacked_masks(samples: Sequence[Sample]) -> Tensor:
     masks = [(mask, sample.plan) for sample in samples for mask in sample.masks]
     stacked = _allocated((len(masks), side, side), torch.bool)
     for square, (mask, plan) in zip(stacked.numpy(), masks, strict=True):
-        _put_into(square, mask, plan)
+        put_into(square, mask, plan)
     return stacked
-
-
-def _put_into(square: np.ndarray, pixels: np.ndarray, plan: ResizePlan) -> None:
-    """Write ``(..., h, w)`` pixels to their place in ``(..., S, S)``, and zeros elsewhere."""
-    (top, left), (height, width) = plan.origin, plan.resized
-    bottom, right = top + height, left + width
-    square[..., top:bottom, left:right] = pixels
-    square[..., :top, :] = 0
-    square[..., bottom:, :] = 0
-    square[..., top:bottom, :left] = 0
-    square[..., top:bottom, right:] = 0
 
 
 def _mapped_boxes(sample: Sample) -> Tensor:

@@ -35,10 +35,15 @@ def read_image(path: str | os.PathLike[str], data: bytes | None = None) -> np.nd
     """
     pixels, deep = _decode(path, data)
     if deep:
-        low, high = float(pixels.min()), float(pixels.max())
-        scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
-        pixels = np.round(scaled).astype(np.uint8)
+        pixels = stretched(pixels)
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def stretched(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels of any number type as uint8, 0 for their minimum and 255 for their maximum."""
+    low, high = float(pixels.min()), float(pixels.max())
+    scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+    return np.round(scaled).astype(np.uint8)
 
 
 def read_mask(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:

@@ -62,6 +62,17 @@ def fit_image(image: np.ndarray, plan: ResizePlan) -> np.ndarray:
     return resize_image(image, *plan.resized)
 
 
+def put_into(square: np.ndarray, pixels: np.ndarray, plan: ResizePlan) -> None:
+    """Write ``(..., h, w)`` pixels to their place in ``(..., S, S)``, and zeros elsewhere."""
+    (top, left), (height, width) = plan.origin, plan.resized
+    bottom, right = top + height, left + width
+    square[..., top:bottom, left:right] = pixels
+    square[..., :top, :] = 0
+    square[..., bottom:, :] = 0
+    square[..., top:bottom, :left] = 0
+    square[..., top:bottom, right:] = 0
+
+
 class Augmentation:
     """A configured chain of albumentations transforms, a pure function of its input and a key.
 

@@ -113,8 +113,7 @@ def _panel(
 ) -> Tensor:
     image_index = int(batch.targets.image_index[position])
     height, width = batch.targets.sizes[image_index].tolist()
-    top, left = _origin(batch, image_index)
-    part = (slice(top, top + height), slice(left, left + width))
+    part = batch.targets.image_part(image_index)
     scale = side / max(height, width)
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))
 
@@ -125,19 +124,12 @@ def _panel(
     image = F.interpolate(pixels[None].float(), shape, mode="bilinear")[0].round().byte()
     columns = (
         image,
-        _with_prompt(image, evaluation, position, (left, top), scale),
+        _with_prompt(image, evaluation, position, (part[1].start, part[0].start), scale),
         draw_segmentation_masks(image, shown(truth[part]), alpha=0.5, colors=_TRUTH),
         draw_segmentation_masks(image, shown(answer), alpha=0.5, colors=_PREDICTION),
     )
     gap = side + 2 - shape[1]
     return torch.cat([F.pad(column, (0, gap), value=_BACKGROUND) for column in columns], dim=2)
-
-
-def _origin(batch: ImageBatch, image_index: int) -> tuple[int, int]:
-    if batch.targets.origins is None:
-        return 0, 0
-    top, left = batch.targets.origins[image_index].tolist()
-    return top, left
 
 
 def _with_prompt(

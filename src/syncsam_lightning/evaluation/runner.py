@@ -78,7 +78,11 @@ def evaluate_batch(
     """
     batch = with_seed(with_unit(batch, protocol.unit), seed)
     truths, _ = originals(batch)
-    policy = protocol.policy() if replay is None else protocol.replay(replay)
+    policy = (
+        protocol.policy(model.input_spec.feedback)
+        if replay is None
+        else protocol.replay(replay, model.input_spec.feedback)
+    )
     played = list(
         run_rounds(lambda prompts: decode_evenly(model, features, prompts), batch.targets, policy)
     )

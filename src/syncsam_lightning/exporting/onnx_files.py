@@ -18,7 +18,7 @@ from syncsam_lightning.exporting.graphs import Graph, decoder_graph, encoder_gra
 from syncsam_lightning.models import PromptableModel
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-INPUT_KEYS = ("size", "mask_size", "fit", "prompts")
+INPUT_KEYS = ("size", "mask_size", "fit", "prompts", "feedback")
 """Metadata of both files: what the model takes (see :class:`InputSpec`), as JSON values."""
 
 _OPSET = 18  # the newest that needs no conversion by torch's exporter
@@ -105,6 +105,7 @@ def _write(graph: Graph, path: Path, model: PromptableModel) -> None:
         "mask_size": spec.mask_size,
         "fit": spec.fit,
         "prompts": sorted(spec.prompts),
+        "feedback": spec.feedback,
     }
     program.model.metadata_props.update({key: json.dumps(takes[key]) for key in INPUT_KEYS})
     program.save(str(path), external_data=False)

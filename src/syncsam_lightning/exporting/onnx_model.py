@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from syncsam_lightning.errors import ExportError
 from syncsam_lightning.exporting.graphs import (
@@ -52,6 +52,8 @@ class OnnxModel(PromptableModel):
         files = OnnxFiles.inside(Path(folder))
         self._encoder = _open(files.encoder, threads, providers)
         self._decoder = _open(files.decoder, threads, providers)
+        # What asks a model on which device it is, asks its parameters.
+        self.device_mark = nn.Parameter(torch.empty(0), requires_grad=False)
         self.input_spec = _input_spec(self._decoder, files.decoder)
 
     def encode(self, images: Tensor, sizes: Tensor | None = None) -> ImageFeatures:
@@ -94,8 +96,8 @@ def _input_spec(session: Any, path: Path) -> InputSpec:
         raise ExportError(
             f"{path} does not say its {', '.join(missing)}: it was not written by `syncsam export`"
         )
-    size, mask_size, fit, prompts = (json.loads(kept[key]) for key in INPUT_KEYS)
-    return InputSpec(size=size, prompts=frozenset(prompts), mask_size=mask_size, fit=fit)
+    takes = {key: json.loads(kept[key]) for key in INPUT_KEYS}
+    return InputSpec(**{**takes, "prompts": frozenset(takes["prompts"])})
 
 
 def _run(session: Any, tensors: Mapping[str, Tensor]) -> list[Tensor]:

@@ -103,4 +103,4 @@ def _prompts(
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
-    return ((found - expected).norm() / expected.norm().clamp(min=1e-12)).item()
+    return float((found - expected).norm() / expected.norm().clamp(min=1e-12))

@@ -11,7 +11,12 @@ from syncsam_lightning.hub.folder import (
     read_folder,
     write_folder,
 )
-from syncsam_lightning.hub.remote import from_pretrained, load_pretrained, push_to_hub
+from syncsam_lightning.hub.remote import (
+    from_pretrained,
+    is_repository,
+    load_pretrained,
+    push_to_hub,
+)
 
 __all__ = [
     "CARD",
@@ -21,6 +26,7 @@ __all__ = [
     "PretrainedModel",
     "TrainingNotes",
     "from_pretrained",
+    "is_repository",
     "load_pretrained",
     "push_to_hub",
     "read_folder",

@@ -10,16 +10,16 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from syncsam_lightning import __version__
 from syncsam_lightning.errors import HubError, MissingPackageError
 from syncsam_lightning.models import PromptableModel, weights_checksum
+from syncsam_lightning.models.promptable import Feedback
 from syncsam_lightning.models.settings import ModelSettings
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FORMAT = 1
-_FEEDBACKS = ("logits", "sigmoid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,17 @@ class PretrainedModel:
 
     Args:
         model: in eval mode, on the CPU.
-        feedback: how it was trained to get its own answers back: ``logits`` or ``sigmoid``.
+        feedback: how it was trained to get its own answers back.
         config: what ``config.json`` says.
     """
 
     model: PromptableModel
-    feedback: str = "logits"
+    feedback: Feedback = "logits"
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_folder(
-    model: PromptableModel, folder: Path, *, feedback: str = "logits", card: str | None = None
+    model: PromptableModel, folder: Path, *, feedback: Feedback = "logits", card: str | None = None
 ) -> None:
     """Write a model's weights, all of them, and what builds it again.
 
@@ -136,9 +136,10 @@ def _read_config(path: Path) -> Mapping[str, Any]:
             f"{path} has format {config['format']!r}, this version reads {_FORMAT}: use the "
             f"version that wrote it ({config.get('version', 'unknown')}) or a newer one"
         )
-    feedback = config.setdefault("feedback", _FEEDBACKS[0])
-    if feedback not in _FEEDBACKS:
-        raise HubError(f"{path}: feedback must be one of {', '.join(_FEEDBACKS)}, got {feedback!r}")
+    known = get_args(Feedback)
+    feedback = config.setdefault("feedback", known[0])
+    if feedback not in known:
+        raise HubError(f"{path}: feedback must be one of {', '.join(known)}, got {feedback!r}")
     return config
 
 

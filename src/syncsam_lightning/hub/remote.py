@@ -18,6 +18,12 @@ from syncsam_lightning.hub.folder import (
 from syncsam_lightning.models import PromptableModel
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = (".ckpt", ".pth", ".pt", ".bin", ".safetensors")
+
+
+def is_repository(text: str) -> bool:
+    """Whether a text may name a repository, ``OWNER/NAME``, rather than a file that is missing."""
+    return _REPOSITORY.fullmatch(text) is not None and not text.endswith(_FILES)
 
 
 def from_pretrained(

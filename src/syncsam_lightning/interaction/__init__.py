@@ -1,4 +1,4 @@
-"""Who prompts a model, and how the turns go: training episodes, protocols, replays."""
+"""Who prompts a model, and how the turns go: training episodes, protocols, replays, people."""
 
 from syncsam_lightning.interaction.episode import TrainingEpisode
 from syncsam_lightning.interaction.feedback import Feedback, dense_prompt, predicted_masks
@@ -11,7 +11,8 @@ from syncsam_lightning.interaction.protocols import (
     get_protocol,
 )
 from syncsam_lightning.interaction.replay import ReplayPolicy
-from syncsam_lightning.interaction.rounds import Policy, Round, run_rounds
+from syncsam_lightning.interaction.rounds import Policy, Round, play_round, run_rounds
+from syncsam_lightning.interaction.session import InteractiveSession
 from syncsam_lightning.interaction.simulated_user import SimulatedUser
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "EpisodePlan",
     "EvaluationProtocol",
     "Feedback",
+    "InteractiveSession",
     "Policy",
     "ReplayPolicy",
     "Round",
@@ -28,6 +30,7 @@ __all__ = [
     "Unit",
     "dense_prompt",
     "get_protocol",
+    "play_round",
     "predicted_masks",
     "run_rounds",
 ]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor
 
-Feedback = Literal["logits", "sigmoid"]
-"""``"logits"``: the low-resolution answer as it is (SAM); ``"sigmoid"``: as probabilities
-(SAM-Med2D)."""
+from syncsam_lightning.models.promptable import Feedback
+
+__all__ = ["Feedback", "dense_prompt", "predicted_masks"]
 
 
 def dense_prompt(logits: Tensor, feedback: Feedback) -> Tensor:

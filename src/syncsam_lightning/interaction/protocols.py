@@ -38,7 +38,7 @@ class EvaluationProtocol:
         version: raised whenever a change of the rules can change a score; reports state it.
         first: kind of the first prompt.
         corrections: rounds after it.
-        feedback: how the previous answer is given back.
+        feedback: how the previous answer is given back; None: as the model expects it.
         box_rule: what box of the object is drawn.
         click_rule: where on the object the first click lies.
         accumulate_points: whether a correction comes on top of all earlier clicks, or replaces
@@ -53,7 +53,7 @@ class EvaluationProtocol:
     version: int
     first: FirstPrompt
     corrections: int = 0
-    feedback: Feedback = "logits"
+    feedback: Feedback | None = None
     box_rule: BoxRule = "tight"
     click_rule: ClickRule = "uniform"
     accumulate_points: bool = True
@@ -78,8 +78,12 @@ class EvaluationProtocol:
         """Whether another seed gives other prompts."""
         return self.first == "point" or self.corrections > 0
 
-    def policy(self) -> SimulatedUser:
-        """Return the user who plays this protocol."""
+    def policy(self, feedback: Feedback = "logits") -> SimulatedUser:
+        """Return the user who plays this protocol.
+
+        Args:
+            feedback: what the model expects; the protocol's own rule, if it has one, wins.
+        """
         return SimulatedUser(
             plan=EpisodePlan(
                 first=self.first,
@@ -87,23 +91,26 @@ class EvaluationProtocol:
                 mask_only=(False,) * self.num_rounds,
             ),
             box_jitter=BoxJitter(rule="none"),
-            feedback=self.feedback,
+            feedback=self.feedback or feedback,
             accumulate_points=self.accumulate_points,
             box_rule=self.box_rule,
             click_rule=self.click_rule,
         )
 
-    def replay(self, rounds: Sequence[Prompts]) -> ReplayPolicy:
+    def replay(self, rounds: Sequence[Prompts], feedback: Feedback = "logits") -> ReplayPolicy:
         """Return a user who repeats recorded prompts under this protocol's feedback rule.
 
         Args:
             rounds: the prompts of each round; see :class:`ReplayPolicy`.
+            feedback: see :meth:`policy`.
 
         Raises:
             PromptFileError: the number of rounds is not the protocol's, or see
                 :class:`ReplayPolicy`.
         """
-        return ReplayPolicy(rounds, feedback=self.feedback, expected_rounds=self.num_rounds)
+        return ReplayPolicy(
+            rounds, feedback=self.feedback or feedback, expected_rounds=self.num_rounds
+        )
 
 
 def _family(prefix: str, version: int, **rules: object) -> tuple[EvaluationProtocol, ...]:
@@ -138,6 +145,7 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
                 box_rule="last_pixel",
                 click_rule="central",
                 accumulate_points=False,
+                feedback="logits",
                 empty_dice=0.0,
                 averaging="images",
             ),

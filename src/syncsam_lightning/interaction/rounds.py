@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -46,6 +46,19 @@ class Policy(Protocol):
         """
 
 
+def play_round(
+    decode: Callable[[Prompts], Tensor], prompts: Prompts, history: Sequence[Round]
+) -> Round:
+    """Play the turn that follows ``history``: the one step of simulated and human users alike.
+
+    Args:
+        decode: see :func:`run_rounds`.
+        prompts: what the user says.
+        history: the turns before.
+    """
+    return Round(len(history), prompts, decode(prompts))
+
+
 def run_rounds(
     decode: Callable[[Prompts], Tensor], targets: Targets, policy: Policy
 ) -> Iterator[Round]:
@@ -65,9 +78,9 @@ def run_rounds(
         The rounds in order.
     """
     history: list[Round] = []
-    for index in range(policy.num_rounds):
+    for _ in range(policy.num_rounds):
         with torch.no_grad():
             prompts = policy.next_prompts(targets, history)
-        logits = decode(prompts)
-        yield Round(index, prompts, logits)
-        history.append(Round(index, prompts, logits.detach()))
+        turn = play_round(decode, prompts, history)
+        yield turn
+        history.append(replace(turn, logits=turn.logits.detach()))

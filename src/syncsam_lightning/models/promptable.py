@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,11 @@ from syncsam_lightning.prompts import MixedPrompts, Prompts
 _COMPILED = ("encode", "decode")
 
 
+Feedback = Literal["logits", "sigmoid"]
+"""How a model gets its low-resolution answer back as a mask prompt: ``"logits"`` as it is (SAM), or
+through a ``"sigmoid"`` as probabilities (SAM-Med2D)."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """What a model takes.
@@ -27,12 +32,14 @@ class InputSpec:
         prompts: the prompt kinds it understands, out of ``boxes``, ``points``, ``masks``.
         mask_size: side of the mask logits it returns and takes, usually S / 4.
         fit: how an image lies in the square.
+        feedback: how it expects its own answers back.
     """
 
     size: int
     prompts: frozenset[str]
     mask_size: int
     fit: Fit = "pad"
+    feedback: Feedback = "logits"
 
     def plan(self, height: int, width: int) -> ResizePlan:
         """Return how an image of this size in pixels lies in the model's square."""

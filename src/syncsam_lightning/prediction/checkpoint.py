@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from syncsam_lightning.errors import WeightsError
-from syncsam_lightning.interaction.feedback import Feedback
+from syncsam_lightning.errors import ModelSettingsError, WeightsError
+from syncsam_lightning.hub import is_repository, load_pretrained
+from syncsam_lightning.interaction import Feedback
 from syncsam_lightning.models import PromptableModel, frozen_checksum, load_weights
 from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
@@ -45,10 +46,11 @@ def load_trained(
 
     A checkpoint of ``syncsam fit`` says which model to build. It has no frozen weights: they come
     from where training took them, and their checksum must be that of training. A file of weights
-    alone needs ``model``, and must hold all of its weights; what else it holds is reported.
+    alone needs ``model``, and must hold all of its weights; what else it holds is reported. A
+    folder or a hub's repository (see :mod:`syncsam_lightning.hub`) has weights and settings whole.
 
     Args:
-        path: of the file.
+        path: of the file or folder, or a repository's name, ``OWNER/NAME``.
         model: to load into; needed where the file does not say how to build one. Changed in place.
         sam_checkpoint: where SAM's frozen weights are: ``auto``, a path or ``none`` (random ones);
             None: what the checkpoint was trained with.
@@ -56,18 +58,23 @@ def load_trained(
     Raises:
         WeightsError: the file can't be read, no model is to be had for it, the weights do not fit,
             or SAM's weights are not to be had.
+        HubError: a folder or repository can't be read.
     """
+    place = os.fspath(path)
     path = Path(path).expanduser()
+    if model is None and (path.is_dir() or (not path.exists() and is_repository(place))):
+        pretrained = load_pretrained(place)
+        return TrainedModel(pretrained.model, pretrained.feedback)
     content = read_checkpoint(path)
     settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     settings = settings if isinstance(settings, Mapping) else {}
     if model is None:
-        model = ModelSettings.from_config(settings.get("network"), str(path)).build(str(path))
+        model = _build(settings.get("network"), path)
     if isinstance(content, Mapping) and CHECKSUM_KEY in content:
         _load_slim(content, model, settings, path, sam_checkpoint)
     else:
         _load_bare(path, model)
-    feedback = (settings.get("episode") or {}).get("feedback", "logits")
+    feedback = (settings.get("episode") or {}).get("feedback", model.input_spec.feedback)
     if feedback not in get_args(Feedback):
         raise WeightsError(f"{path} was trained with the unknown feedback {feedback!r}")
     return TrainedModel(model.eval(), feedback)
@@ -81,8 +88,9 @@ def _load_slim(
     sam_checkpoint: str | os.PathLike[str] | None,
 ) -> None:
     where = settings.get("sam_checkpoint", "auto") if sam_checkpoint is None else sam_checkpoint
-    # A model that was fine-tuned from weights of its own has its frozen parts from there.
-    pretrained = PretrainedWeights(os.fspath(where), "none", settings.get("weights"))
+    pretrained = PretrainedWeights(
+        os.fspath(where), settings.get("cnn_weights", "none"), settings.get("weights")
+    )
     pretrained.load(model, begins=False, untrained=False)
     state = {key: value for key, value in content["state_dict"].items() if key.startswith(_PREFIX)}
     slim = {"state_dict": state, CHECKSUM_KEY: content[CHECKSUM_KEY]}
@@ -102,3 +110,13 @@ def _load_bare(path: Path, model: PromptableModel) -> None:
             f"{path} does not hold all weights of {type(model).__name__}, so that its masks would "
             f"be arbitrary ({report.summary()}): give the model that it was made with"
         )
+
+
+def _build(network: Any, path: Path) -> PromptableModel:
+    try:
+        return ModelSettings.from_config(network, str(path)).build(str(path))
+    except ModelSettingsError as error:
+        raise WeightsError(
+            f"{error}; or give a model, as in "
+            "Predictor.from_checkpoint(path, model=SyncSAM(cnn='resnet34'))"
+        ) from error

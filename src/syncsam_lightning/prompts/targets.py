@@ -45,6 +45,12 @@ class Targets:
         """N, the number of objects."""
         return self.image_index.shape[0]
 
+    def image_part(self, image: int) -> tuple[slice, slice]:
+        """Return the rows and columns of a square that are image, not padding."""
+        height, width = self.sizes[image].tolist()
+        top, left = (0, 0) if self.origins is None else self.origins[image].tolist()
+        return slice(top, top + height), slice(left, left + width)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
         """Return the same targets with every tensor on ``device``."""
         return self._map(lambda value: value.to(device, non_blocking=non_blocking))

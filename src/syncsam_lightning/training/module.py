@@ -166,14 +166,28 @@ class InteractiveSegmentation(LightningModule):
         self._check_frame()
         untrained = self._is_untrained()
         self._load_pretrained(begins=untrained and stage == "fit", untrained=untrained)
-        if stage != "fit" and untrained and self.pretrained.whole is None:
+        self._begun = self._begun or stage == "fit"
+        if self.backend != NO_BACKEND:
+            self.network.compile_parts(backend=self.backend)
+
+    def on_validation_start(self) -> None:
+        """Warn if the weights are without training; only now a checkpoint has been restored."""
+        self._warn_if_untrained()
+
+    def on_test_start(self) -> None:
+        """See :meth:`on_validation_start`."""
+        self._warn_if_untrained()
+
+    def on_predict_start(self) -> None:
+        """See :meth:`on_validation_start`."""
+        self._warn_if_untrained()
+
+    def _warn_if_untrained(self) -> None:
+        if not self._begun and self.pretrained.whole is None:
             log.warning(
                 "neither ckpt_path nor weights is given: what follows is about weights without "
                 "training"
             )
-        self._begun = self._begun or stage == "fit"
-        if self.backend != NO_BACKEND:
-            self.network.compile_parts(backend=self.backend)
 
     def _check_frame(self) -> None:
         datamodule = getattr(self.trainer, "datamodule", None)

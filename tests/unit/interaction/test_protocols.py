@@ -105,3 +105,15 @@ def test_the_number_of_rounds_is_known_beforehand(name, targets):
     protocol = get_protocol(name)
     assert protocol.num_rounds == protocol.policy().num_rounds
     assert protocol.num_rounds == len(play(name, targets, nothing_found))
+
+
+def test_an_answer_is_given_back_as_the_model_expects_it():
+    """SAM-Med2D was trained on probabilities: logits would make its corrections worse."""
+    for name, expected in (
+        ("5pts", "sigmoid"),
+        ("sammed2d-5pts", "sigmoid"),
+        ("imis-5pts", "logits"),
+    ):
+        assert get_protocol(name).policy("sigmoid").feedback == expected
+    assert get_protocol("5pts").policy("logits").feedback == "logits"
+    assert get_protocol("sammed2d-5pts").policy("logits").feedback == "sigmoid"

@@ -13,8 +13,9 @@ from syncsam_lightning.errors import EvaluationError, PromptFileError, Unsupport
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import evaluate_batch
 from syncsam_lightning.interaction import get_protocol
+from syncsam_lightning.prediction.file_names import safe_name
 from syncsam_lightning.training.callbacks.pictures import PredictionPictures
-from syncsam_lightning.training.callbacks.predictions import PredictionWriter, safe_name
+from syncsam_lightning.training.callbacks.predictions import PredictionWriter
 
 
 @pytest.fixture

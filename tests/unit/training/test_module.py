@@ -345,8 +345,12 @@ def test_measuring_without_a_checkpoint_is_announced(discs, task, trainer, tmp_p
     trainer(tmp_path).validate(module, discs(), verbose=False)
     assert "neither ckpt_path nor weights is given: what follows is about" in caplog.text
     caplog.clear()
-    trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, discs())
+    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    run.fit(module, discs())
+    run.save_checkpoint(tmp_path / "x.ckpt")
     trainer(tmp_path).validate(module, discs(), verbose=False)
+    restored = {"ckpt_path": tmp_path / "x.ckpt", "verbose": False}
+    trainer(tmp_path).validate(task(cnn="none"), discs(), **restored)
     assert "neither ckpt_path" not in caplog.text
 
 

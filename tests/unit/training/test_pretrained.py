@@ -159,6 +159,7 @@ def test_a_missing_file_is_named_before_any_training(task, fit, tmp_path):
     [
         ("frozen", ("decoder",), True, ["sam", "cnn"]),
         ("frozen", ("decoder",), False, ["sam"]),
+        ("frozen", ("cnn", "decoder"), False, ["sam", "cnn"]),
         ("trained", (), True, ["sam", "cnn"]),
         ("trained", (), False, []),
     ],

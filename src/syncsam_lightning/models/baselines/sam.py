@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from segment_anything.modeling import ImageEncoderViT
@@ -18,6 +18,7 @@ from syncsam_lightning.models.baselines.sam_decoder import (
 from syncsam_lightning.models.layout import Layout
 from syncsam_lightning.models.normalisation import SAMNormalisation
 from syncsam_lightning.models.promptable import (
+    Feedback,
     ImageFeatures,
     InputSpec,
     PromptableModel,
@@ -62,6 +63,8 @@ class SAM(PromptableModel):
 
     layouts = (META,)
     begins_with_sam = True
+    feedback: ClassVar[Feedback] = "logits"
+    """How it expects its own answers back."""
     prompt_kinds = frozenset({"boxes", "points", "masks"})
     """The kinds of prompts that it takes."""
 
@@ -95,6 +98,7 @@ class SAM(PromptableModel):
             prompts=self.prompt_kinds,
             mask_size=self.architecture.mask_size,
             fit=self.image_fit,
+            feedback=self.feedback,
         )
         self.normalise = self._build_normalisation()
         self.image_encoder = self._build_image_encoder()

@@ -24,7 +24,7 @@ class SAMMed2D(SAM):
 
     The answer is always the best of SAM's three masks by predicted IoU. An image smaller than the
     square on both sides is centred in it, any other is stretched. Previous answers are expected
-    through a sigmoid (``feedback: sigmoid``).
+    through a sigmoid, in training too: ``model.episode.feedback: sigmoid``.
 
     The official code feeds images in the order blue, green, red, with SAM's statistics for red,
     green, blue; its authors saw no effect, most images being grey. ``channels="bgr"`` repeats it.
@@ -43,6 +43,7 @@ class SAMMed2D(SAM):
     """
 
     image_fit = "center"
+    feedback = "sigmoid"
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class PretrainedWeights:
             find_sam_checkpoint(self.sam)
         if self.whole == AUTO and (untrained or model.frozen_keys()):
             find_sam_checkpoint(AUTO)
-        if begins and self.cnn == "imagenet" and model.imagenet_part is not None:
+        if self._needs_imagenet(model, begins):
             load_imagenet_weights(model)
 
     def load(self, model: PromptableModel, *, begins: bool, untrained: bool) -> None:
@@ -82,7 +82,7 @@ class PretrainedWeights:
                     "not for results",
                     self._why_no_sam(model),
                 )
-        if begins and self.cnn == "imagenet" and model.imagenet_part is not None:
+        if self._needs_imagenet(model, begins):
             log.info("CNN: %s", load_imagenet_weights(model).summary())
         if self.whole is not None and (untrained or has_frozen):
             path = find_sam_checkpoint(AUTO) if self.whole == AUTO else self.whole
@@ -93,6 +93,12 @@ class PretrainedWeights:
         if model.begins_with_sam:
             return "sam_checkpoint is none"
         return f"{type(model).__name__} has no weights of SAM's, and no other weights are given"
+
+    def _needs_imagenet(self, model: PromptableModel, begins: bool) -> bool:
+        part = model.imagenet_part
+        if part is None or self.cnn != "imagenet":
+            return False
+        return begins or any(key.startswith(f"{part}.") for key in model.frozen_keys())
 
     def _needs_sam(self, model: PromptableModel, begins: bool) -> bool:
         return model.begins_with_sam and self.sam != NONE and (begins or bool(model.frozen_keys()))

@@ -73,12 +73,12 @@ class ExampleKeeper(Callback):
             return
         for number in self._chosen(batch):
             info = batch.infos[number]
-            height, width = batch.targets.sizes[number].tolist()
-            picture = _copied(batch.images[number, :, :height, :width].permute(1, 2, 0))
+            rows, columns = batch.targets.image_part(number)
+            picture = _copied(batch.images[number, :, rows, columns].permute(1, 2, 0))
             answers = [
                 answer
                 for evaluation in outputs.values()
-                for answer in self._answers(batch, evaluation, number)
+                for answer in self._answers(evaluation.batch, evaluation, number)
             ]
             self._kept[info.id] = Example(info.id, info.source, info.modality, picture, answers)
 

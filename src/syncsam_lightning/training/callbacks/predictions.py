@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
 from syncsam_lightning.evaluation.runner import BatchEvaluation
-from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.prediction.file_names import safe_name
 from syncsam_lightning.training.outcome import gather
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _FIELDS = ("image_id", "mask_id", "label", "file", "pixels")
 
 
@@ -74,13 +72,3 @@ class PredictionWriter(Callback):
                 writer.writeheader()
                 writer.writerows(rows)
             print(f"{len(rows)} masks written to {self._target}")
-
-
-def safe_name(text: str, *, longest: int = 100) -> str:
-    """Return ``text`` as part of a file name that stays in its folder.
-
-    What had to be changed is followed by a short hash of the original, so that two ids never share
-    a name.
-    """
-    safe = _UNSAFE.sub("_", text).lstrip(".")[:longest] or "_"
-    return safe if safe == text else f"{safe}-{stable_key(text) & 0xFFFFFFFF:08x}"

@@ -51,12 +51,22 @@ def write_result(tmp_path: Path) -> Write:
 
 
 def write_prompt_rows(folder: Path, prompts: Sequence[Mapping[str, Any]]) -> None:
-    from syncsam_lightning.evaluation.prompt_file import PromptRow, write_prompts
-
     nothing = {"box": None, "points": None, "point_labels": None}
     defaults = {"image_id": "i", "mask_id": 0, "protocol": "box", "version": 1, "round": 0}
-    rows = [PromptRow(**(defaults | nothing | prompt)) for prompt in prompts]
-    write_prompts(folder / "prompts.parquet", rows)
+    schema = pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("mask_id", pa.int32()),
+            ("protocol", pa.string()),
+            ("version", pa.int32()),
+            ("round", pa.int32()),
+            ("box", pa.list_(pa.float64())),
+            ("points", pa.list_(pa.list_(pa.float64(), 2))),
+            ("point_labels", pa.list_(pa.int8())),
+        ]
+    )
+    rows = [defaults | nothing | prompt for prompt in prompts]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "prompts.parquet")
 
 
 @pytest.fixture

@@ -1,0 +1,112 @@
+"""Masks for images, folders and volumes as they lie on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from syncsam_lightning.errors import SyncSAMError
+
+_SHOWN = 10  # skipped inputs that are told at once; all are in the list
+
+
+class PredictOptionError(SyncSAMError):
+    """Options of ``syncsam predict`` that can't be understood or exclude each other."""
+
+
+def predict_files(
+    paths: Sequence[str],
+    *,
+    ckpt_path: str,
+    prompts: str | None = None,
+    box: str | None = None,
+    points: str | None = None,
+    label: str = "object",
+    slice: int | None = None,
+    output: str = "predictions",
+    plane: Literal["axial", "coronal", "sagittal"] | None = None,
+    window: str = "percentiles",
+    propagate: bool = True,
+    min_pixels: int = 4,
+    max_area_change: float = 4.0,
+    min_score: float = 0.5,
+    volume_format: Literal["auto", "nifti", "dicom_seg"] = "auto",
+    sam_checkpoint: str | None = None,
+    device: str = "auto",
+) -> None:
+    """Segment images and volumes by prompts and write their masks.
+
+    Args:
+        paths: images (PNG, JPEG, TIFF, BMP), NIfTI volumes, DICOM files, and folders of these; a
+            folder's DICOM files are taken together as series.
+        ckpt_path: a checkpoint of `syncsam fit`.
+        prompts: a JSON or CSV file of prompts; see docs/predict.md.
+        box: instead of a file, one object on every image: x0,y0,x1,y1 in pixels.
+        points: the same with points: "x,y,1; x,y,0" (1 object, 0 background).
+        label: what the object of box or points is.
+        slice: of a volume, on which box or points lie.
+        output: folder for masks, predictions.csv and skipped.jsonl.
+        plane: in which volumes are cut into slices; by default that of the coarsest resolution.
+        window: what becomes black and white in volumes: percentiles, minmax or minmax_slice; for CT
+            soft_tissue, lung, bone, brain or liver; or WIDTH,LEVEL.
+        propagate: carry an object from its prompted slices on to the others; false: segment
+            prompted slices only.
+        min_pixels: an object ends before a slice where its mask is smaller.
+        max_area_change: or changes its area more than so many times from slice to slice.
+        min_score: or has a lower stability score.
+        volume_format: of the masks of volumes; auto: NIfTI for NIfTI, DICOM SEG for DICOM.
+        sam_checkpoint: SAM's weights: auto, none or a file; by default as in training.
+        device: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.
+
+    Raises:
+        PredictOptionError: there is no prompt, or options exclude each other.
+        SyncSAMError: nothing could be segmented; the message says why.
+    """
+    # Imported when the command runs: its help must not wait for torch.
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
+    from syncsam_lightning.prediction.assignment import assign_prompts
+    from syncsam_lightning.prediction.file_predictor import SKIPPED, FilePredictor
+    from syncsam_lightning.prediction.inputs import find_inputs
+    from syncsam_lightning.prediction.prompt_list import prompt_of_options, read_prompts
+    from syncsam_lightning.volumes import parse_window
+
+    try:
+        stop = StopRule(min_pixels, max_area_change, min_score)
+    except ValueError as error:
+        raise PredictOptionError(str(error)) from error
+    shown = parse_window(window)
+    if prompts is not None and (box is not None or points is not None or slice is not None):
+        raise PredictOptionError("prompts is a file of all prompts: leave box, points, slice out")
+    if prompts is None and box is None and points is None:
+        raise PredictOptionError(
+            "there is no prompt: give --prompts FILE, --box x0,y0,x1,y1 or --points 'x,y,1'"
+        )
+    listed = (
+        [prompt_of_options(box, points, label, slice)]
+        if prompts is None
+        else read_prompts(Path(prompts))
+    )
+    target = Path(output)
+    ignored = [target, *([] if prompts is None else [Path(prompts)])]
+    inputs, unknown = find_inputs([Path(path) for path in paths], ignored)
+    base = None if prompts is None else Path(prompts).parent
+    pairs, without = assign_prompts(inputs, listed, base)
+    predictor = Predictor.from_checkpoint(ckpt_path, sam_checkpoint=sam_checkpoint, device=device)
+    volumes = VolumePredictor(predictor, window=shown, plane=plane, stop=stop, propagate=propagate)
+    runner = FilePredictor(predictor, volumes, target, volume_format=volume_format)
+    # disable=None: no bar where nobody watches.
+    with tqdm(pairs, unit="input", disable=None) as bar:
+        outcome = runner.run(bar, on_slice=lambda number: bar.set_postfix(slice=number))
+    outcome.skipped[:0] = [*unknown, *without]
+    outcome.write(target)
+    for entry in outcome.skipped[:_SHOWN]:
+        print(f"skipped {entry.path}: {entry.reason}")
+    if outcome.skipped:
+        print(f"{len(outcome.skipped)} skipped, all listed in {target / SKIPPED}")
+    if not outcome.found:
+        raise PredictOptionError(f"nothing could be segmented; {target / SKIPPED} says why")
+    print(f"{len(outcome.found)} objects written to {target}")

@@ -1,0 +1,71 @@
+"""Which prompt is about which image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from syncsam_lightning.errors import PromptFileError
+from syncsam_lightning.prediction.inputs import Input
+from syncsam_lightning.prediction.prompt_list import ListedPrompt
+from syncsam_lightning.records import Skipped
+
+_SHOWN = 5
+
+
+def assign_prompts(
+    inputs: Sequence[Input], prompts: Sequence[ListedPrompt], base: Path | None = None
+) -> tuple[list[tuple[Input, list[ListedPrompt]]], list[Skipped]]:
+    """Find the input that each prompt is about.
+
+    A prompt names its image as reports do (:attr:`Input.name`), or by a path from the working
+    folder or from ``base``. A prompt that names none is about every input.
+
+    Args:
+        inputs: what there is.
+        prompts: from a file, or of the command line.
+        base: folder of the file of prompts.
+
+    Returns:
+        the inputs that have prompts, with these, in order; and those that have none.
+
+    Raises:
+        PromptFileError: a prompt is about an image that is not there, or could be about several.
+    """
+    by_name: dict[str, list[int]] = {}
+    by_path: dict[Path, list[int]] = {}
+    for index, one in enumerate(inputs):
+        by_name.setdefault(one.name, []).append(index)
+        by_path.setdefault(one.path.resolve(), []).append(index)
+    about: list[list[ListedPrompt]] = [[] for _ in inputs]
+    for prompt in prompts:
+        if not prompt.image:
+            matching = list(range(len(inputs)))
+        else:
+            matching = by_name.get(prompt.image, [])
+            for folder in (Path(), base):
+                if not matching and folder is not None:
+                    matching = by_path.get((folder / prompt.image).resolve(), [])
+            _check_one(prompt, matching, list(by_name))
+        for index in matching:
+            about[index].append(prompt)
+    pairs = [(one, found) for one, found in zip(inputs, about, strict=True) if found]
+    without = [
+        Skipped(str(one.path), "there is no prompt about it")
+        for one, found in zip(inputs, about, strict=True)
+        if not found
+    ]
+    return pairs, without
+
+
+def _check_one(prompt: ListedPrompt, matching: Sequence[int], names: Sequence[str]) -> None:
+    if not matching:
+        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        raise PromptFileError(
+            f"{prompt.where}: there is no image {prompt.image!r} among those given: {shown}"
+        )
+    if len(matching) > 1:
+        raise PromptFileError(
+            f"{prompt.where}: {prompt.image!r} is the name of {len(matching)} images; give the "
+            "path of the one that is meant"
+        )

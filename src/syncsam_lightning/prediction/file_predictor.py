@@ -1,0 +1,251 @@
+"""Prompts and files in, files of masks out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from syncsam_lightning.errors import BrokenInputError, InvalidPromptError
+from syncsam_lightning.prediction.inputs import Input
+from syncsam_lightning.prediction.mask_files import (
+    ObjectMask,
+    OutputError,
+    VolumeFormat,
+    write_image_masks,
+    write_volume_masks,
+)
+from syncsam_lightning.prediction.predictor import Predictor
+from syncsam_lightning.prediction.prompt_list import ListedPrompt, group_objects
+from syncsam_lightning.prediction.volume_predictor import (
+    SlicePrompt,
+    VolumePrediction,
+    VolumePredictor,
+)
+from syncsam_lightning.records import Skipped
+from syncsam_lightning.volumes import Volume
+from syncsam_lightning.volumes.dicom import read_series
+from syncsam_lightning.volumes.nifti import read_nifti
+
+LIST, SKIPPED = "predictions.csv", "skipped.jsonl"
+"""Names of what is written beside the masks."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A line of ``predictions.csv``.
+
+    Args:
+        image: name of the input.
+        label: of the object.
+        object: its number among those of the label.
+        file: of its mask, from the output folder; empty if it has none.
+        pixels: of the mask (in a volume, voxels).
+        score: stability score, of a volume the mean over the slices drawn on.
+        millilitres: of the mask in a volume.
+        plane: in which a volume was segmented.
+        slices: first and last slice that is drawn on, ``12-40``.
+        ends: why it goes no further, down and up.
+    """
+
+    image: str
+    label: str
+    object: int
+    file: str
+    pixels: int
+    score: float
+    millilitres: float | None = None
+    plane: str = ""
+    slices: str = ""
+    ends: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of all inputs.
+
+    Args:
+        found: the objects.
+        skipped: inputs and prompts that could not be used, with the reason.
+    """
+
+    found: list[Found] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        """Write ``predictions.csv`` and, if anything was skipped, ``skipped.jsonl``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LIST).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [column.name for column in fields(Found)])
+            writer.writeheader()
+            writer.writerows(asdict(one) for one in self.found)
+        lines = [json.dumps({"path": s.path, "reason": s.reason}) for s in self.skipped]
+        target = folder / SKIPPED
+        if lines:
+            target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        else:
+            target.unlink(missing_ok=True)  # that of an earlier run
+
+
+class FilePredictor:
+    """Segments inputs by listed prompts and writes what it finds.
+
+    Args:
+        predictor: with the model.
+        volumes: over the same predictor, with window, plane and stop rule.
+        output: folder of the masks.
+        volume_format: what masks of volumes are written as.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        volumes: VolumePredictor,
+        output: Path,
+        *,
+        volume_format: VolumeFormat = "auto",
+    ) -> None:
+        self.predictor, self.volumes = predictor, volumes
+        self.output, self.volume_format = output, volume_format
+        self._sources: dict[str, Input] = {}
+
+    def run(
+        self,
+        pairs: Iterable[tuple[Input, Sequence[ListedPrompt]]],
+        *,
+        on_slice: Callable[[int], object] | None = None,
+    ) -> Outcome:
+        """Segment every input; what can't be used is skipped and listed.
+
+        Args:
+            pairs: inputs with their prompts.
+            on_slice: called with the number of each slice of a volume that was looked at.
+
+        Raises:
+            UnsupportedPromptError: the model can't be prompted this way at all.
+            MissingPackageError: a package for the format is not installed.
+        """
+        outcome = Outcome()
+        for source, prompts in pairs:
+            try:
+                self._check_names(source)
+                if source.kind == "image":
+                    self._image(source, prompts, outcome)
+                else:
+                    self._volume(source, prompts, outcome, on_slice)
+            except BrokenInputError as error:
+                outcome.skipped.append(Skipped(error.path, error.reason))
+            except OutputError as error:
+                outcome.skipped.append(Skipped(str(source.path), str(error)))
+        return outcome
+
+    def _check_names(self, source: Input) -> None:
+        other = self._sources.setdefault(source.stem, source)
+        if other is not source:
+            raise OutputError(
+                f"its masks would have the names of those of {other.path}: segment it on its own"
+            )
+
+    def _image(self, source: Input, prompts: Sequence[ListedPrompt], outcome: Outcome) -> None:
+        self.predictor.set_image(source.path)
+        objects: list[ObjectMask] = []
+        scores: list[float] = []
+        for prompt in prompts:
+            try:
+                if prompt.slice is not None:
+                    raise InvalidPromptError("an image has no slices; leave slice out")
+                answer = self.predictor.predict(**prompt.arguments)
+            except InvalidPromptError as error:
+                outcome.skipped.append(_skipped(source, prompt, error))
+                continue
+            number = 1 + sum(one.label == prompt.label for one in objects)
+            objects.append(ObjectMask(prompt.label, number, answer.masks[0]))
+            scores.append(float(answer.scores[0]))
+        files = write_image_masks(self.output, source, objects)
+        for one, score, file in zip(objects, scores, files, strict=True):
+            outcome.found.append(
+                Found(
+                    image=source.name,
+                    label=one.label,
+                    object=one.number,
+                    file=file.relative_to(self.output).as_posix(),
+                    pixels=int(one.mask.sum()),
+                    score=round(score, 4),
+                )
+            )
+
+    def _volume(
+        self,
+        source: Input,
+        prompts: Sequence[ListedPrompt],
+        outcome: Outcome,
+        on_slice: Callable[[int], object] | None,
+    ) -> None:
+        is_nifti = source.kind == "nifti"
+        volume = read_nifti(source.path) if is_nifti else read_series(source.files)
+        self.volumes.set_volume(volume)
+        found: list[tuple[ObjectMask, VolumePrediction]] = []
+        for (label, number), about in group_objects(prompts).items():
+            try:
+                answer = self.volumes.predict(
+                    [self._slice_prompt(prompt) for prompt in about], progress=on_slice
+                )
+            except InvalidPromptError as error:
+                outcome.skipped.append(_skipped(source, about[0], error))
+                continue
+            found.append((ObjectMask(label, number, answer.mask), answer))
+        files = write_volume_masks(
+            self.output,
+            source,
+            [one for one, _ in found],
+            volume,
+            file_format=self.volume_format,
+            algorithm=type(self.predictor.model).__name__,
+        )
+        for (one, answer), file in zip(found, files, strict=True):
+            if file is None:
+                reason = f"{one.name} is empty, which a DICOM SEG has no place for"
+                outcome.skipped.append(Skipped(str(source.path), reason))
+            name = "" if file is None else file.relative_to(self.output).as_posix()
+            outcome.found.append(_found_in_volume(source, one, answer, volume, name))
+
+    def _slice_prompt(self, prompt: ListedPrompt) -> SlicePrompt:
+        number = prompt.slice
+        if number is None:
+            slices = self.volumes.shape[0]
+            if slices > 1:
+                raise InvalidPromptError(
+                    f"a prompt in a volume says on which slice it lies (0 to {slices - 1})"
+                )
+            number = 0
+        return SlicePrompt(number, **prompt.arguments)
+
+
+def _skipped(source: Input, prompt: ListedPrompt, error: Exception) -> Skipped:
+    where = f" ({prompt.where})" if prompt.where else ""
+    return Skipped(str(source.path), f"{prompt.label}{where}: {error}")
+
+
+def _found_in_volume(
+    source: Input, one: ObjectMask, answer: VolumePrediction, volume: Volume, file: str
+) -> Found:
+    drawn = sorted(answer.scores)
+    return Found(
+        image=source.name,
+        label=one.label,
+        object=one.number,
+        file=file,
+        pixels=int(one.mask.sum()),
+        score=round(float(np.mean(list(answer.scores.values()))), 4),
+        millilitres=round(float(one.mask.sum() * np.prod(volume.spacing) / 1000), 4),
+        plane=answer.plane,
+        slices=f"{drawn[0]}-{drawn[-1]}",
+        ends="; ".join(
+            f"{direction} of {number}: {reason}"
+            for (number, direction), reason in sorted(answer.ends.items())
+        ),
+    )

@@ -1,0 +1,125 @@
+"""What there is to segment in the paths that a user gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from syncsam_lightning.errors import DatasetNotFoundError
+from syncsam_lightning.records import Skipped
+from syncsam_lightning.volumes.dicom import find_series, is_dicom
+from syncsam_lightning.volumes.nifti import SUFFIXES, is_nifti
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+Kind = Literal["image", "nifti", "dicom"]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An image or a volume.
+
+    Args:
+        name: what prompts and reports call it: the file's name, within a folder that was given the
+            path from there; of a DICOM series the name of its folder.
+        kind: what it is.
+        files: the file, or those of the series.
+        path: of the file or of the series's folder.
+    """
+
+    name: str
+    kind: Kind
+    files: tuple[Path, ...]
+    path: Path
+
+    @property
+    def stem(self) -> str:
+        """The name without what says the format: the start of the names of its masks."""
+        if self.kind == "dicom":
+            return self.name
+        lower = self.name.lower()
+        suffix = next((s for s in SUFFIXES[::-1] if lower.endswith(s)), Path(self.name).suffix)
+        return self.name[: len(self.name) - len(suffix)]
+
+
+def find_inputs(
+    paths: Sequence[Path], leave_out: Iterable[Path] = ()
+) -> tuple[list[Input], list[Skipped]]:
+    """Look through files and folders (with all folders below) for what can be segmented.
+
+    Args:
+        paths: files and folders.
+        leave_out: files and folders that are no inputs: the prompts, the output.
+
+    Returns:
+        the inputs in order, and the files that are none, with the reason.
+
+    Raises:
+        DatasetNotFoundError: a path does not exist, or there is nothing to segment.
+        MissingPackageError: there are DICOM files and pydicom is not installed.
+    """
+    ignored = {path.resolve() for path in leave_out}
+    inputs: list[Input] = []
+    skipped: list[Skipped] = []
+    for path in paths:
+        if path.is_dir():
+            for folder in _folders(path, ignored):
+                _look_into(folder, path, ignored, inputs, skipped)
+        elif path.is_file():
+            _add_file(path, path.name, inputs, skipped)
+        else:
+            raise DatasetNotFoundError(f"{path} does not exist (looked in {Path.cwd()})")
+    if not inputs:
+        reasons = "; ".join(f"{entry.path}: {entry.reason}" for entry in skipped[:3])
+        raise DatasetNotFoundError(
+            f"nothing to segment in {', '.join(map(str, paths))}: neither images "
+            f"({' '.join(IMAGE_SUFFIXES)}) nor NIfTI volumes nor DICOM"
+            + (f" ({reasons})" if reasons else "")
+        )
+    return inputs, skipped
+
+
+def _folders(root: Path, ignored: set[Path]) -> Iterator[Path]:
+    for folder, below, _ in os.walk(root):
+        below[:] = sorted(
+            name
+            for name in below
+            if not name.startswith(".") and (Path(folder) / name).resolve() not in ignored
+        )
+        yield Path(folder)
+
+
+def _look_into(
+    folder: Path, root: Path, ignored: set[Path], inputs: list[Input], skipped: list[Skipped]
+) -> None:
+    dicom: list[Path] = []
+    for file in sorted(folder.iterdir()):
+        if file.is_dir() or file.name.startswith(".") or file.resolve() in ignored:
+            continue
+        if not _is_known(file) and is_dicom(file):
+            dicom.append(file)
+        else:
+            _add_file(file, file.relative_to(root).as_posix(), inputs, skipped)
+    name = folder.resolve().name if folder == root else folder.relative_to(root).as_posix()
+    series, broken = find_series(dicom)
+    skipped += [Skipped(error.path, error.reason) for error in broken]
+    for one in series:
+        called = name if len(series) == 1 else f"{name}/{one.uid}"
+        inputs.append(Input(called, "dicom", one.files, folder))
+
+
+def _is_known(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES or is_nifti(file)
+
+
+def _add_file(path: Path, name: str, inputs: list[Input], skipped: list[Skipped]) -> None:
+    if is_nifti(path):
+        inputs.append(Input(name, "nifti", (path,), path))
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
+        inputs.append(Input(name, "image", (path,), path))
+    elif is_dicom(path):
+        inputs.append(Input(name, "dicom", (path,), path))
+    else:
+        skipped.append(Skipped(str(path), "neither an image nor a NIfTI or DICOM file"))

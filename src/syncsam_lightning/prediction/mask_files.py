@@ -1,0 +1,125 @@
+"""Masks written beside each other in one folder: PNG, NIfTI, DICOM SEG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from syncsam_lightning.errors import SyncSAMError
+from syncsam_lightning.prediction.file_names import safe_name
+from syncsam_lightning.prediction.inputs import Input
+from syncsam_lightning.volumes import Volume
+from syncsam_lightning.volumes.nifti import write_nifti
+from syncsam_lightning.volumes.segmentation import write_segmentation
+
+VolumeFormat = Literal["auto", "nifti", "dicom_seg"]
+"""``auto``: as the volume came, NIfTI for NIfTI and DICOM SEG for DICOM."""
+
+
+class OutputError(SyncSAMError):
+    """Masks can't be written the way that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMask:
+    """An object that was found.
+
+    Args:
+        label: what it is.
+        number: among the objects of this label, from 1.
+        mask: ``(H, W)`` or ``(I, J, K)`` bool.
+    """
+
+    label: str
+    number: int
+    mask: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Label and number as they stand in file names and segments: ``cyst``, ``cyst--2``."""
+        return self.label if self.number == 1 else f"{self.label}--{self.number}"
+
+
+def write_image_masks(folder: Path, image: Input, objects: Sequence[ObjectMask]) -> list[Path]:
+    """Write a PNG of 0 and 255 for each object, ``NAME--LABEL.png``.
+
+    It is the layout that ``MaskFolder`` trains on.
+
+    Returns:
+        the files, one for each object.
+
+    Raises:
+        OutputError: two objects would have one file.
+    """
+    paths = _paths(folder, image, objects, ".png")
+    for path, found in zip(paths, objects, strict=True):
+        Image.fromarray(found.mask.astype(np.uint8) * 255).save(path)
+    return paths
+
+
+def write_volume_masks(
+    folder: Path,
+    source: Input,
+    objects: Sequence[ObjectMask],
+    volume: Volume,
+    *,
+    file_format: VolumeFormat = "auto",
+    algorithm: str = "SyncSAM",
+) -> list[Path | None]:
+    """Write the objects of a volume.
+
+    NIfTI: a file of 0 and 1 for each, ``NAME--LABEL.nii.gz``, exactly where the volume lies. DICOM
+    SEG: one file for all, ``NAME.seg.dcm``, a segment for each object.
+
+    Args:
+        folder: where to.
+        source: the volume's files.
+        objects: found in it.
+        volume: as it was read.
+        file_format: which of the two.
+        algorithm: name of the model.
+
+    Returns:
+        the file of each object; None where a DICOM SEG has no place for it, since it is empty.
+
+    Raises:
+        OutputError: two objects would have one file, or SEG is asked for what was no DICOM series.
+    """
+    if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
+        paths = _paths(folder, source, objects, ".nii.gz")
+        for path, found in zip(paths, objects, strict=True):
+            write_nifti(path, found.mask, volume)
+        return list(paths)
+    if source.kind != "dicom":
+        raise OutputError(f"{source.name} is no DICOM series, so that its masks can't be DICOM SEG")
+    _check_names([found.name for found in objects], source)
+    kept = {found.name: found.mask for found in objects if found.mask.any()}
+    target = folder / f"{source.stem}.seg.dcm"
+    if kept:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_segmentation(target, kept, volume, algorithm=algorithm)
+    return [target if found.name in kept else None for found in objects]
+
+
+def _paths(folder: Path, source: Input, objects: Sequence[ObjectMask], suffix: str) -> list[Path]:
+    names = [
+        f"{safe_name(found.label)}" + (f"--{found.number}" if found.number > 1 else "")
+        for found in objects
+    ]
+    _check_names(names, source)
+    paths = [folder / f"{source.stem}--{name}{suffix}" for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return paths
+
+
+def _check_names(names: Sequence[str], source: Input) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise OutputError(
+            f"{source.name} has two objects that would both be called {twice[0]}: rename a label"
+        )

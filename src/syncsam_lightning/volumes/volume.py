@@ -1,0 +1,82 @@
+"""A volume: voxels and where they lie in the patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+
+MAX_VOXELS = 1 << 31
+"""Largest volume that is read; a header that declares more is refused before any allocation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Voxels with their place in space.
+
+    Args:
+        voxels: ``(I, J, K)`` integers or floats, in the order of the file (of a DICOM series:
+            columns, rows, slices).
+        affine: ``(4, 4)`` float64, from voxel indices to millimetres right, anterior, superior
+            (RAS, as in NIfTI).
+        files: the NIfTI file, or the files of the series in the order of K.
+        modality: as DICOM names it (``CT``, ``MR``), empty if the file does not say.
+        header: of the NIfTI file, None otherwise.
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray
+    files: tuple[Path, ...]
+    modality: str = ""
+    header: Any = None
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance in millimetres between voxels along I, J and K."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return i, j, k
+
+    @property
+    def orientation(self) -> str:
+        """Where I, J and K lead, such as ``RAS``; oblique axes by the direction closest to them."""
+        return "".join(nib.aff2axcodes(self.affine))
+
+    def oriented(self, codes: str) -> Volume:
+        """Return the volume with its axes flipped and permuted; the voxels are a view.
+
+        Args:
+            codes: where the axes shall lead, such as ``RAS``.
+        """
+        turn = self._turn_to(codes)
+        return replace(
+            self,
+            voxels=orientations.apply_orientation(self.voxels, turn),
+            affine=self.affine @ orientations.inv_ornt_aff(turn, self.voxels.shape),
+            header=None,
+        )
+
+    def restored(self, array: np.ndarray, codes: str) -> np.ndarray:
+        """Bring an array that lies like ``oriented(codes)`` back to the order of the file.
+
+        Args:
+            array: with three axes.
+            codes: see :meth:`oriented`.
+
+        Returns:
+            ``(I, J, K)``, a view.
+        """
+        back = orientations.ornt_transform(
+            orientations.axcodes2ornt(codes), orientations.io_orientation(self.affine)
+        )
+        restored: np.ndarray = orientations.apply_orientation(array, back)
+        return restored
+
+    def _turn_to(self, codes: str) -> np.ndarray:
+        turn: np.ndarray = orientations.ornt_transform(
+            orientations.io_orientation(self.affine), orientations.axcodes2ornt(codes)
+        )
+        return turn

@@ -1,0 +1,106 @@
+"""From intensities to the 0..255 that models take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from syncsam_lightning.errors import SyncSAMError
+
+PERCENTILES = (0.5, 99.5)
+"""What the rule ``percentiles`` takes for black and white; the same as ``MaskFolder`` trains on."""
+
+
+class UnknownWindowError(SyncSAMError):
+    """A window was named that there is none of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which intensities become 0 and 255; what lies between them grows linearly.
+
+    Args:
+        low: becomes 0, and all below it. None: see ``rule``.
+        high: becomes 255, and all above it.
+        rule: where both are None: ``percentiles`` or ``minmax`` of the whole volume, or
+            ``minmax_slice`` of each slice.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    rule: str = "percentiles"
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is one in Hounsfield units or other absolute intensities."""
+        return self.low is not None
+
+    def fitted(self, voxels: np.ndarray) -> Window:
+        """Return the fixed window that a rule over the whole volume gives; others unchanged."""
+        if self.is_fixed or self.rule == "minmax_slice":
+            return self
+        shares = PERCENTILES if self.rule == "percentiles" else (0, 100)
+        low, high = np.percentile(voxels, shares).tolist()
+        return Window(low, high)
+
+    def grey(self, pixels: np.ndarray) -> np.ndarray:
+        """Return intensities as grey values.
+
+        Args:
+            pixels: ``(H, W)`` of any number type; a :meth:`fitted` window must have been made
+                before for the rules over whole volumes.
+
+        Returns:
+            ``(H, W)`` uint8.
+        """
+        low, high = self.low, self.high
+        if low is None or high is None:
+            low, high = float(pixels.min()), float(pixels.max())
+        share = (pixels.astype(np.float64) - low) / max(high - low, 1e-12)
+        grey: np.ndarray = np.round(share.clip(0, 1) * 255).astype(np.uint8)
+        return grey
+
+
+def _centred(width: float, level: float) -> Window:
+    return Window(level - width / 2, level + width / 2)
+
+
+PRESETS: Mapping[str, Window] = MappingProxyType(
+    {
+        "soft_tissue": _centred(400, 40),
+        "lung": _centred(1500, -600),
+        "bone": _centred(1800, 400),
+        "brain": _centred(80, 40),
+        "liver": _centred(150, 30),
+    }
+)
+"""Windows in Hounsfield units that radiologists commonly use for CT (width, level: 400, 40 ·
+1500, -600 · 1800, 400 · 80, 40 · 150, 30)."""
+
+RULES = ("percentiles", "minmax", "minmax_slice")
+"""Windows that follow from the intensities; for MR and everything else that has no fixed scale."""
+
+
+def parse_window(text: str) -> Window:
+    """Return the window that a name or ``WIDTH,LEVEL`` means.
+
+    Raises:
+        UnknownWindowError: it means none.
+    """
+    if text in PRESETS:
+        return PRESETS[text]
+    if text in RULES:
+        return Window(rule=text)
+    try:
+        width, level = (float(part) for part in text.split(","))
+    except ValueError:
+        width, level = 0.0, 0.0
+    if not (width > 0 and np.isfinite(width + level)):
+        raise UnknownWindowError(
+            f"window {text!r} is none of {', '.join((*RULES, *PRESETS))}, nor a positive width and "
+            "a level, such as 400,40"
+        )
+    return _centred(width, level)

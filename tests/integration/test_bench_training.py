@@ -1,0 +1,57 @@
+"""Each part of the benchmark of training runs, on a toy model, and says what it measured."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+PARTS = {
+    "encoder": ["encoder: relative difference of outputs", "encoder, float32, batch 4"],
+    "step": ["step: relative difference of logits", "episode, eight more rounds"],
+    "click": ["first click", "100 boxes on one image"],
+    "growth": ["images 1: time", "rounds 2: memory"],
+}
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    threads = torch.get_num_threads()
+    yield importlib.import_module("benchmarks.training.__main__")
+    torch.set_num_threads(threads)
+    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_measures_what_it_names(benchmark, part, tmp_path, capsys):
+    file = tmp_path / "results.json"
+    options = ["--tiny", "--repeats", "1", "--threads", "1", "--json", str(file)]
+    code = benchmark.main(["--only", part, *options])
+    lines = {line["name"]: line for line in json.loads(file.read_text())["lines"]}
+    printed = capsys.readouterr().out
+    for name in PARTS[part]:
+        assert name in lines
+        assert name in printed
+    # Times of a toy say nothing, but two arrangements of one model must agree.
+    for name, line in lines.items():
+        assert all(value >= 0 for value in line["values"]), name
+        assert "difference" not in name or line["verdict"] == "met", name
+    assert code == any(line["verdict"] == "MISSED" for line in lines.values())
+
+
+def test_the_memory_of_a_known_tensor_is_measured(benchmark):
+    memory = importlib.import_module("benchmarks.training.memory")
+    mebibyte = 2**20
+
+    def work() -> None:
+        for _ in range(3):  # one at a time
+            torch.ones(4 * mebibyte, dtype=torch.uint8)
+
+    assert 4 * mebibyte <= memory.peak_bytes(work, "cpu") < 5 * mebibyte

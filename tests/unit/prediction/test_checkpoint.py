@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.models import SyncSAM, frozen_checksum, initialise_frozen
+from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out
+from syncsam_lightning.prediction import Predictor, load_trained
+
+SMALL = {
+    "cnn": "resnet18",
+    "image_size": 64,
+    "vit_width": 32,
+    "vit_depth": 4,
+    "vit_heads": 2,
+    "window_size": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def network() -> SyncSAM:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = SyncSAM(**SMALL)
+    initialise_frozen(model, seed=0)
+    return model.eval()
+
+
+def save(path: Path, trained: SyncSAM, **changes: Any) -> Path:
+    """Write what `syncsam fit` writes, as far as prediction is concerned."""
+    settings = {
+        "network": {"class_path": "syncsam_lightning.models.SyncSAM", "init_args": SMALL},
+        "episode": {"feedback": "sigmoid"},
+        "sam_checkpoint": "none",
+        **changes,
+    }
+    state = {f"network.{key}": value for key, value in trained.state_dict().items()}
+    checkpoint: dict[str, Any] = {"state_dict": state, "hyper_parameters": settings}
+    leave_frozen_out(checkpoint, trained, prefix="network.", checksum=frozen_checksum(trained))
+    torch.save(checkpoint, path)
+    return path
+
+
+def test_a_checkpoint_alone_rebuilds_the_model(tmp_path: Path, network: SyncSAM):
+    trained = load_trained(save(tmp_path / "x.ckpt", network))
+    assert trained.feedback == "sigmoid"
+    assert not trained.model.training
+    for key, value in network.state_dict().items():
+        assert trained.model.state_dict()[key].equal(value), key
+
+
+def test_random_frozen_weights_may_not_stand_in_for_others(tmp_path: Path, network: SyncSAM):
+    path = save(tmp_path / "x.ckpt", network)
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["frozen_checksum"] = "0" * 64
+    torch.save(checkpoint, path)
+    with pytest.raises(WeightsError, match=r"x\.ckpt: .* other frozen weights"):
+        load_trained(path)
+
+
+def test_sam_s_weights_that_are_not_to_be_had_are_named(tmp_path: Path, network: SyncSAM):
+    path = save(tmp_path / "x.ckpt", network, sam_checkpoint=str(tmp_path / "sam.pth"))
+    with pytest.raises(WeightsError, match=r"no SAM checkpoint at .*sam\.pth"):
+        load_trained(path)
+    assert load_trained(path, sam_checkpoint="none").model.input_spec.size == 64
+
+
+def test_weights_alone_need_the_model_that_they_are_of(tmp_path: Path, network: SyncSAM):
+    torch.save(network.state_dict(), tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match="which model"):
+        load_trained(tmp_path / "x.pt")
+    model = SyncSAM(**SMALL)
+    assert load_trained(tmp_path / "x.pt", model).model is model
+    assert model.state_dict()["mask_decoder.med_token.weight"].equal(
+        network.state_dict()["mask_decoder.med_token.weight"]
+    )
+
+
+def test_weights_that_are_not_all_there_are_refused(tmp_path: Path, network: SyncSAM):
+    state = network.state_dict()
+    del state["mask_decoder.med_token.weight"]
+    torch.save(state, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match=r"missing 1: mask_decoder\.med_token\.weight"):
+        load_trained(tmp_path / "x.pt", SyncSAM(**SMALL))
+
+
+@pytest.mark.parametrize("class_path", ["os.system", "no_such_package.Model", "antigravity.fly"])
+def test_a_checkpoint_can_bring_nothing_to_run(tmp_path: Path, network: SyncSAM, class_path: str):
+    path = save(tmp_path / "x.ckpt", network, network={"class_path": class_path, "init_args": {}})
+    with pytest.raises(WeightsError, match=class_path):
+        load_trained(path)
+    assert "antigravity" not in sys.modules
+
+
+def test_settings_that_the_model_refuses_are_explained(tmp_path: Path, network: SyncSAM):
+    wrong = {"class_path": "syncsam_lightning.models.SyncSAM", "init_args": {"cnn": "vgg"}}
+    with pytest.raises(WeightsError, match="SyncSAM refuses its settings"):
+        load_trained(save(tmp_path / "x.ckpt", network, network=wrong))
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path):
+    (tmp_path / "x.ckpt").write_text("x")
+    with pytest.raises(WeightsError, match=r"x\.ckpt is not a PyTorch checkpoint"):
+        load_trained(tmp_path / "x.ckpt")
+
+
+def test_no_lightning_is_imported(tmp_path: Path, network: SyncSAM):
+    path = save(tmp_path / "x.ckpt", network)
+    program = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("lightning", "pytorch_lightning", "jsonargparse", "lance"):
+            raise ImportError(name + " is not installed")
+sys.meta_path.insert(0, Absent())
+import numpy as np
+from syncsam_lightning.prediction import Predictor
+predictor = Predictor.from_checkpoint({str(path)!r}, device="cpu")
+predictor.set_image(np.arange(40 * 30, dtype=np.uint16).reshape(40, 30))
+print(predictor.predict(box=[3, 4, 20, 30]).masks.shape)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "(1, 40, 30)\n", result.stderr
+
+
+def test_a_predictor_answers_as_the_model_does(tmp_path: Path, network: SyncSAM):
+    predictor = Predictor.from_checkpoint(save(tmp_path / "x.ckpt", network), device="cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    predictor.set_image(pixels)
+    answer = predictor.predict(box=[3, 4, 20, 30])
+    from syncsam_lightning.prompts import Prompts
+
+    with torch.no_grad():
+        features = network.encode(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+        expected = network.decode(
+            features,
+            Prompts(torch.tensor([0]), boxes=torch.tensor([[3.0, 4, 20, 30]])),
+        )
+    np.testing.assert_allclose(answer.low_res_logits, expected.numpy(), rtol=1e-5, atol=1e-5)

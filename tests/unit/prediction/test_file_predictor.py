@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import highdicom as hd
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from syncsam_lightning.prediction import Predictor, VolumePredictor
+from syncsam_lightning.prediction.assignment import assign_prompts
+from syncsam_lightning.prediction.file_predictor import FilePredictor, Outcome
+from syncsam_lightning.prediction.inputs import find_inputs
+from syncsam_lightning.prediction.prompt_list import ListedPrompt
+from syncsam_lightning.volumes import parse_window
+
+AFFINE = np.array([[0, -0.8, 0, 12], [0.8, 0, 0, -7], [0, 0, 2.5, 5], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture
+def segment(predictor: Predictor, tmp_path: Path) -> Callable[..., Outcome]:
+    def run(paths: Sequence[Path], prompts: Sequence[ListedPrompt], **options: object) -> Outcome:
+        volumes = VolumePredictor(predictor, plane="axial", window=parse_window("soft_tissue"))
+        runner = FilePredictor(predictor, volumes, tmp_path / "out", **options)
+        outcome = runner.run(assign_prompts(find_inputs(paths)[0], prompts)[0])
+        outcome.write(tmp_path / "out")
+        return outcome
+
+    return run
+
+
+def ball(shape: tuple[int, int, int] = (20, 22, 12)) -> np.ndarray:
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    inside: np.ndarray = np.linalg.norm(grid - (9, 12, 6), axis=-1) <= 4.5
+    return inside
+
+
+def hounsfield() -> np.ndarray:
+    return np.where(ball(), 100, -1000).astype(np.int16)
+
+
+def nifti(path: Path) -> Path:
+    nib.save(nib.Nifti1Image(hounsfield(), AFFINE), path)
+    return path
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+BOX_AROUND = (4.0, 4.0, 15.0, 18.0)
+
+
+def test_each_object_of_an_image_is_a_png(segment, square_file: Path, tmp_path: Path):
+    outcome = segment(
+        [square_file],
+        [
+            ListedPrompt(label="left half", box=(20, 10, 30, 20)),
+            ListedPrompt(label="cell", box=(20, 10, 40, 20)),
+            ListedPrompt(label="cell", box=(30, 10, 40, 20)),
+        ],
+    )
+    files = [one.file for one in outcome.found]
+    assert files[1:] == ["square--cell.png", "square--cell--2.png"]
+    assert files[0].startswith("square--left_half-")
+    mask = np.asarray(Image.open(tmp_path / "out" / files[2]))
+    assert mask.shape == (40, 80)
+    assert set(np.unique(mask)) == {0, 255}
+    assert mask[15, 35] == 255
+    assert mask[15, 25] == 0
+    assert outcome.found[2].pixels == (mask == 255).sum()
+
+
+def test_masks_of_images_are_what_mask_folder_reads(segment, square_file: Path, tmp_path: Path):
+    from syncsam_datamodules.mask_folder import MaskFolder
+
+    segment([square_file], [ListedPrompt(label="cell", box=(20, 10, 40, 20))] * 2)
+    (tmp_path / "data/images").mkdir(parents=True)
+    square_file.rename(tmp_path / "data/images/square.png")
+    (tmp_path / "out").rename(tmp_path / "data/masks")
+    (tmp_path / "data/masks/predictions.csv").unlink()
+    (sample,) = MaskFolder().records(tmp_path / "data")
+    assert sorted((mask.label, mask.instance) for mask in sample.masks) == [
+        ("cell", 0),
+        ("cell", 2),
+    ]
+
+
+def test_a_nifti_volume_keeps_its_place(segment, tmp_path: Path):
+    path = nifti(tmp_path / "scan.nii.gz")
+    outcome = segment([path], [ListedPrompt(label="ball", slice=6, box=(3, 3, 18, 17))])
+    written = nib.load(tmp_path / "out/scan--ball.nii.gz")
+    np.testing.assert_array_equal(written.affine, nib.load(path).affine)
+    assert dice(np.asanyarray(written.dataobj) > 0, ball()) > 0.95
+    (found,) = outcome.found
+    assert (found.plane, found.slices) == ("axial", "2-10")
+    assert found.ends == "down of 2: the mask is empty; up of 10: the mask is empty"
+    assert found.millilitres == pytest.approx(found.pixels * 0.8 * 0.8 * 2.5 / 1000, abs=1e-4)
+
+
+def test_a_dicom_series_becomes_a_dicom_seg(segment, dicom, tmp_path: Path):
+    files = dicom(hounsfield())
+    outcome = segment(
+        [files[0].parent],
+        [
+            ListedPrompt(label="ball", slice=6, box=BOX_AROUND),
+            ListedPrompt(label="nothing", slice=0, box=(0, 0, 3, 3)),
+        ],
+    )
+    assert [one.file for one in outcome.found] == ["series.seg.dcm", ""]
+    assert "nothing is empty" in outcome.skipped[0].reason
+    seg = hd.seg.segread(tmp_path / "out/series.seg.dcm")
+    assert [s.segment_label for s in seg.SegmentSequence] == ["ball"]
+    by_height = sorted(files, key=lambda file: pydicom.dcmread(file).ImagePositionPatient[2])
+    frames = seg.get_pixels_by_source_instance(
+        [pydicom.dcmread(file).SOPInstanceUID for file in by_height],
+        assert_missing_frames_are_empty=True,
+    )
+    assert dice(frames[..., 0].transpose(2, 1, 0) > 0, ball()) > 0.95
+
+
+def test_a_dicom_series_may_become_nifti(segment, dicom, tmp_path: Path):
+    files = dicom(hounsfield())
+    segment(
+        [files[0].parent],
+        [ListedPrompt(label="ball", slice=6, box=BOX_AROUND)],
+        volume_format="nifti",
+    )
+    written = nib.load(tmp_path / "out/series--ball.nii.gz")
+    assert nib.aff2axcodes(written.affine) == ("L", "P", "S")
+    np.testing.assert_allclose(written.header.get_zooms(), (0.7, 0.8, 2.5), rtol=1e-6)
+    assert dice(np.asanyarray(written.dataobj) > 0, ball()) > 0.95
+
+
+def test_a_single_dicom_image_needs_no_slice(segment, dicom, tmp_path: Path):
+    files = dicom(hounsfield(), names=tuple(range(12)))
+    outcome = segment([files[6]], [ListedPrompt(label="ball", box=BOX_AROUND)])
+    assert outcome.skipped == []
+    assert outcome.found[0].slices == "0-0"
+    assert (tmp_path / "out" / outcome.found[0].file).is_file()
+
+
+def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(
+    segment, square_file: Path, tmp_path: Path
+):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(square_file.read_bytes()[:60])
+    volume = nifti(tmp_path / "scan.nii.gz")
+    outcome = segment(
+        [broken, square_file, volume],
+        [
+            ListedPrompt(label="whole", box=(18, 8, 42, 22)),
+            ListedPrompt(label="outside", box=(0, 0, 900, 10), where="p.csv, line 4"),
+        ],
+    )
+    assert [(one.image, one.label) for one in outcome.found] == [("square.png", "whole")]
+    reasons = [entry.reason for entry in outcome.skipped]
+    assert reasons[0].startswith("cannot be decoded")
+    assert "outside (p.csv, line 4): box 0, 0, 900, 10 reaches beyond" in reasons[1]
+    assert "says on which slice it lies (0 to 11)" in reasons[2]
+    lines = [json.loads(line) for line in (tmp_path / "out/skipped.jsonl").read_text().splitlines()]
+    assert [line["reason"] for line in lines] == reasons
+
+
+def test_a_list_says_what_each_file_is(segment, square_file: Path, tmp_path: Path):
+    segment([square_file], [ListedPrompt(label="whole", box=(18, 8, 42, 22))])
+    with (tmp_path / "out/predictions.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["image"], row["label"], row["file"]) == ("square.png", "whole", "square--whole.png")
+    assert 0 < float(row["score"]) <= 1
+
+
+def test_a_list_of_an_earlier_run_does_not_stay(segment, square_file: Path, tmp_path: Path):
+    segment([square_file], [ListedPrompt(box=(0, 0, 900, 9))])
+    assert (tmp_path / "out/skipped.jsonl").exists()
+    segment([square_file], [ListedPrompt(box=(18, 8, 42, 22))])
+    assert not (tmp_path / "out/skipped.jsonl").exists()
+
+
+def test_masks_of_two_images_never_get_one_name(segment, square_file: Path, tmp_path: Path):
+    twin = tmp_path / "square.tif"
+    Image.open(square_file).save(twin)
+    outcome = segment([square_file, twin], [ListedPrompt(box=(18, 8, 42, 22))])
+    assert len(outcome.found) == 1
+    assert "masks would have the names of those of" in outcome.skipped[0].reason
+
+
+def test_seg_for_what_is_no_dicom_is_refused(segment, tmp_path: Path):
+    path = nifti(tmp_path / "scan.nii.gz")
+    outcome = segment(
+        [path], [ListedPrompt(slice=6, box=(3, 3, 18, 17))], volume_format="dicom_seg"
+    )
+    assert outcome.found == []
+    assert "no DICOM series" in outcome.skipped[0].reason
+
+
+def test_a_slice_of_an_image_makes_no_sense(segment, square_file: Path):
+    outcome = segment([square_file], [ListedPrompt(slice=3, box=(18, 8, 42, 22))])
+    assert "an image has no slices" in outcome.skipped[0].reason
+
+
+def test_a_series_that_can_have_no_dicom_seg_is_listed_with_the_remedy(
+    segment, dicom, tmp_path: Path
+):
+    path = dicom(hounsfield(), names=tuple(range(12)))[6]
+    image = pydicom.dcmread(path)
+    del image.FrameOfReferenceUID
+    image.save_as(path)
+    prompt = ListedPrompt(label="ball", box=BOX_AROUND)
+    assert "volume_format nifti" in segment([path], [prompt]).skipped[0].reason
+    outcome = segment([path], [prompt], volume_format="nifti")
+    assert (tmp_path / "out" / outcome.found[0].file).is_file()

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from syncsam_lightning.errors import DatasetNotFoundError, PromptFileError
+from syncsam_lightning.prediction.assignment import assign_prompts
+from syncsam_lightning.prediction.inputs import find_inputs
+from syncsam_lightning.prediction.prompt_list import ListedPrompt
+
+
+def png(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(path)
+    return path
+
+
+def nifti(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), path)
+    return path
+
+
+def test_a_file_goes_by_its_name_and_what_lies_in_a_folder_by_its_path_from_there(tmp_path: Path):
+    png(tmp_path / "in/b.png")
+    png(tmp_path / "in/sub/a.JPG".replace("JPG", "jpg"))
+    nifti(tmp_path / "in/sub/v.nii.gz")
+    png(tmp_path / "in/.hidden/c.png")
+    alone = png(tmp_path / "x.tif")
+    inputs, skipped = find_inputs([alone, tmp_path / "in"])
+    assert [(one.name, one.kind, one.stem) for one in inputs] == [
+        ("x.tif", "image", "x"),
+        ("b.png", "image", "b"),
+        ("sub/a.jpg", "image", "sub/a"),
+        ("sub/v.nii.gz", "nifti", "sub/v"),
+    ]
+    assert skipped == []
+
+
+def test_dots_in_names_are_kept(tmp_path: Path):
+    inputs, _ = find_inputs([png(tmp_path / "a.b.png"), nifti(tmp_path / "c.d.nii")])
+    assert [one.stem for one in inputs] == ["a.b", "c.d"]
+
+
+def test_what_is_no_image_is_listed(tmp_path: Path):
+    png(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("x")
+    inputs, skipped = find_inputs([tmp_path])
+    assert len(inputs) == 1
+    assert [(s.path, s.reason) for s in skipped] == [
+        (str(tmp_path / "notes.txt"), "neither an image nor a NIfTI or DICOM file")
+    ]
+
+
+def test_prompts_and_output_are_no_inputs(tmp_path: Path):
+    png(tmp_path / "a.png")
+    png(tmp_path / "out/a--object.png")
+    (tmp_path / "prompts.json").write_text("[]")
+    inputs, skipped = find_inputs([tmp_path], [tmp_path / "out", tmp_path / "prompts.json"])
+    assert [one.name for one in inputs] == ["a.png"]
+    assert skipped == []
+
+
+def test_a_folder_of_dicom_files_is_one_volume(tmp_path: Path, dicom):
+    folder = dicom(np.zeros((4, 3, 3), np.int16))[0].parent
+    inputs, _ = find_inputs([folder])
+    (one,) = inputs
+    assert (one.name, one.kind, len(one.files), one.stem) == ("series", "dicom", 3, "series")
+    inputs, _ = find_inputs([tmp_path])
+    assert [one.name for one in inputs] == ["series"]
+
+
+def test_several_series_of_a_folder_go_by_their_uids(dicom):
+    import pydicom
+
+    files = dicom(np.zeros((4, 3, 3), np.int16))
+    image = pydicom.dcmread(files[1])
+    image.SeriesInstanceUID = "1.2.3"
+    image.save_as(files[1])
+    inputs, _ = find_inputs([files[0].parent])
+    assert len(inputs) == 2
+    assert "series/1.2.3" in [one.name for one in inputs]
+
+
+def test_a_path_that_does_not_exist_is_named(tmp_path: Path):
+    with pytest.raises(DatasetNotFoundError, match=r"none\.png does not exist"):
+        find_inputs([tmp_path / "none.png"])
+
+
+def test_a_folder_without_images_is_told_with_what_it_has(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(DatasetNotFoundError, match=r"nothing to segment.*notes\.txt"):
+        find_inputs([tmp_path])
+
+
+def test_prompts_find_their_images_by_name_or_path(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    png(tmp_path / "in/a.png")
+    png(tmp_path / "in/b.png")
+    png(tmp_path / "in/c.png")
+    png(tmp_path / "in/d.png")
+    inputs, _ = find_inputs([Path("in")])
+    prompts = [
+        ListedPrompt(image="b.png"),
+        ListedPrompt(image="in/a.png"),
+        ListedPrompt(image="../in/c.png"),
+        ListedPrompt(image="b.png", label="second"),
+    ]
+    pairs, without = assign_prompts(inputs, prompts, base=tmp_path / "prompts")
+    assert [(one.name, len(about)) for one, about in pairs] == [
+        ("a.png", 1),
+        ("b.png", 2),
+        ("c.png", 1),
+    ]
+    assert [(s.path, s.reason) for s in without] == [("in/d.png", "there is no prompt about it")]
+
+
+def test_a_prompt_without_an_image_is_about_all(tmp_path: Path):
+    inputs, _ = find_inputs([png(tmp_path / "a.png"), png(tmp_path / "b.png")])
+    pairs, without = assign_prompts(inputs, [ListedPrompt()])
+    assert len(pairs) == 2
+    assert without == []
+
+
+def test_a_prompt_about_an_image_that_is_not_there_is_an_error(tmp_path: Path):
+    inputs, _ = find_inputs([png(tmp_path / "a.png")])
+    with pytest.raises(
+        PromptFileError, match=r"p\.json, entry 3: there is no image 'c\.png'.*a\.png"
+    ):
+        assign_prompts(inputs, [ListedPrompt(image="c.png", where="p.json, entry 3")])
+
+
+def test_a_name_that_two_images_have_is_an_error(tmp_path: Path):
+    inputs, _ = find_inputs([png(tmp_path / "x/a.png"), png(tmp_path / "y/a.png")])
+    with pytest.raises(PromptFileError, match="name of 2 images"):
+        assign_prompts(inputs, [ListedPrompt(image="a.png")])
+    pairs, _ = assign_prompts(inputs, [ListedPrompt(image=str(tmp_path / "y/a.png"))])
+    assert [one.path for one, _ in pairs] == [tmp_path / "y/a.png"]

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from syncsam_lightning.errors import PromptFileError
+from syncsam_lightning.prediction.prompt_list import (
+    SCHEMA,
+    ListedPrompt,
+    group_objects,
+    parse_box,
+    parse_points,
+    read_prompts,
+)
+
+
+def write(tmp_path: Path, content: object, name: str = "prompts.json") -> Path:
+    path = tmp_path / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_json_is_read_entry_by_entry(tmp_path: Path):
+    path = write(
+        tmp_path,
+        [
+            {"image": "a.png", "label": "liver", "box": [1, 2, 30, 40.5]},
+            {
+                "image": "v.nii",
+                "slice": 7,
+                "object": 2,
+                "points": [[3, 4], [5, 6]],
+                "point_labels": [1, 0],
+            },
+        ],
+    )
+    first, second = read_prompts(path)
+    assert (first.image, first.label, first.box, first.slice) == (
+        "a.png",
+        "liver",
+        (1, 2, 30, 40.5),
+        None,
+    )
+    assert first.where == f"{path}, entry 0"
+    assert (second.label, second.object, second.slice) == ("object", 2, 7)
+    assert second.arguments == {"box": None, "points": ((3, 4), (5, 6)), "labels": (1, 0)}
+
+
+def test_points_without_labels_are_on_the_object(tmp_path: Path):
+    (prompt,) = read_prompts(write(tmp_path, [{"image": "a.png", "points": [[3, 4], [5, 6]]}]))
+    assert prompt.point_labels == (1, 1)
+
+
+def test_csv_says_the_same_as_json(tmp_path: Path):
+    table = (
+        "image,label,slice,x0,y0,x1,y1,points\na.png,liver,,1,2,30,40.5,\nv.nii,,7,,,,,3 4; 5 6 0\n"
+    )
+    first, second = read_prompts(write(tmp_path, table, "prompts.csv"))
+    assert (first.image, first.label, first.box, first.points) == (
+        "a.png",
+        "liver",
+        (1, 2, 30, 40.5),
+        (),
+    )
+    assert (second.label, second.slice, second.box) == ("object", 7, None)
+    assert (second.points, second.point_labels) == (((3, 4), (5, 6)), (1, 0))
+    assert second.where.endswith("prompts.csv, line 3")
+
+
+def test_columns_may_come_in_any_order_and_with_a_byte_order_mark(tmp_path: Path):
+    path = tmp_path / "p.csv"
+    path.write_bytes("\ufeffx0,y0,x1,y1,image\n1,2,3,4,ä.png\n".encode())
+    assert read_prompts(path)[0].image == "ä.png"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[", "is not JSON"),
+        ({"image": "a"}, "is not of type 'array'"),
+        ([], r"prompts\.json: there is no prompt in it"),
+        ([{"box": [1, 2, 3, 4]}], "entry 0: 'image' is a required property"),
+        ([{"image": "a"}], "entry 0: there is neither a box nor points"),
+        (
+            [{"image": "a", "box": [1, 2, 3, 4]}, {"image": "a", "box": [1, 2, "x", 4]}],
+            r"entry 1: box\[2\]: 'x' is not of type 'number'",
+        ),
+        ([{"image": "a", "box": [1, 2, 3]}], r"entry 0: box: \[1, 2, 3\] is too short"),
+        (
+            [{"image": "a", "bx": [1, 2, 3, 4], "box": [1, 2, 3, 4]}],
+            "'bx' was unexpected.*known keys are image",
+        ),
+        (
+            [{"image": "a", "points": [[1, 2]], "point_labels": [2]}],
+            r"point_labels\[0\]: 2 is not one of \[0, 1\]",
+        ),
+        (
+            [{"image": "a", "points": [[1, 2]], "point_labels": [1, 0]}],
+            "entry 0: 1 points, but 2 point_labels",
+        ),
+        (
+            [{"image": "a", "box": [1, 2, 3, 4], "slice": -1}],
+            "slice: -1 is less than the minimum of 0",
+        ),
+        (
+            [{"image": "a", "box": [1, 2, 3, 4], "slice": 1.5}],
+            "slice: 1.5 is not of type 'integer'",
+        ),
+        ([{"image": "a", "box": [1, 2, 3, 4], "label": ""}], "label: "),
+    ],
+)
+def test_what_is_wrong_in_json_is_told_with_its_place(
+    tmp_path: Path, content: object, message: str
+):
+    with pytest.raises(PromptFileError, match=message):
+        read_prompts(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no column image"),
+        ("image,x\na,1\n", "unknown column 'x'; known are image, label"),
+        ("label,x0,y0,x1,y1\na,1,2,3,4\n", "no column image"),
+        ("image,x0,y0,x1,y1\na,1,2,3\n", "line 2 has more or fewer values"),
+        ("image,x0,y0,x1,y1\na,1,2,3,4,5\n", "line 2 has more or fewer values"),
+        ("image,x0,y0,x1,y1\na,1,2,3,4\nb,1,b,3,4\n", "line 3: y0: 'b' is not a number"),
+        ("image,x0,y0,x1,y1\na,1,2,,4\n", "a box needs x0, y0, x1 and y1"),
+        ("image,slice,points\na,1.5,1 2\n", "slice: '1.5' is not a whole number"),
+        ("image,points\na,1\n", "'1' is no point; write x y label"),
+        ("image,points\na,1 2 5\n", "'1 2 5' is no point"),
+        ("image,points\na,\n", "line 2: there is neither a box nor points"),
+        ("image,points\n", "there is no prompt in it"),
+    ],
+)
+def test_what_is_wrong_in_csv_is_told_with_its_line(tmp_path: Path, content: str, message: str):
+    with pytest.raises(PromptFileError, match=message):
+        read_prompts(write(tmp_path, content, "prompts.csv"))
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path):
+    with pytest.raises(PromptFileError, match=r"\.json or \.csv"):
+        read_prompts(write(tmp_path, "x", "prompts.txt"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(PromptFileError, match=r"none\.json cannot be read"):
+        read_prompts(tmp_path / "none.json")
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path):
+    (tmp_path / "p.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PromptFileError, match="UTF-8"):
+        read_prompts(tmp_path / "p.json")
+
+
+def test_the_schema_is_one():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("text", ["1,2,3,4", "1 2 3 4", " 1, 2, 3, 4 "])
+def test_a_box_of_the_command_line(text: str):
+    assert parse_box(text, "--box") == (1, 2, 3, 4)
+
+
+def test_points_of_the_command_line():
+    assert parse_points("1,2; 3 4 0", "--points") == [[1, 2, 1], [3, 4, 0]]
+
+
+def test_prompts_of_one_label_and_number_are_about_one_object():
+    prompts = [
+        ListedPrompt(label="cyst", slice=1),
+        ListedPrompt(label="cyst", slice=5),
+        ListedPrompt(label="cyst", object=2, slice=1),
+        ListedPrompt(label="liver", slice=1),
+    ]
+    grouped = group_objects(prompts)
+    assert {key: [p.slice for p in group] for key, group in grouped.items()} == {
+        ("cyst", 1): [1, 5],
+        ("cyst", 2): [1],
+        ("liver", 1): [1],
+    }

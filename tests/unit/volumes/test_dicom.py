@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes import stack_of
+from syncsam_lightning.volumes.dicom import (
+    MissingPackageError,
+    find_series,
+    is_dicom,
+    read_series,
+)
+
+Write = Callable[..., list[Path]]
+VOXELS = np.random.default_rng(0).integers(-1000, 1000, (6, 5, 4)).astype(np.int16)
+
+
+def edit(path: Path, **tags: object) -> None:
+    image = pydicom.dcmread(path)
+    for name, value in tags.items():
+        setattr(image, name, value)
+    image.save_as(path)
+
+
+def test_slices_are_ordered_by_position_not_by_name(dicom: Write):
+    files = dicom(VOXELS, names=(2, 0, 3, 1))
+    volume = read_series(files)
+    np.testing.assert_array_equal(volume.voxels, VOXELS)
+    assert [path.name for path in volume.files] == ["002", "000", "003", "001"]
+    assert (volume.modality, volume.spacing) == ("CT", (0.7, 0.8, 2.5))
+
+
+def test_voxels_lie_where_dicom_says_with_left_and_posterior_turned_around(dicom: Write):
+    volume = read_series(dicom(VOXELS))
+    place = nib.affines.apply_affine(volume.affine, (2, 3, 1))
+    left, posterior, superior = -10 + 2 * 0.7, -20 + 3 * 0.8, 30 + 2.5
+    np.testing.assert_allclose(place, (-left, -posterior, superior))
+
+
+def test_an_axial_slice_shows_the_pixels_as_a_viewer_does(dicom: Write):
+    volume = read_series(dicom(VOXELS))
+    np.testing.assert_array_equal(stack_of(volume, "axial")[2], VOXELS[:, :, 2].T)
+
+
+def test_a_series_scanned_from_the_head_downwards_is_the_same_volume(dicom: Write):
+    files = dicom(VOXELS)
+    np.testing.assert_array_equal(read_series(files[::-1]).voxels, read_series(files).voxels)
+
+
+def test_a_missing_slice_is_found_and_named(dicom: Write):
+    first, second, _, last = dicom(VOXELS, names=(0, 1, 2, 3))
+    with pytest.raises(BrokenInputError, match=r"003: lies 5.00 mm after 001.*a slice is missing"):
+        read_series([first, second, last])
+
+
+def test_two_images_of_one_place_are_refused(dicom: Write):
+    files = dicom(VOXELS, names=(0, 1, 2, 3))
+    edit(files[2], ImagePositionPatient=[-10, -20, 32.5])
+    with pytest.raises(BrokenInputError, match=r"002: lies where 001 lies"):
+        read_series(files)
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "another ImageOrientationPatient"),
+        ({"PixelSpacing": [0.8, 0.8]}, "another PixelSpacing"),
+        ({"NumberOfFrames": 3}, "several frames"),
+        ({"SamplesPerPixel": 3}, "colour"),
+        ({"ImagePositionPatient": None}, "where in the patient"),
+    ],
+)
+def test_a_file_that_does_not_fit_its_series_is_named(
+    dicom: Write, tags: dict[str, object], reason: str
+):
+    files = dicom(VOXELS, names=(0, 1, 2, 3))
+    edit(files[3], **tags)
+    with pytest.raises(BrokenInputError, match=rf"003: .*{reason}"):
+        read_series(files)
+
+
+def test_slices_of_another_size_are_named(dicom: Write):
+    files = dicom(VOXELS, names=(0, 1, 2, 3))
+    edit(files[3], Rows=4, PixelData=b"\0" * 48)
+    with pytest.raises(BrokenInputError, match=r"003: has Rows 4, but 000 .* 5"):
+        read_series(files)
+
+
+def test_small_is_bright_is_turned_around(dicom: Write):
+    files = dicom(VOXELS)
+    for path in files:
+        edit(path, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(read_series(files).voxels, -VOXELS.astype(float))
+
+
+def test_an_image_without_a_place_stands_for_itself(dicom: Write):
+    path = dicom(VOXELS, names=(0, 1, 2, 3))[0]
+    image = pydicom.dcmread(path)
+    del image.ImagePositionPatient
+    del image.ImageOrientationPatient
+    image.save_as(path)
+    volume = read_series([path])
+    assert volume.voxels.shape == (6, 5, 1)
+    assert volume.orientation == "LPS"
+    np.testing.assert_array_equal(stack_of(volume, "axial")[0], VOXELS[:, :, 0].T)
+
+
+def test_files_of_a_folder_are_sorted_into_series(dicom: Write, tmp_path: Path):
+    files = dicom(VOXELS, names=(0, 1, 2, 3))
+    edit(files[1], SeriesInstanceUID="1.2.3", SeriesDescription="scout")
+    note = tmp_path / "series" / "note"
+    note.write_text("x")
+    series, broken = find_series([*files, note])
+    assert [len(found.files) for found in series] == [3, 1]
+    assert (series[1].uid, series[1].description) == ("1.2.3", "scout")
+    assert [(error.path, error.reason) for error in broken] == [(str(note), "not a DICOM file")]
+
+
+def test_dicom_is_known_by_its_content(dicom: Write, tmp_path: Path):
+    assert is_dicom(dicom(VOXELS)[0])
+    (tmp_path / "short").write_bytes(b"x")
+    assert not is_dicom(tmp_path / "short")
+    assert not is_dicom(tmp_path / "absent")
+
+
+def test_pixels_that_are_too_few_are_named(dicom: Write):
+    files = dicom(VOXELS, names=(0, 1, 2, 3))
+    edit(files[2], PixelData=b"\0" * 10)
+    with pytest.raises(BrokenInputError, match=r"002: its pixels cannot be decoded"):
+        read_series(files)
+
+
+def test_without_pydicom_the_error_says_what_to_install(
+    dicom: Write, monkeypatch: pytest.MonkeyPatch
+):
+    files = dicom(VOXELS)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'syncsam-lightning\[dicom\]'"):
+        read_series(files)
