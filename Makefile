@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
 
-.PHONY: help setup demo test test-slow bench bench-data bench-eval lint format clean
+.PHONY: help setup demo test test-slow bench bench-data bench-eval bench-export lint format clean
 
 help:
 	@echo "make setup      environment in $(VENV)"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench      how fast the model trains and answers, beside the plain way (an hour)"
 	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
 	@echo "make bench-eval how much encoding an image once saves in an evaluation (minutes)"
+	@echo "make bench-export how long a click takes in ONNX Runtime and in PyTorch (minutes)"
 	@echo "make lint       style, types and layers"
 	@echo "make format     let ruff rewrite the code"
 	@echo "make clean      remove what the commands above made, but not $(VENV)"
@@ -49,7 +50,10 @@ bench-data: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data --json bench-data.json $(BENCH_ARGS)
 
 bench-eval: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation --json bench-eval.json $(BENCH_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation --json bench-eval.json bench-export.json $(BENCH_ARGS)
+
+bench-export: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.export --json bench-export.json $(BENCH_ARGS)
 
 lint: setup
 	$(BIN)/ruff check

@@ -136,7 +136,7 @@ def test_answers_that_are_no_numbers_are_the_worst():
 
 
 def test_a_model_that_does_not_take_mixed_prompts_is_refused(tmp_path: Path):
-    with pytest.raises(ExportError, match="Stranger can't be exported .* safetensors"):
+    with pytest.raises(ExportError, match=r"Stranger can't be exported .* safetensors"):
         export_programs(Stranger(), tmp_path)
 
 

@@ -87,7 +87,7 @@ def test_a_pickle_in_the_place_of_the_weights_is_not_read(folder: Path):
 
 def test_a_config_can_bring_nothing_to_run(folder: Path):
     change(folder, model={"class_path": "antigravity.Model", "init_args": {}})
-    with pytest.raises(ModelSettingsError, match="antigravity.Model, which is not imported"):
+    with pytest.raises(ModelSettingsError, match=r"antigravity\.Model, which is not imported"):
         read_folder(folder)
 
 
