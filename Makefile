@@ -50,7 +50,7 @@ bench-data: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data --json bench-data.json $(BENCH_ARGS)
 
 bench-eval: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation --json bench-eval.json bench-export.json $(BENCH_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation --json bench-eval.json $(BENCH_ARGS)
 
 bench-export: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.export --json bench-export.json $(BENCH_ARGS)
@@ -66,6 +66,6 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist demo logs bench.json bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf build dist demo logs bench.json bench-data.json bench-eval.json bench-export.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache src/*.egg-info
 	find src datamodules configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

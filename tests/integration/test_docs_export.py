@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from syncsam_lightning.cli.main import main
-from syncsam_lightning.data.synthetic import TableSpec, write_table
+from syncsam_lightning.data.synthetic import write_synthetic_table
 from syncsam_lightning.exporting.graphs import DECODER_INPUTS, ENCODER_INPUTS, FEATURES
 from syncsam_lightning.models import (
     ScribblePromptUNet,
@@ -41,10 +41,11 @@ def text(page: str) -> str:
 
 
 def commands(page: str) -> list[list[str]]:
-    found = re.findall(r"^ *```\n(.*?)^ *```$", text(page), re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text(page), re.DOTALL | re.MULTILINE)
     return [
         shlex.split(line)[1:]
-        for block in found
+        for language, block in found
+        if not language
         for line in block.splitlines()
         if line.strip().startswith("syncsam ")
     ]
@@ -137,7 +138,7 @@ def test_onnx_and_programs_are_written_as_shown(here: Path, capsys: pytest.Captu
     pytest.importorskip("onnxruntime")
     unet = ScribblePromptUNet(width=8, depth=3)
     torch.save(unet.state_dict(), "unet.pt")
-    write_table(here / "my.lance", TableSpec(images=12, split_of={"test": 1.0}))
+    write_synthetic_table(here / "my.lance", 60, side=48)
     for words in commands("export.md"):
         if words[1] in ("onnx", "torch"):
             assert main(words) == 0, capsys.readouterr().err
