@@ -11,7 +11,7 @@ LOWEST_TESTS ?= tests/unit/data tests/unit/datamodules tests/unit/geometry tests
 	tests/unit/losses tests/unit/prompts tests/unit/training tests/security \
 	--ignore tests/unit/data/sources/test_object_store.py --ignore tests/unit/data/test_object_store.py
 
-.PHONY: help setup demo test test-slow test-faults test-lowest bench bench-data bench-eval lint format clean
+.PHONY: help setup demo test test-slow test-faults test-lowest bench bench-data bench-eval bench-export lint format clean
 
 help:
 	@echo "make setup      environment in $(VENV)"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench      how fast the model trains and answers, beside the plain way (an hour)"
 	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
 	@echo "make bench-eval how much encoding an image once saves in an evaluation (minutes)"
+	@echo "make bench-export how long a click takes in ONNX Runtime and in PyTorch (minutes)"
 	@echo "make lint       style, types and layers"
 	@echo "make format     let ruff rewrite the code"
 	@echo "make clean      remove what the commands above made, but not $(VENV)"
@@ -74,6 +75,9 @@ bench-data: setup
 bench-eval: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation --json bench-eval.json $(BENCH_ARGS)
 
+bench-export: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.export --json bench-export.json $(BENCH_ARGS)
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -85,6 +89,6 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist demo logs promises fuzz.json fuzz-findings bench.json bench-data.json bench-eval.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf build dist demo logs promises fuzz.json fuzz-findings bench.json bench-data.json bench-eval.json bench-export.json lightning_logs .cache .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache src/*.egg-info
 	find src datamodules configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

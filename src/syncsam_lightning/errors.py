@@ -80,6 +80,18 @@ class WeightsError(SyncSAMError):
     """A checkpoint is missing, damaged, of an unknown layout, or does not fit the model."""
 
 
+class ModelSettingsError(WeightsError):
+    """What a file says about the model that it is of can't be used to build it."""
+
+
+class ExportError(SyncSAMError):
+    """A model can't be exported as asked, or what was written does not give its answers."""
+
+
+class HubError(SyncSAMError):
+    """A model can't be fetched from a hub or sent to it."""
+
+
 class CheckpointError(SyncSAMError):
     """A checkpoint could not be written."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from syncsam_lightning.errors import UnsupportedPromptError
@@ -26,7 +27,8 @@ from syncsam_lightning.models import (
     frozen_checksum,
     load_weights,
 )
-from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.prompts import MixedPrompts, Prompts
 
 SIDE = 64
 VIT = {"image_size": SIDE, "vit_width": 32, "vit_depth": 4, "vit_heads": 2, "window_size": 3}
@@ -127,6 +129,18 @@ def test_it_gives_one_mask_of_the_announced_size_per_object(case: Case):
         assert logits.isfinite().all(), kinds
 
 
+def test_its_settings_build_it_again(case: Case):
+    settings = ModelSettings.of(case.model)
+    assert settings.class_path == f"syncsam_lightning.models.{type(case.model).__name__}"
+    again = settings.build("a test")
+    assert ModelSettings.of(again) == settings
+    again.load_state_dict(case.model.state_dict())
+    assert again.frozen_keys() == case.model.frozen_keys()
+    with torch.no_grad():
+        features = again.eval().encode(case.images, case.sizes)
+    assert features.embedding.equal(case.encode().embedding)
+
+
 # Images
 
 
@@ -188,6 +202,49 @@ def test_objects_on_several_images_in_any_order_equal_one_by_one(case: Case):
             for one in range(prompts.num_objects):
                 alone = case.model.decode(features, prompts[one : one + 1])
                 torch.testing.assert_close(together[one : one + 1], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_mixed_prompts_say_the_same(case: Case):
+    with torch.no_grad():
+        features = case.encode()
+        for kinds in case.supported():
+            prompts = case.having(kinds)
+            mixed = MixedPrompts.of(prompts, case.model.input_spec.mask_size)
+            expected = case.model.decode(features, prompts)
+            torch.testing.assert_close(
+                case.model.decode(features, mixed), expected, rtol=1e-5, atol=1e-5
+            )
+
+
+def test_objects_with_kinds_of_their_own_equal_one_by_one(case: Case):
+    side = case.model.input_spec.mask_size
+    singles = [
+        MixedPrompts.of(case.having(kinds)[i : i + 1], side)
+        for i, kinds in zip(range(5), 5 * case.supported(), strict=False)
+    ]
+    most = max(single.num_points for single in singles)
+    # In front, so that a box stays behind the clicks.
+    pads = [(most - single.num_points, 0) for single in singles]
+    together = MixedPrompts(
+        image_index=torch.cat([single.image_index for single in singles]),
+        points=torch.cat(
+            [F.pad(s.points, (0, 0, *pad)) for s, pad in zip(singles, pads, strict=True)]
+        ),
+        point_labels=torch.cat(
+            [F.pad(s.point_labels, pad, value=-1) for s, pad in zip(singles, pads, strict=True)]
+        ),
+        mask_logits=torch.cat([single.mask_logits for single in singles]),
+        has_mask=torch.cat([single.has_mask for single in singles]),
+    )
+    with torch.no_grad():
+        features = case.encode()
+        expected = torch.cat([case.model.decode(features, together[i : i + 1]) for i in range(5)])
+        torch.testing.assert_close(
+            case.model.decode(features, together), expected, rtol=1e-4, atol=1e-4
+        )
+        assert [single.count_given.item() for single in singles] == [
+            together[i : i + 1].count_given.item() for i in range(5)
+        ]
 
 
 def test_no_object_gives_no_mask(case: Case):

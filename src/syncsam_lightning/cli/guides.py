@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, str] = {
     "test": "measure a model on the test split and write its report",
     "predict": "segment images and volumes, or the images of a table",
     "compare": "put measured models side by side",
+    "export": "write a model for other programs, or for a hub",
     "prepare": "convert a raw release into the table that training reads",
 }
 """Every command with the line that `syncsam --help` shows for it."""

@@ -83,6 +83,11 @@ def _dispatch(args: list[str]) -> int:
         from syncsam_lightning.cli.compare import run_compare
 
         return run_compare(args[1:])
+    if args and args[0] == "export":
+        from syncsam_lightning.cli.export import run_export
+
+        show_messages()
+        return run_export(args[1:])
     _top_parser().parse_args(args)
     return 0
 

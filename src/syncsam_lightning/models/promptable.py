@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from syncsam_lightning.errors import UnsupportedPromptError
 from syncsam_lightning.geometry import Fit, ResizePlan
 from syncsam_lightning.models.layout import OWN, Layout
-from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.prompts import MixedPrompts, Prompts
 
 _COMPILED = ("encode", "decode")
 
@@ -110,6 +110,15 @@ class PromptableModel(nn.Module, ABC):
 
     input_spec: InputSpec
 
+    built_with: tuple[tuple[Any, ...], dict[str, Any]]
+    """The positional and keyword arguments of the call that built it."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note the arguments, from which the model can be built again elsewhere."""
+        model = super().__new__(cls)
+        model.__dict__["built_with"] = (args, kwargs)
+        return model
+
     def __init__(self) -> None:
         super().__init__()
         self._frozen_names: list[str] = []
@@ -191,7 +200,12 @@ class PromptableModel(nn.Module, ABC):
         return {name: value for name, value in state.items() if name not in _COMPILED}
 
     def check_prompts(self, prompts: Prompts) -> None:
-        """Raise :class:`UnsupportedPromptError` if the model can't use ``prompts``."""
+        """Raise :class:`UnsupportedPromptError` if the model can't use ``prompts``.
+
+        Of mixed prompts only the values say what they are, and these are not looked at.
+        """
+        if isinstance(prompts, MixedPrompts):
+            return
         name, known = type(self).__name__, ", ".join(sorted(self.input_spec.prompts))
         if unknown := prompts.kinds - self.input_spec.prompts:
             raise UnsupportedPromptError(

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.errors import ModelSettingsError, WeightsError
+from syncsam_lightning.hub import is_repository, load_pretrained
 from syncsam_lightning.interaction import Feedback
 from syncsam_lightning.models import PromptableModel, frozen_checksum, load_weights
+from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
 from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import CHECKSUM_KEY, put_frozen_back
 
 log = logging.getLogger(__name__)
 
-_OURS = "syncsam_lightning."
 _PREFIX = "network."  # the attribute of the training module that holds the model
 
 
@@ -47,10 +46,11 @@ def load_trained(
 
     A checkpoint of ``syncsam fit`` says which model to build. It has no frozen weights: they come
     from where training took them, and their checksum must be that of training. A file of weights
-    alone needs ``model``, and must hold all of its weights; what else it holds is reported.
+    alone needs ``model``, and must hold all of its weights; what else it holds is reported. A
+    folder or a hub's repository (see :mod:`syncsam_lightning.hub`) has weights and settings whole.
 
     Args:
-        path: of the file.
+        path: of the file or folder, or a repository's name, ``OWNER/NAME``.
         model: to load into; needed where the file does not say how to build one. Changed in place.
         sam_checkpoint: where SAM's frozen weights are: ``auto``, a path or ``none`` (random ones);
             None: what the checkpoint was trained with.
@@ -58,8 +58,13 @@ def load_trained(
     Raises:
         WeightsError: the file can't be read, no model is to be had for it, the weights do not fit,
             or SAM's weights are not to be had.
+        HubError: a folder or repository can't be read.
     """
+    place = os.fspath(path)
     path = Path(path).expanduser()
+    if model is None and (path.is_dir() or (not path.exists() and is_repository(place))):
+        pretrained = load_pretrained(place)
+        return TrainedModel(pretrained.model, pretrained.feedback)
     content = read_checkpoint(path)
     settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     settings = settings if isinstance(settings, Mapping) else {}
@@ -108,30 +113,10 @@ def _load_bare(path: Path, model: PromptableModel) -> None:
 
 
 def _build(network: Any, path: Path) -> PromptableModel:
-    if not isinstance(network, Mapping) or "class_path" not in network:
-        raise WeightsError(
-            f"{path} does not say which model it is of: give one, as in "
-            "Predictor.from_checkpoint(path, model=SyncSAM(cnn='resnet34'))"
-        )
-    cls = _find_class(str(network["class_path"]), path)
     try:
-        return cls(**dict(network.get("init_args") or {}))
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: {cls.__name__} refuses its settings: {error}") from error
-
-
-def _find_class(class_path: str, path: Path) -> type[PromptableModel]:
-    name, _, attribute = class_path.rpartition(".")
-    # Importing a module runs it, which a file must not be able to bring about: what is not of this
-    # package counts only if the user's own program has imported it.
-    module = (
-        importlib.import_module(name) if class_path.startswith(_OURS) else sys.modules.get(name)
-    )
-    cls = getattr(module, attribute, None)
-    if module is None or not (isinstance(cls, type) and issubclass(cls, PromptableModel)):
+        return ModelSettings.from_config(network, str(path)).build(str(path))
+    except ModelSettingsError as error:
         raise WeightsError(
-            f"{path} is of a model {class_path}, which "
-            + ("is not imported: import it first" if module is None else "is no PromptableModel")
-            + ", or give the model as model="
-        )
-    return cls
+            f"{error}; or give a model, as in "
+            "Predictor.from_checkpoint(path, model=SyncSAM(cnn='resnet34'))"
+        ) from error

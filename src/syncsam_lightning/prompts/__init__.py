@@ -3,6 +3,7 @@
 from syncsam_lightning.prompts.central import central_clicks
 from syncsam_lightning.prompts.clicks import Clicks, correction_clicks, foreground_clicks
 from syncsam_lightning.prompts.jitter import BoxJitter, jitter_boxes
+from syncsam_lightning.prompts.mixed import MixedPrompts
 from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND, PADDING, Prompts
 from syncsam_lightning.prompts.targets import Targets
 
@@ -12,6 +13,7 @@ __all__ = [
     "PADDING",
     "BoxJitter",
     "Clicks",
+    "MixedPrompts",
     "Prompts",
     "Targets",
     "central_clicks",

@@ -84,6 +84,14 @@ class Prompts:
         }
         return frozenset(kind for kind, there in present.items() if there)
 
+    @property
+    def count_given(self) -> Tensor:
+        """``(N,)`` int64: how many clicks, boxes and masks each object has; padding is none."""
+        count = torch.zeros_like(self.image_index)
+        if self.point_labels is not None:
+            count = count + (self.point_labels != PADDING).sum(1)
+        return count + int(self.boxes is not None) + int(self.mask_logits is not None)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Prompts:
         """Return the same prompts with every tensor on ``device``."""
         return self._map(lambda value: value.to(device, non_blocking=non_blocking))

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from syncsam_lightning.models.promptable import ScoredMasks
 from syncsam_lightning.prompts import Prompts
-from syncsam_lightning.prompts.prompts import PADDING
 
 _SINGLE = 0  # the token of the mask that is meant for unambiguous prompts; the rest are for others
 
@@ -56,11 +55,7 @@ def is_ambiguous(prompts: Prompts) -> Tensor:
     Returns:
         ``(N,)`` bool.
     """
-    count = torch.zeros_like(prompts.image_index)
-    if prompts.point_labels is not None:
-        count = count + (prompts.point_labels != PADDING).sum(1)
-    count = count + int(prompts.boxes is not None) + int(prompts.mask_logits is not None)
-    return count <= 1
+    return prompts.count_given <= 1
 
 
 class BatchedMaskDecoder(MaskDecoder):  # type: ignore[misc]

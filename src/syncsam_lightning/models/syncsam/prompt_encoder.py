@@ -9,7 +9,8 @@ from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom, Pr
 from torch import Tensor
 
 from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, PATCH_SIZE
-from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.prompts import MixedPrompts, Prompts
+from syncsam_lightning.prompts.mixed import FIRST_CORNER, LAST_CORNER
 from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND, PADDING
 
 
@@ -63,6 +64,8 @@ class BatchedPromptEncoder(PromptEncoder):  # type: ignore[misc]
             ValueError: the previous masks have another size than S/4.
         """
         zero = self._zero_of_every_parameter()
+        if isinstance(prompts, MixedPrompts):
+            return self._embed_mixed(prompts), self._mixed_dense(prompts) + zero
         sparse = [self.no_mask_embed.weight.new_zeros(prompts.num_objects, 0, self.embed_dim)]
         if prompts.points is not None and prompts.point_labels is not None:
             pad = prompts.boxes is None
@@ -82,6 +85,24 @@ class BatchedPromptEncoder(PromptEncoder):  # type: ignore[misc]
             )
         masks = prompts.mask_logits.unsqueeze(1).to(self.no_mask_embed.weight.dtype)
         return cast(Tensor, self._embed_masks(masks)) + zero
+
+    def _mixed_dense(self, prompts: MixedPrompts) -> Tensor:
+        assert prompts.mask_logits is not None
+        masks = prompts.mask_logits.unsqueeze(1).to(self.no_mask_embed.weight.dtype)
+        no_mask = self.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        return torch.where(prompts.has_mask[:, None, None, None], self._embed_masks(masks), no_mask)
+
+    def _embed_mixed(self, prompts: MixedPrompts) -> Tensor:
+        assert prompts.points is not None
+        assert prompts.point_labels is not None
+        points = prompts.points.float() + 0.5  # as clicks and corners alone
+        positions = self.pe_layer.forward_with_coords(points, self.input_image_size)
+        labels = prompts.point_labels.unsqueeze(-1)
+        embedded = torch.where(labels == PADDING, self.not_a_point_embed.weight, positions)
+        for label in (BACKGROUND, FOREGROUND, FIRST_CORNER, LAST_CORNER):
+            kind = self.point_embeddings[label].weight
+            embedded = torch.where(labels == label, positions + kind, embedded)
+        return embedded
 
     def _embed_points(self, points: Tensor, labels: Tensor, pad: bool) -> Tensor:
         points = points.float() + 0.5  # from the pixel's corner to its centre

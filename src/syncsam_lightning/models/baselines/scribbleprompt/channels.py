@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.prompts import MixedPrompts, Prompts
 from syncsam_lightning.prompts.prompts import FOREGROUND, PADDING
 
 NUM_PROMPT_CHANNELS = 4  # box, foreground clicks, background clicks, previous answer
@@ -28,6 +28,8 @@ def prompt_channels(prompts: Prompts, side: int) -> Tensor:
     Raises:
         ValueError: the previous masks have another size than S.
     """
+    if isinstance(prompts, MixedPrompts):
+        prompts = prompts.separate()
     empty = torch.zeros(prompts.num_objects, side, side, device=prompts.image_index.device)
     box = empty if prompts.boxes is None else draw_boxes(prompts.boxes, side)
     foreground, background = empty, empty

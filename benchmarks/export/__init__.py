@@ -1,0 +1,1 @@
+"""How long a click takes in ONNX Runtime, beside PyTorch."""

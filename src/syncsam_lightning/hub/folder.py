@@ -1,0 +1,153 @@
+"""A model as a folder: ``model.safetensors``, ``config.json`` and a card.
+
+The weights are whole: what training left frozen (SAM's ViT) is among them, under our names.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from syncsam_lightning import __version__
+from syncsam_lightning.errors import HubError, MissingPackageError
+from syncsam_lightning.models import PromptableModel, weights_checksum
+from syncsam_lightning.models.promptable import Feedback
+from syncsam_lightning.models.settings import ModelSettings
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainedModel:
+    """A model that was read from a folder.
+
+    Args:
+        model: in eval mode, on the CPU.
+        feedback: how it was trained to get its own answers back.
+        config: what ``config.json`` says.
+    """
+
+    model: PromptableModel
+    feedback: Feedback = "logits"
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_folder(
+    model: PromptableModel, folder: Path, *, feedback: Feedback = "logits", card: str | None = None
+) -> None:
+    """Write a model's weights, all of them, and what builds it again.
+
+    Each file appears whole or not at all, ``config.json`` last.
+
+    Args:
+        model: on any device.
+        folder: is made if need be.
+        feedback: see :class:`PretrainedModel`.
+        card: text of ``README.md``; None: a README that is there stays.
+
+    Raises:
+        HubError: the folder can't be written.
+        MissingPackageError: ``safetensors`` is not installed.
+        ModelSettingsError: the model was built with arguments that JSON can't hold.
+    """
+    save_file = _safetensors().save_file
+    settings = ModelSettings.of(model)
+    config = {
+        "library_name": "syncsam-lightning",
+        "format": _FORMAT,
+        "version": __version__,
+        "model": {"class_path": settings.class_path, "init_args": dict(settings.init_args)},
+        "image_size": model.input_spec.size,
+        "image_fit": model.input_spec.fit,
+        "prompts": sorted(model.input_spec.prompts),
+        "feedback": feedback,
+        "weights_sha256": weights_checksum(model),
+    }
+    tensors = {
+        key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
+            work = Path(name)
+            save_file(tensors, work / WEIGHTS, metadata={"format": "pt"})
+            if card is not None:
+                (work / CARD).write_text(card, encoding="utf-8")
+            text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+            (work / CONFIG).write_text(text, encoding="utf-8")
+            for file in (WEIGHTS, CARD, CONFIG):
+                if (work / file).exists():
+                    (work / file).chmod(0o644)
+                    (work / file).replace(folder / file)
+    except OSError as error:
+        raise HubError(f"the model could not be written to {folder}: {error}") from error
+
+
+def read_folder(folder: Path) -> PretrainedModel:
+    """Build the model of a folder and load its weights; nothing that the folder holds is executed.
+
+    Raises:
+        HubError: a file is missing, damaged, or is that of another program or of a newer version;
+            or the weights are not those that ``config.json`` was written for.
+        MissingPackageError: ``safetensors`` is not installed.
+        ModelSettingsError: the model can't be built.
+    """
+    safetensors = _safetensors()
+    config = _read_config(folder / CONFIG)
+    model = ModelSettings.from_config(config.get("model"), str(folder / CONFIG)).build(
+        str(folder / CONFIG)
+    )
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise HubError(f"{path} does not exist: the folder has no weights")
+    try:
+        model.load_state_dict(safetensors.load_file(path))
+    except Exception as error:  # safetensors has an exception of its own, torch has RuntimeError
+        reason = " ".join(str(error).split())
+        raise HubError(f"{path} does not hold the weights of {CONFIG}: {reason}") from error
+    wanted = config.get("weights_sha256")
+    if wanted is not None and weights_checksum(model) != wanted:
+        raise HubError(
+            f"{path} holds other weights than {CONFIG} was written for (their SHA-256 differs): "
+            "fetch or export both again"
+        )
+    return PretrainedModel(model.eval(), config["feedback"], config)
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise HubError(
+            f"{path} does not exist: give a folder that `syncsam export --to safetensors` wrote, "
+            "or a repository of such files"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise HubError(f"{path} can't be read: {error}") from error
+    if not isinstance(config, dict) or "format" not in config or "model" not in config:
+        raise HubError(f"{path} is the config of another program: it names no format and model")
+    if config["format"] != _FORMAT:
+        raise HubError(
+            f"{path} has format {config['format']!r}, this version reads {_FORMAT}: use the "
+            f"version that wrote it ({config.get('version', 'unknown')}) or a newer one"
+        )
+    known = get_args(Feedback)
+    feedback = config.setdefault("feedback", known[0])
+    if feedback not in known:
+        raise HubError(f"{path}: feedback must be one of {', '.join(known)}, got {feedback!r}")
+    return config
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise MissingPackageError(
+            "safetensors is not installed: pip install 'syncsam-lightning[hub]'"
+        ) from error
+    return safetensors.torch

@@ -1,0 +1,148 @@
+"""Models fetched from a hub and sent to one, by the ``huggingface_hub`` package."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from syncsam_lightning.errors import HubError, MissingPackageError
+from syncsam_lightning.hub.folder import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    PretrainedModel,
+    read_folder,
+)
+from syncsam_lightning.models import PromptableModel
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = (".ckpt", ".pth", ".pt", ".bin", ".safetensors")
+
+
+def is_repository(text: str) -> bool:
+    """Whether a text may name a repository, ``OWNER/NAME``, rather than a file that is missing."""
+    return _REPOSITORY.fullmatch(text) is not None and not text.endswith(_FILES)
+
+
+def from_pretrained(
+    path_or_id: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
+) -> PromptableModel:
+    """Return a model with its weights, in eval mode; see :func:`load_pretrained`.
+
+    Raises:
+        HubError: see :func:`load_pretrained`.
+    """
+    return load_pretrained(path_or_id, revision=revision, endpoint=endpoint).model
+
+
+def load_pretrained(
+    path_or_id: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
+) -> PretrainedModel:
+    """Load a model from a folder or a hub; nothing that it holds is executed or unpickled.
+
+    Args:
+        path_or_id: a folder, or a repository such as ``someone/syncsam-34``; a folder wins.
+        revision: branch, tag or commit of the repository; None: its main branch.
+        endpoint: address of the hub; None: that of ``huggingface_hub`` (``HF_ENDPOINT``).
+
+    Raises:
+        HubError: there is no such folder or repository, the hub can't be reached, or the files are
+            damaged or of another program.
+        MissingPackageError: the packages of the extra ``hub`` are not installed.
+        ModelSettingsError: the model can't be built.
+    """
+    folder = Path(path_or_id).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise HubError(
+                f"{folder} is a folder, which has no revision {revision!r}: leave it out"
+            )
+        return read_folder(folder)
+    repository = os.fspath(path_or_id)
+    if not _REPOSITORY.fullmatch(repository):
+        raise HubError(
+            f"{repository!r} is neither a folder nor a repository's name (OWNER/NAME); looked in "
+            f"{Path.cwd()}"
+        )
+    hub = _huggingface_hub()
+    try:
+        config = Path(hub.hf_hub_download(repository, CONFIG, revision=revision, endpoint=endpoint))
+        # The folder is named by the commit; a push in between must not tear the two apart.
+        hub.hf_hub_download(repository, WEIGHTS, revision=config.parent.name, endpoint=endpoint)
+    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
+        raise HubError(_explained(f"{repository} could not be fetched", error)) from error
+    return read_folder(config.parent)
+
+
+def push_to_hub(
+    folder: str | os.PathLike[str],
+    repository: str,
+    *,
+    private: bool = True,
+    message: str | None = None,
+    endpoint: str | None = None,
+    token: str | None = None,
+) -> str:
+    """Send a folder that holds a model to a hub. It is read first: what can't be loaded stays here.
+
+    Args:
+        folder: as :func:`~syncsam_lightning.hub.write_folder` leaves it, with a model card.
+        repository: ``OWNER/NAME``; made if it is not there.
+        private: whether a repository that is made is private.
+        message: of the commit.
+        endpoint: address of the hub; None: that of ``huggingface_hub`` (``HF_ENDPOINT``).
+        token: that allows writing; None: the one that ``hf auth login`` or ``HF_TOKEN`` gave.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        HubError: the folder is no model or has no card, or the hub refuses it.
+        MissingPackageError: the packages of the extra ``hub`` are not installed.
+    """
+    place = Path(folder).expanduser()
+    if not _REPOSITORY.fullmatch(repository):
+        raise HubError(f"repository must be OWNER/NAME, got {repository!r}")
+    if not (place / CARD).is_file():
+        raise HubError(f"{place} has no model card {CARD}: write one, strangers will need it")
+    loaded = read_folder(place)
+    hub = _huggingface_hub()
+    api = hub.HfApi(endpoint=endpoint, token=token)
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=place,
+            allow_patterns=[CONFIG, WEIGHTS, CARD],
+            commit_message=message or f"{type(loaded.model).__name__} by syncsam-lightning",
+        )
+    except (hub.errors.HfHubHTTPError, OSError, ValueError) as error:
+        raise HubError(_explained(f"{place} could not be sent to {repository}", error)) from error
+    return str(commit.commit_url)
+
+
+def _explained(what: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return (
+        f"{what} ({type(error).__name__}: {reason}). Is the name right, does HF_ENDPOINT name the "
+        "hub, and does HF_TOKEN (or `hf auth login`) allow it?"
+    )
+
+
+def _huggingface_hub() -> Any:
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise MissingPackageError(
+            "huggingface_hub is not installed: pip install 'syncsam-lightning[hub]'"
+        ) from error
+    return huggingface_hub

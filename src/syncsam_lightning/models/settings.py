@@ -1,0 +1,119 @@
+"""What a model was built with, as plain values that build it again."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncsam_lightning.errors import ModelSettingsError
+from syncsam_lightning.models.promptable import PromptableModel
+
+_OURS = "syncsam_lightning."
+_MODELS = f"{_OURS}models"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """A model's class and the arguments that it was built with.
+
+    Args:
+        class_path: dotted name of the class.
+        init_args: keyword arguments, as JSON has them.
+    """
+
+    class_path: str
+    init_args: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: PromptableModel) -> ModelSettings:
+        """Return what a model was built with, defaults included.
+
+        Raises:
+            ModelSettingsError: an argument is something that JSON can't hold.
+        """
+        kind = type(model)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        arguments = inspect.signature(kind.__init__).bind(
+            model, *model.built_with[0], **model.built_with[1]
+        )
+        arguments.apply_defaults()
+        (_, *rest) = arguments.arguments.items()
+        try:
+            return cls(_public_name(kind) or name, json.loads(json.dumps(dict(rest))))
+        except TypeError as error:
+            raise ModelSettingsError(
+                f"{name} was built with an argument that no config can hold ({error}): give it "
+                "plain values (numbers, texts, lists, mappings)"
+            ) from error
+
+    @classmethod
+    def from_config(cls, content: Any, origin: str) -> ModelSettings:
+        """Read settings as a config or a checkpoint holds them.
+
+        Args:
+            content: a mapping with ``class_path`` and, perhaps, ``init_args``.
+            origin: where it is from, for messages.
+
+        Raises:
+            ModelSettingsError: it is no such mapping.
+        """
+        if not isinstance(content, Mapping) or not isinstance(content.get("class_path"), str):
+            raise ModelSettingsError(f"{origin} does not say which model it is of")
+        arguments = content.get("init_args") or {}
+        if not isinstance(arguments, Mapping):
+            raise ModelSettingsError(
+                f"{origin}: init_args must be a mapping, got {type(arguments).__name__}"
+            )
+        return cls(content["class_path"], dict(arguments))
+
+    def build(self, origin: str) -> PromptableModel:
+        """Build the model, with random weights.
+
+        Importing a module runs it, which a downloaded file must not be able to bring about: a
+        class that is not of this package counts only if the program has imported it already.
+
+        Args:
+            origin: where the settings are from, for messages.
+
+        Raises:
+            ModelSettingsError: there is no such class, or it refuses its arguments.
+        """
+        cls = self._find_class(origin)
+        try:
+            return cls(**self.init_args)
+        except (TypeError, ValueError) as error:
+            raise ModelSettingsError(
+                f"{origin}: {cls.__name__} refuses its settings: {error}"
+            ) from error
+
+    def _find_class(self, origin: str) -> type[PromptableModel]:
+        name, _, attribute = self.class_path.rpartition(".")
+        try:
+            ours = self.class_path.startswith(_OURS)
+            module = importlib.import_module(name) if ours else sys.modules.get(name)
+        except ImportError as error:
+            raise ModelSettingsError(
+                f"{origin} is of a model {self.class_path}, which this version of the package "
+                f"does not have ({error}): use the version that it was made with"
+            ) from error
+        if module is None:
+            raise ModelSettingsError(
+                f"{origin} is of a model {self.class_path}, which is not imported: import it first"
+            )
+        cls = getattr(module, attribute, None)
+        if not (isinstance(cls, type) and issubclass(cls, PromptableModel)):
+            raise ModelSettingsError(
+                f"{origin} is of a model {self.class_path}, which is no PromptableModel"
+            )
+        return cls
+
+
+def _public_name(cls: type[PromptableModel]) -> str | None:
+    """Return the name that users import one of this package's models by; it outlives moves."""
+    found = getattr(importlib.import_module(_MODELS), cls.__name__, None)
+    return f"{_MODELS}.{cls.__name__}" if found is cls else None

@@ -1,0 +1,166 @@
+"""The commands of docs/export.md, hub.md and fine_tune.md work as shown."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from syncsam_lightning.cli.main import main
+from syncsam_lightning.data.synthetic import write_synthetic_table
+from syncsam_lightning.exporting.graphs import DECODER_INPUTS, ENCODER_INPUTS, FEATURES
+from syncsam_lightning.models import (
+    ScribblePromptUNet,
+    SyncSAM,
+    frozen_checksum,
+    initialise_frozen,
+    weights_checksum,
+)
+from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out
+
+DOCS = Path(__file__).parents[2] / "docs"
+VIT = {"image_size": 64, "vit_width": 32, "vit_depth": 4, "vit_heads": 2, "window_size": 3}
+SMALL = [f"--model.network.{key}={value}" for key, value in {**VIT, "cnn": "resnet18"}.items()]
+QUICK = [
+    "--trainer.accelerator=cpu",
+    "--trainer.max_epochs=1",
+    "--trainer.enable_progress_bar=false",
+    "--data.num_workers=0",
+]
+
+
+def text(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def commands(page: str) -> list[list[str]]:
+    found = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text(page), re.DOTALL | re.MULTILINE)
+    return [
+        shlex.split(line)[1:]
+        for language, block in found
+        if not language
+        for line in block.splitlines()
+        if line.strip().startswith("syncsam ")
+    ]
+
+
+def network() -> SyncSAM:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = SyncSAM(cnn="resnet18", **VIT)
+    initialise_frozen(model, seed=0)
+    return model
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a checkpoint as `syncsam fit` leaves it."""
+    model = network()
+    settings = ModelSettings.of(model)
+    checkpoint = {
+        "state_dict": {f"network.{key}": value for key, value in model.state_dict().items()},
+        "hyper_parameters": {
+            "network": {"class_path": settings.class_path, "init_args": dict(settings.init_args)},
+            "sam_checkpoint": "none",
+        },
+    }
+    leave_frozen_out(checkpoint, model, prefix="network.", checksum=frozen_checksum(model))
+    torch.save(checkpoint, tmp_path / "best.ckpt")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_page_has_commands():
+    assert [len(commands(page)) for page in ("export.md", "hub.md", "fine_tune.md")] == [5, 1, 4]
+
+
+def test_every_input_is_explained():
+    for name in (*ENCODER_INPUTS, *FEATURES, *DECODER_INPUTS):
+        assert f"`{name}`" in text("export.md")
+
+
+def test_official_names_are_written_as_shown(here: Path, capsys: pytest.CaptureFixture[str]):
+    (command,) = [words for words in commands("export.md") if words[1] == "weights"]
+    assert main(command) == 0
+    assert "350 of them renamed" in capsys.readouterr().out
+    back = ["export", "weights", "official.pth", "own.pth", "--layout", "syncsam"]
+    sizes = [f"--options.{key}={value}" for key, value in {**VIT, "cnn": "resnet18"}.items()]
+    assert main([*back, "--network", "SyncSAM", *sizes]) == 0
+    again = SyncSAM(cnn="resnet18", **VIT)
+    again.load_state_dict(torch.load("own.pth", weights_only=True))
+    assert weights_checksum(again) == weights_checksum(network())
+
+
+def test_a_folder_for_a_hub_is_written_as_shown(here: Path):
+    pytest.importorskip("safetensors")
+    (command,) = commands("hub.md")
+    results = here / command[command.index("--results.own") + 1]
+    results.mkdir(parents=True)
+    (results / "summary.csv").write_text(
+        "protocol,metric,group,name,masks,mean,ci_low,ci_high\nbox,dice,all,,4,0.5,0.4,0.6\n"
+    )
+    assert main(command) == 0
+    scope: dict[str, object] = {}
+    (code,) = re.findall(r"```python\n(.*?)```", text("hub.md"), re.DOTALL)
+    exec(code, scope)
+    assert weights_checksum(scope["model"]) == weights_checksum(network())
+    assert "| box | all |  | 4 | 0.500 | 0.400 to 0.600 |" in (here / "mine/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["torch", "best.ckpt", "x", "--int8", "true"], "--int8 is for `syncsam export onnx`"),
+        (["onnx", "best.ckpt", "x", "--push", "me/x"], "--push is for `syncsam export safet"),
+        (["torch", "best.ckpt", "x", "--options.a", "1"], "arguments of --network"),
+        (["torch", "none.ckpt", "x"], "none.ckpt does not exist"),
+        (["weights", "best.ckpt", "x.pth", "--layout", "sam2"], "no layout 'sam2'"),
+        (["torch", "best.ckpt"], "output missing: syncsam export FORMAT"),
+    ],
+)
+def test_what_does_not_work_is_told_in_one_line(
+    here: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["export", *options]) == 2
+    assert words in capsys.readouterr().err
+    assert not (here / "x").exists()
+
+
+@pytest.mark.slow
+def test_onnx_and_programs_are_written_as_shown(here: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("onnxruntime")
+    unet = ScribblePromptUNet(width=8, depth=3)
+    torch.save(unet.state_dict(), "unet.pt")
+    write_synthetic_table(here / "my.lance", 60, side=48)
+    for words in commands("export.md"):
+        if words[1] in ("onnx", "torch"):
+            assert main(words) == 0, capsys.readouterr().err
+    record = json.loads((here / "exported/export.json").read_text())
+    assert record["relative_difference"] < 1e-3
+    assert set(record["dice"]) == {"PyTorch", "ONNX", "int8"}
+    assert abs(record["dice"]["ONNX"] - record["dice"]["PyTorch"]) < 1e-3
+    names = {path.name for path in (here / "exported").iterdir()}
+    assert {"encoder.onnx", "decoder.onnx", "encoder.pt2", "decoder.pt2", "int8"} <= names
+
+
+@pytest.mark.slow
+def test_the_guide_to_fine_tuning_runs_as_shown(here: Path):
+    for number in range(12):
+        pixels, mask = np.full((64, 80), 40, np.uint8), np.zeros((64, 80), np.uint8)
+        mask[10 + number : 40, 20:50] = 1
+        for kind, picture in (("images", pixels + 90 * mask), ("masks", mask)):
+            path = here / f"my_images/{kind}/p{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path)
+    for words in commands("fine_tune.md"):
+        options = [*SMALL, *QUICK] if "--config" in words else QUICK[:1]
+        assert main([*words, *(options if words[0] != "export" else [])]) == 0
+    for name in ("before", "after"):
+        assert (here / f"logs/{name}/version_0/test/report.md").is_file()

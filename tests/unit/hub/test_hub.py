@@ -1,0 +1,268 @@
+"""Models as folders, and on a hub that runs on this machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+from syncsam_lightning.errors import HubError, ModelSettingsError
+from syncsam_lightning.hub import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    ModelCard,
+    TrainingNotes,
+    from_pretrained,
+    is_repository,
+    load_pretrained,
+    push_to_hub,
+    read_folder,
+    write_folder,
+)
+from syncsam_lightning.models import SyncSAM, weights_checksum
+
+pytest.importorskip("safetensors")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def model() -> SyncSAM:
+    sizes = {"image_size": 32, "vit_width": 8, "vit_depth": 4, "vit_heads": 1, "window_size": 2}
+    return SyncSAM(cnn="none", **sizes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: SyncSAM) -> Path:
+    place = tmp_path / "mine"
+    write_folder(model, place, feedback="sigmoid", card=ModelCard(model, "mine").text())
+    return place
+
+
+def change(folder: Path, **values: object) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | values))
+
+
+# Folders
+
+
+def test_a_folder_gives_the_model_back_bit_for_bit(folder: Path, model: SyncSAM):
+    assert model.frozen_keys()
+    loaded = read_folder(folder)
+    assert weights_checksum(loaded.model) == weights_checksum(model)
+    assert loaded.model.frozen_keys() == model.frozen_keys()
+    assert (loaded.feedback, loaded.model.training) == ("sigmoid", False)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([CARD, CONFIG, WEIGHTS])
+
+
+def test_weights_of_something_else_are_refused(folder: Path):
+    change(folder, weights_sha256="0" * 64)
+    with pytest.raises(HubError, match="other weights than config"):
+        read_folder(folder)
+
+
+def test_damaged_weights_are_refused(folder: Path):
+    content = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(content[:-100])
+    with pytest.raises(HubError, match=r"model\.safetensors does not hold the weights"):
+        read_folder(folder)
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(HubError, match="has no weights"):
+        read_folder(folder)
+
+
+def test_a_pickle_in_the_place_of_the_weights_is_not_read(folder: Path):
+    torch.save({"a": torch.zeros(1)}, folder / WEIGHTS)
+    with pytest.raises(HubError, match="does not hold the weights"):
+        read_folder(folder)
+
+
+def test_a_config_can_bring_nothing_to_run(folder: Path):
+    change(folder, model={"class_path": "antigravity.Model", "init_args": {}})
+    with pytest.raises(ModelSettingsError, match=r"antigravity\.Model, which is not imported"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [({"format": 9}, "format 9"), ({"feedback": "x"}, "feedback must be one of logits")],
+)
+def test_a_config_that_this_version_can_not_read_is_explained(
+    folder: Path, values: dict[str, object], words: str
+):
+    change(folder, **values)
+    with pytest.raises(HubError, match=words):
+        read_folder(folder)
+
+
+def test_a_config_of_another_program_is_told(folder: Path):
+    (folder / CONFIG).write_text('{"model_type": "sam"}')
+    with pytest.raises(HubError, match="config of another program"):
+        read_folder(folder)
+
+
+# Cards
+
+
+def test_a_card_tells_training_and_results(tmp_path: Path, model: SyncSAM):
+    checkpoint = {
+        "state_dict": {},
+        "epoch": 7,
+        "global_step": 90,
+        "hyper_parameters": {"lr": 1e-4, "weights": "/home/me/start.pth"},
+        "datamodule_hyper_parameters": {
+            "_class_path": "syncsam_datamodules.mask_folder.MaskFolder",
+            "root": "/home/me/images",
+            "batch_size": 2,
+        },
+    }
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    results = tmp_path / "test"
+    results.mkdir()
+    (results / "summary.csv").write_text(
+        "protocol,metric,group,name,masks,mean,ci_low,ci_high\n"
+        "box,dice,all,,40,0.8123,0.79,0.83\n"
+        "box,iou,all,,40,0.7,0.6,0.8\n"
+        "box,dice,modality,ct,40,0.8123,,\n"
+    )
+    (results / "run.json").write_text(
+        json.dumps({"weights_sha256": "ab" * 32, "data": {"class": "X", "test_images": 9}})
+    )
+    text = ModelCard(
+        model, "mine", TrainingNotes.of(tmp_path / "x.ckpt"), {"own": results}, "apache-2.0"
+    ).text()
+    assert text.startswith("---\nlibrary_name: syncsam-lightning\n")
+    assert "license: apache-2.0" in text
+    assert "90 steps, 7 finished epochs" in text
+    assert "datamodule: MaskFolder" in text
+    assert "weights: start.pth" in text
+    assert "/home" not in text
+    assert "| box | all |  | 40 | 0.812 | 0.790 to 0.830 |" in text
+    assert "| box | modality | ct | 40 | 0.812 | - |" in text
+    assert "9 test images of X. Weights abababababab." in text
+    assert "includes the weights that training left frozen" in text
+
+
+def test_a_card_without_records_says_so(model: SyncSAM):
+    assert "Nothing is known of it" in ModelCard(model, "mine").text()
+
+
+def test_results_that_are_none_are_named(tmp_path: Path, model: SyncSAM):
+    with pytest.raises(HubError, match=r"summary\.csv can't be read as a result"):
+        ModelCard(model, "mine", results={"own": tmp_path}).text()
+
+
+# A hub
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub's protocol as fetching and sending small files take."""
+
+    files: dict[str, bytes]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2]
+        if "/resolve/" not in self.path or name not in self.files:
+            self._answer(b"{}", 404, X_Error_Code="EntryNotFound")
+            return
+        body = self.files[name]
+        etag = f'"{hashlib.sha1(body).hexdigest()}"'
+        self._answer(body, X_Repo_Commit=COMMIT, ETag=etag)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        base = f"http://{self.headers['Host']}"
+        if self.path.endswith("/repos/create"):
+            found: object = {"url": f"{base}/me/tiny"}
+        elif "/preupload/" in self.path:
+            asked = json.loads(body)["files"]
+            found = {
+                "files": [
+                    {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                    for file in asked
+                ]
+            }
+        elif "/commit/" in self.path:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    value = line["value"]
+                    self.files[value["path"]] = base64.b64decode(value["content"])
+            found = {
+                "commitUrl": f"{base}/me/tiny/commit/{COMMIT}",
+                "commitOid": COMMIT,
+                "hookOutput": "",
+            }
+        else:
+            found = {}
+        self._answer(json.dumps(found).encode(), Content_Type="application/json")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an empty hub."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    handler = type("OwnHub", (Hub,), {"files": {}})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_is_pushed_comes_back_bit_for_bit(hub: str, folder: Path, model: SyncSAM):
+    address = push_to_hub(folder, "me/tiny", endpoint=hub, token="hf_x")
+    assert address.endswith(COMMIT)
+    loaded = load_pretrained("me/tiny", endpoint=hub)
+    assert weights_checksum(loaded.model) == weights_checksum(model)
+    assert loaded.feedback == "sigmoid"
+    assert isinstance(from_pretrained("me/tiny", endpoint=hub), SyncSAM)
+
+
+def test_a_repository_that_is_not_there_is_told(hub: str):
+    with pytest.raises(HubError, match="me/other could not be fetched"):
+        load_pretrained("me/other", endpoint=hub)
+
+
+def test_a_model_without_a_card_is_not_pushed(hub: str, folder: Path):
+    (folder / CARD).unlink()
+    with pytest.raises(HubError, match=r"no model card README\.md"):
+        push_to_hub(folder, "me/tiny", endpoint=hub)
+
+
+def test_a_folder_that_can_not_be_loaded_is_not_pushed(hub: str, folder: Path):
+    change(folder, weights_sha256="0" * 64)
+    with pytest.raises(HubError, match="other weights"):
+        push_to_hub(folder, "me/tiny", endpoint=hub)
+
+
+def test_what_is_neither_folder_nor_repository_is_told():
+    with pytest.raises(HubError, match="neither a folder nor a repository"):
+        from_pretrained("nowhere")
+    assert is_repository("someone/syncsam-34")
+    assert not is_repository("logs/best.ckpt")
+    assert not is_repository("a/b/c")
