@@ -178,22 +178,13 @@ class InteractiveSegmentation(LightningModule):
 
     def on_validation_start(self) -> None:
         """Warn if the weights are without training; only now a checkpoint has been restored."""
-        self._warn_if_untrained()
-
-    def on_test_start(self) -> None:
-        """See :meth:`on_validation_start`."""
-        self._warn_if_untrained()
-
-    def on_predict_start(self) -> None:
-        """See :meth:`on_validation_start`."""
-        self._warn_if_untrained()
-
-    def _warn_if_untrained(self) -> None:
         if not self._begun and self.pretrained.whole is None:
             log.warning(
                 "neither ckpt_path nor weights is given: what follows is about weights without "
                 "training"
             )
+
+    on_test_start = on_predict_start = on_validation_start
 
     def _check_frame(self) -> None:
         datamodule = getattr(self.trainer, "datamodule", None)
