@@ -37,9 +37,26 @@ def quantise(files: OnnxFiles, folder: Path) -> OnnxFiles:
                 source,
                 target,
                 op_types_to_quantize=list(_OPERATORS),
+                nodes_to_exclude=_stacked_products(source),
                 per_channel=True,
                 weight_type=QuantType.QInt8,
             )
     finally:
         root.setLevel(level)
     return copies
+
+
+def _stacked_products(path: Path) -> list[str]:
+    """Return the names of products with a stack of constant matrices (tables of positions).
+
+    ONNX Runtime can't multiply by these in eight bits with a scale per channel.
+    """
+    import onnx
+
+    graph = onnx.load(str(path)).graph
+    dimensions = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type in _OPERATORS and any(dimensions.get(name, 2) != 2 for name in node.input)
+    ]
