@@ -60,6 +60,7 @@ def read_array_header(file: IO[bytes]) -> ArrayHeader:
         raise ValueError(f"its header is damaged ({type(error).__name__})") from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never restored: that could run code")
-    if any(size < 0 for size in shape) or not dtype.itemsize:
+    # True and False are integers to NumPy's check of a header, but no sizes to all else.
+    if any(type(size) is not int or size < 0 for size in shape) or not dtype.itemsize:
         raise ValueError(f"its header declares {dtype} of shape {shape}")
     return ArrayHeader(shape, is_fortran, dtype, file.tell())

@@ -112,7 +112,7 @@ def _check(
     if head in _NAMED:
         if event == "start_map" and not key:
             named[head] = {}
-        elif event == "string" and key and isinstance(value, str):
+        elif event == "string" and key and head in named and isinstance(value, str):
             named[head][key] = value
         elif event not in ("map_key", "end_map"):
             raise BrokenInputError(path, f"{head!r} is not of the form {{number: name}}")

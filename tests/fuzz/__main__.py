@@ -94,7 +94,7 @@ def main() -> int:
     outcomes = []
     for name in chosen:
         outcomes.append(fuzz(name, engine, 60 * options.minutes, options.seed, options.keep))
-        print(table(outcomes[-1:]).splitlines()[-1 - len(outcomes[-1].findings)], flush=True)
+        print(table(outcomes[-1:]).splitlines()[2], flush=True)
     print(f"\n{table(outcomes)}")
     if options.json:
         options.json.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")

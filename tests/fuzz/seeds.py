@@ -92,6 +92,7 @@ def imed_indexes() -> list[bytes]:
         json.dumps(index).encode(),
         json.dumps(index | {"labels": {"1" * 5000: "liver"}}).encode(),
         b'{"modality": {"0": "ct"}, "labels": {}, "training": [1e9999999999]}',
+        b'{"modality.x": "ct", "labels": {}}',
         b'{"modality": {"0": "ct"}, "labels": {}, "training": [11e9911111101111111111]}',
         nested("[", "]"),
         nested('{"a":'),
@@ -140,7 +141,7 @@ def npy_files() -> list[bytes]:
     """Label maps."""
     regions = np.zeros((20, 20), np.int64)
     regions[2:9, 3:15] = 4
-    shapes = ("(4294967296, 4294967296)", "(-1, -8)", "(" * 3000, "(True, 8)", "(0, 0)", "((")
+    shapes = ("(4294967296, 4294967296)", "(-1, -8)", "(" * 3000, "(True, 0)", "(0, 0)", "((")
     headers = [f"{{'descr': '<i8', 'fortran_order': False, 'shape': {s}}}" for s in shapes]
     return [
         npy_bytes(regions),
