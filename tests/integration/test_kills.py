@@ -93,6 +93,7 @@ def check(folder: Path, kills: int, steps: int) -> None:
 
 
 @PROMISE
+@pytest.mark.slow
 def test_three_kills(tmp_path: Path):
     check(tmp_path, kills=3, steps=40)  # an epoch has 36
 

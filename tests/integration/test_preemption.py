@@ -84,7 +84,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(
             os.killpg(run.pid, signal.SIGTERM)
         else:
             os.kill(run.pid if to == "main" else descendants(run.pid)[0], signal.SIGTERM)
-        output, _ = run.communicate(timeout=120)
+        output, _ = run.communicate(timeout=300)
     finally:
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
@@ -114,7 +114,7 @@ def test_one_command_starts_a_run_and_takes_it_up_again(tmp_path: Path):
     assert steps(saved(tmp_path, "last.ckpt")[-1]) == 4
 
 
-def wait_for(condition, run: subprocess.Popen[str], seconds: float = 180) -> None:
+def wait_for(condition, run: subprocess.Popen[str], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert run.poll() is None, run.communicate()[0]

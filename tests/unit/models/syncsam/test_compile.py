@@ -52,6 +52,7 @@ def test_a_break_would_be_counted(build, images):
     assert torch._dynamo.explain(encode_and_print)(images).graph_break_count > 0
 
 
+@pytest.mark.slow
 def test_a_compiled_model_gives_the_same_numbers(build, images, prompts):
     plain, compiled = build().train(), build().train()
     compiled.compile_parts(backend="aot_eager", fullgraph=True)
