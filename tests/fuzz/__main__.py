@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.fuzz.targets import TARGETS
 
-HINT = "add the file to tests/fuzz/findings/READER and mend the reader"
+HINT = "mend the reader, and add the input to its seeds in tests/fuzz/seeds.py"
 
 
 @dataclass(frozen=True, slots=True)

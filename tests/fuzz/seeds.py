@@ -224,7 +224,18 @@ def nifti_files() -> list[bytes]:
     header = bytearray(first)
     header[252:256] = struct.pack("<2h", 0, 1)  # take the sform, whatever stands in it
     header[280:328] = struct.pack("<12f", *[float("nan")] * 12)
-    return [first, second, floats, gzip.compress(first), bytes(huge), bytes(flat), bytes(header)]
+    thin = bytearray(flat)
+    thin[280:328] = struct.pack("<12f", 1, 0, 0, 0, 0, 1e-30, 0, 0, 0, 0, 1, 0)
+    return [
+        bytes(thin),
+        first,
+        second,
+        floats,
+        gzip.compress(first),
+        bytes(huge),
+        bytes(flat),
+        bytes(header),
+    ]
 
 
 def prompted() -> tuple[ImageBatch, EvaluationProtocol, InputSpec]:

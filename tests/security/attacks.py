@@ -156,7 +156,7 @@ def huge_npz(folder: Path) -> object:
 
 
 def huge_volume(folder: Path) -> object:
-    return read_volume("x.nii", seeds.nifti_files()[4])
+    return read_volume("x.nii", seeds.nifti_files()[5])
 
 
 def zipped_volume(folder: Path) -> object:

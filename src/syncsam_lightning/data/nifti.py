@@ -110,7 +110,7 @@ def read_volume(path: str | os.PathLike[str], data: bytes | None = None) -> Volu
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise BrokenInputError(name, "holds values that are not finite")
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
+    if not np.isfinite(affine).all() or np.isnan(_orientation(affine)).any():
         raise BrokenInputError(name, "does not say how its axes lie in space (a singular affine)")
     if not np.isfinite([slope, intercept]).all():
         raise BrokenInputError(name, f"is scaled by {slope:g} and {intercept:g}")

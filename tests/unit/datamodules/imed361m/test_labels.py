@@ -109,10 +109,7 @@ def npz(path: Path, **members: Any) -> Path:
         ({"indptr": np.array([0, 2])}, "indptr has shape (2,) instead of (3,)"),
         ({"format": np.array(b"csc")}, "its format is not CSR"),
         ({"shape": np.array([2, 4])}, "does not agree with"),
-        (
-            {"data": np.array([1, "x"], dtype=object)},
-            "it holds Python objects, which are never restored",
-        ),
+        ({"data": np.array([1, "x"], dtype=object)}, "Python objects, which are never restored"),
         ({"indices": np.array([0.0, 1.0])}, "indices holds float64, not plain numbers"),
         ({"data": None}, "There is no item named 'data.npy'"),
     ],
