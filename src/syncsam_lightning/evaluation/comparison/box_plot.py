@@ -11,6 +11,8 @@ from syncsam_lightning.evaluation.comparison.pairing import PairedScores
 # Wong, "Color blindness", Nature Methods 2011: told apart by colour-blind readers too.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 _WHISKERS = (5, 95)
+_HATCHES = ("", "///", "...", "xxx")  # for those beyond the colours
+_ENTRY = 2.3  # inches of a model in the legend
 
 
 def draw_box_plot(paired: PairedScores, protocol: str) -> Figure:
@@ -35,7 +37,11 @@ def draw_box_plot(paired: PairedScores, protocol: str) -> Figure:
     for number, (model, values) in enumerate(scores.items()):
         places = np.arange(len(names)) + (number - (len(scores) - 1) / 2) * step
         groups = [100 * values[modalities == name] for name in names]
-        _boxes(axes, groups, places, 0.85 * step, _COLOURS[number % len(_COLOURS)], model)
+        style = {
+            "facecolor": _COLOURS[number % len(_COLOURS)],
+            "hatch": _HATCHES[number // len(_COLOURS) % len(_HATCHES)],
+        }
+        _boxes(axes, groups, places, 0.85 * step, style, model)
     counts = [int((modalities == name).sum()) for name in names]
     labels = [f"{name}\n{n:,} masks" for name, n in zip(names, counts, strict=True)]
     axes.set_xticks(range(len(names)), labels)
@@ -45,7 +51,7 @@ def draw_box_plot(paired: PairedScores, protocol: str) -> Figure:
     axes.set_title(protocol, loc="left", fontsize="medium")
     axes.grid(axis="y", linewidth=0.5, alpha=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper right", ncols=min(len(scores), 4), frameon=False)
+    figure.legend(loc="outside upper right", ncols=max(1, int(width // _ENTRY)), frameon=False)
     return figure
 
 
@@ -54,7 +60,7 @@ def _boxes(
     groups: list[np.ndarray],
     places: np.ndarray,
     width: float,
-    colour: str,
+    style: dict[str, str],
     label: str,
 ) -> None:
     axes.boxplot(
@@ -67,7 +73,7 @@ def _boxes(
         manage_ticks=False,
         patch_artist=True,
         label=label,
-        boxprops={"facecolor": colour, "edgecolor": "black", "linewidth": 0.7},
+        boxprops={**style, "edgecolor": "black", "linewidth": 0.7},
         medianprops={"color": "black", "linewidth": 1.2},
         whiskerprops={"linewidth": 0.7},
         capprops={"linewidth": 0.7},

@@ -33,5 +33,5 @@ def write_drawings(paired: PairedScores, rows: Sequence[Row], folder: Path) -> l
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         for suffix in ("png", "pdf"):
-            figure.savefig(folder / f"{name}.{suffix}", dpi=_DPI)
+            figure.savefig(folder / f"{name}.{suffix}", dpi=_DPI, bbox_inches="tight")
     return [f"{name}.png" for name in figures]
