@@ -10,10 +10,9 @@ from typing import ClassVar
 from syncsam_lightning.data.components import SmallestObject
 from syncsam_lightning.data.image_pairs import (
     ObjectRule,
+    Pair,
     PairLayout,
-    find_pairs,
-    pair_image,
-    pair_masks,
+    pair_samples,
 )
 from syncsam_lightning.data.sources import Source
 from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
@@ -60,19 +59,17 @@ class EBHI(ZeroShotDataModule):
 
     def samples(self, source: Source) -> Iterator[RawSample | Skipped]:
         """Yield every image that has a mask."""
-        rule = PAPER if self.is_paper else RECOMMENDED
-        for pair in find_pairs(source, LAYOUT, self.card.name):
-            if isinstance(pair, Skipped):
-                yield pair
-                continue
-            specimen = _SPECIMEN.match(pair.name)
-            label = PurePosixPath(pair.folder).name or "object"
-            yield RawSample(
-                id=f"{self.card.name}/{pair.id}",
-                image=pair_image(source, pair),
-                masks=pair_masks(source, pair, label, rule),
-                modality="pathology",
-                source=self.card.name,
-                case=specimen["specimen"] if specimen else pair.id,
-                path=source.where(pair.image.name),
-            )
+        yield from pair_samples(
+            source,
+            LAYOUT,
+            PAPER if self.is_paper else RECOMMENDED,
+            data_set=self.card.name,
+            modality="pathology",
+            label=lambda pair: PurePosixPath(pair.folder).name or "object",
+            case=_case,
+        )
+
+
+def _case(pair: Pair) -> str:
+    specimen = _SPECIMEN.match(pair.name)
+    return specimen["specimen"] if specimen else pair.id

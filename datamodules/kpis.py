@@ -10,9 +10,7 @@ from syncsam_lightning.data.components import SmallestObject
 from syncsam_lightning.data.image_pairs import (
     ObjectRule,
     PairLayout,
-    find_pairs,
-    pair_image,
-    pair_masks,
+    pair_samples,
 )
 from syncsam_lightning.data.sources import Source
 from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
@@ -52,17 +50,12 @@ class KPIs(ZeroShotDataModule):
 
     def samples(self, source: Source) -> Iterator[RawSample | Skipped]:
         """Yield every patch that has a mask."""
-        rule = PAPER if self.is_paper else RECOMMENDED
-        for pair in find_pairs(source, LAYOUT, self.card.name):
-            if isinstance(pair, Skipped):
-                yield pair
-                continue
-            yield RawSample(
-                id=f"{self.card.name}/{pair.id}",
-                image=pair_image(source, pair),
-                masks=pair_masks(source, pair, "glomerulus", rule),
-                modality="pathology",
-                source=self.card.name,
-                case=PurePosixPath(pair.folder).name or pair.name,
-                path=source.where(pair.image.name),
-            )
+        yield from pair_samples(
+            source,
+            LAYOUT,
+            PAPER if self.is_paper else RECOMMENDED,
+            data_set=self.card.name,
+            modality="pathology",
+            label=lambda pair: "glomerulus",
+            case=lambda pair: PurePosixPath(pair.folder).name or pair.name,
+        )

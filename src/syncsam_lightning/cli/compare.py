@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
-from syncsam_lightning.cli.explain import Choices, UsageError, explain
-from syncsam_lightning.cli.given import GivenSettings
+from syncsam_lightning.cli.command_parser import CommandParser
 from syncsam_lightning.commands.compare import compare
-
-
-class _Parser(ArgumentParser):
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if not self.exit_on_error:
-            super().error(message, ex)
-        if "results" in message and "required" in message:
-            raise UsageError(
-                "nothing to compare: syncsam compare NAME=FOLDER NAME=FOLDER ..., where FOLDER is "
-                "what `syncsam test` wrote"
-            ) from ex
-        keys = [action.dest for action in self._actions]
-        raise explain(message, GivenSettings([]), Choices(keys=keys)) from ex
 
 
 def compare_parser() -> ArgumentParser:
     """Return the parser of the command; building it imports no more than jsonargparse."""
-    parser = _Parser(
+    parser = CommandParser(
         prog="syncsam compare",
+        form="nothing to compare: syncsam compare NAME=FOLDER NAME=FOLDER ..., where FOLDER is "
+        "what `syncsam test` wrote",
         description="Put evaluated models side by side, on the masks that all of them have: tables "
         "in Markdown, CSV and LaTeX with intervals and paired tests, and drawings.",
         epilog="example: syncsam compare SAM=logs/sam/test SyncSAM=logs/run1/test "
         "SyncSAM=logs/run2/test --output compare --paper table2",
     )
-    parser.allow_abbrev = False
     parser.add_argument(
         "results",
         nargs="+",

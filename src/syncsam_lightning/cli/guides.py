@@ -91,16 +91,11 @@ GUIDES: Mapping[str, Guide] = {
             Option("--trainer.max_epochs", "N", "how long to train"),
             *_DEVICE,
             Option("--trainer.precision", "NAME", "32-true, bf16-mixed, ...", "32-true"),
-            Option(
-                "--ckpt_path",
-                "FILE",
-                "resume this run; last: the newest, if any",
-            ),
+            Option("--ckpt_path", "FILE", "resume this run; last: the newest, if any"),
             _SEED,
         ),
         (
             "syncsam fit --config demo.yaml",
-            "syncsam fit --config resnet34_samed.yaml --data.root SA-Med2D-20M",
             "syncsam fit --config resnet34_samed.yaml --data.root SA-Med2D-20M \\\n"
             "      --trainer.devices 1 --trainer.accelerator cpu --trainer.strategy auto "
             "--data.batch_size 2",

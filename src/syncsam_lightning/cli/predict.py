@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
 from syncsam_lightning.cli.arguments import option_values
-from syncsam_lightning.cli.explain import Choices, UsageError, explain
-from syncsam_lightning.cli.given import GivenSettings
+from syncsam_lightning.cli.command_parser import CommandParser
 from syncsam_lightning.commands.predict import predict_files
 
 _ONLY_FOR_FILES = ("--prompts", "--box", "--points", "--output")
@@ -28,29 +25,17 @@ def is_about_files(args: Sequence[str]) -> bool:
     return begins_with_path or bool(option_values([*args, ""], *_ONLY_FOR_FILES))
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if not self.exit_on_error:
-            super().error(message, ex)
-        if re.search(r"required: .*(paths|ckpt_path)|\"ckpt_path\" is required", message):
-            raise UsageError(
-                "missing: syncsam predict PATH... --ckpt_path FILE, with --prompts FILE or --box "
-                "x0,y0,x1,y1; `syncsam predict PATH --help` explains them"
-            ) from ex
-        keys = [action.dest for action in self._actions]
-        raise explain(message, GivenSettings([]), Choices(keys=keys)) from ex
-
-
 def predict_parser() -> ArgumentParser:
     """Return the parser of the command; building it imports neither torch nor Lightning."""
-    parser = _Parser(
+    parser = CommandParser(
         prog="syncsam predict",
+        form="missing: syncsam predict PATH... --ckpt_path FILE, with --prompts FILE or --box "
+        "x0,y0,x1,y1; `syncsam predict PATH --help` explains them",
         description="Segment images, folders, NIfTI volumes and DICOM series by prompts. Each "
         "object becomes a mask: PNG for images, NIfTI or DICOM SEG for volumes.",
         epilog="example: syncsam predict scan.nii.gz --ckpt_path best.ckpt --slice 40 "
         "--box 30,40,90,110 --window soft_tissue --output masks",
     )
-    parser.allow_abbrev = False
     parser.add_argument("paths", nargs="+", metavar="PATH", help="images, volumes, folders")
     parser.add_function_arguments(predict_files, skip={"paths"}, fail_untyped=True)
     return parser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -13,7 +13,7 @@ from syncsam_lightning.data.readers import read_grey
 from syncsam_lightning.data.source_files import ImageFile, Unusable, read_file
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
-from syncsam_lightning.records import LazyMasks, NamedMask, Skipped
+from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -151,21 +151,45 @@ class ObjectRule:
         return found
 
 
-def pair_masks(source: Source, pair: Pair, label: str, rule: ObjectRule) -> LazyMasks:
-    """Return the objects of a pair, which are found when they are asked for.
+def pair_samples(
+    source: Source,
+    layout: PairLayout,
+    rule: ObjectRule,
+    *,
+    data_set: str,
+    modality: str,
+    label: Callable[[Pair], str],
+    case: Callable[[Pair], str],
+) -> Iterator[RawSample | Skipped]:
+    """Yield the images of a release that have a mask, after what cannot be used.
 
     Args:
         source: the release.
-        pair: image and mask.
-        label: class of every object.
+        layout: of it.
         rule: what an object is.
+        data_set: its name, which ids begin with.
+        modality: of its images.
+        label: class of the objects of a pair.
+        case: of a pair.
+
+    Raises:
+        DatasetNotFoundError: there is no image or no mask where the layout has them.
+        BrokenInputError: the directory of the archive is damaged.
     """
-    return LazyMasks(_PairMasks(source, pair.mask, label, rule), source.where(pair.mask.name))
-
-
-def pair_image(source: Source, pair: Pair) -> ImageFile:
-    """Return what reads the image of a pair."""
-    return ImageFile(source, pair.image)
+    for pair in find_pairs(source, layout, data_set):
+        if isinstance(pair, Skipped):
+            yield pair
+            continue
+        objects = _PairMasks(source, pair.mask, label(pair), rule)
+        yield RawSample(
+            id=f"{data_set}/{pair.id}",
+            image=ImageFile(source, pair.image),
+            masks=LazyMasks(objects, source.where(pair.mask.name)),
+            modality=modality,
+            source=data_set,
+            case=case(pair),
+            path=source.where(pair.image.name),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from syncsam_lightning.cli.main import main
 @pytest.mark.parametrize("command", TRAINER_COMMANDS)
 def test_a_guide_fits_on_a_screen(command: str):
     lines = guide(command).splitlines()
-    assert len(lines) <= 55
+    assert len(lines) <= 50
     assert max(map(len, lines)) <= 100
 
 

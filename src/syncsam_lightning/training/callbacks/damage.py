@@ -165,20 +165,7 @@ class DamagedRows(Callback):
         """
         self._log(trainer, pl_module, "test", "test")
 
-    def on_predict_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count those of a batch.
-
-        Raises:
-            TableError: there are too many.
-        """
-        self._add(batch, trainer, "test")
+    on_predict_batch_start = on_test_batch_start
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the count.
