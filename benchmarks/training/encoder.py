@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training.report import Line
 from benchmarks.training.setting import Setting
@@ -116,7 +117,7 @@ def _times(
         setting.repeats,
     )
     name = f"encoder, {str(dtype).removeprefix('torch.')}"
-    work = products_of_linear_layers(ours, images)
+    work = products_of(ours, images)
     peak = [max(2 * products[n][1] / min(seconds[n]) / 1e9 for n in products)]
     rate = [2 * work / value / 1e9 for value in seconds["ours"]]
     share = [max(rate) / peak[0]]
@@ -139,22 +140,12 @@ def _products(setting: Setting, dtype: torch.dtype, tokens: int) -> dict:
     return found
 
 
-def products_of_linear_layers(model: nn.Module, images: Tensor) -> int:
-    """Return how many multiplications the linear layers and convolutions of ``model`` do.
+def products_of(model: nn.Module, images: Tensor) -> int:
+    """Return how many multiplications ``model`` does in matrix products and convolutions.
 
-    Attention is left out: the share of the peak is what the layers that hold weights reach, all
-    other work counting as lost time.
+    As torch counts them, those of attention among them; norms, activations, softmax and copies are
+    not: they count as lost time.
     """
-    total = 0
-
-    def count(layer: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal total
-        per_output = layer.weight[0].numel()
-        total += output.numel() * per_output
-
-    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    model(images)
-    for hook in hooks:
-        hook.remove()
-    return total
+    with FlopCounterMode(display=False) as counter:
+        model(images)
+    return counter.get_total_flops() // 2

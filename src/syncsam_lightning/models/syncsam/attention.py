@@ -12,7 +12,7 @@ SAM pads the token grid to a multiple of the window. At 256 pixels the grid is 1
 SAM's decomposed relative positions (MViTv2, Li et al., CVPR 2022, section 4.1) are linear in the
 query: what row i adds to the score of row k is ``q · R[i - k]``. They are carried as extra channels
 of the queries, which one-hot channels of the keys pick out, so that no array of tokens × tokens is
-ever made and any kernel of ``scaled_dot_product_attention`` can be used.
+needed and any kernel of ``scaled_dot_product_attention`` can be used.
 
 Shapes: B images of H×W tokens with C channels; n heads of d channels; G windows of h×w real tokens
 in a window of side K.
@@ -20,7 +20,6 @@ in a window of side K.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -30,6 +29,7 @@ from torch import Tensor
 
 # GPU kernels want a number of channels that is a multiple of this.
 _CHANNEL_MULTIPLE = 8
+_MOST_KEYS_OF_PLAIN_PRODUCTS = 512
 
 
 class WindowAttention(Attention):  # type: ignore[misc]
@@ -57,38 +57,35 @@ class WindowAttention(Attention):  # type: ignore[misc]
         qkv: Tensor = self.qkv(tokens)
         row_table = _by_query(self.rel_pos_h, self.window)
         column_table = _by_query(self.rel_pos_w, self.window)
-        bands = []
-        for top, bottom, height in _spans(tokens.shape[1], self.window):
-            parts = [
-                self._attend(qkv[:, top:bottom, left:right], height, width, row_table, column_table)
-                for left, right, width in _spans(tokens.shape[2], self.window)
-            ]
-            bands.append(_joined(parts, dim=2))
+        # Split, not sliced: the gradient of a slice is an array of the whole's size.
+        bands = [
+            _joined([self._attend(part, row_table, column_table) for part in parts], dim=2)
+            for band in qkv.split(_lengths(tokens.shape[1], self.window), dim=1)
+            for parts in [band.split(_lengths(tokens.shape[2], self.window), dim=2)]
+        ]
         return cast(Tensor, self.proj(_joined(bands, dim=1)))
 
-    def _attend(
-        self, qkv: Tensor, height: int, width: int, row_table: Tensor, column_table: Tensor
-    ) -> Tensor:
-        """Attend in all windows that have ``height`` × ``width`` real tokens.
+    def _attend(self, qkv: Tensor, row_table: Tensor, column_table: Tensor) -> Tensor:
+        """Attend in windows of equal numbers of real tokens, h × w.
 
         Args:
-            qkv: ``(B, rows·h, columns·w, 3·C)``, these windows side by side.
-            height: h.
-            width: w.
+            qkv: ``(B, rows·h, columns·w, 3·C)``, whole windows, or one that is cut off, side by
+                side.
             row_table: ``(K, d, K)``, see :func:`_by_query`.
             column_table: the same for columns.
 
         Returns:
             ``(B, rows·h, columns·w, C)``.
         """
+        height, width = (min(side, self.window) for side in qkv.shape[1:3])
         rows, columns = qkv.shape[1] // height, qkv.shape[2] // width
         heads = (self.num_heads, qkv.shape[-1] // 3 // self.num_heads)
         windows = qkv.reshape(-1, rows, height, columns, width, 3, *heads)
-        q, k, v = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3).unbind(0)
-        by_row = q @ row_table[:height]
-        by_column = (q.transpose(2, 3) @ column_table[:width]).transpose(2, 3)
-
-        q, k, v = (part.flatten(2, 3) for part in (q * self.scale, k, v))
+        # (3, G, n, h·w, d), in a single copy that everything below is computed from.
+        q, k, v = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3).flatten(3, 4).unbind(0)
+        by_row, by_column = _positional_scores(
+            q.unflatten(2, (height, width)), row_table, column_table
+        )
         positions = [by_row[..., :height].flatten(2, 3), by_column[..., :width].flatten(2, 3)]
         picks = _one_hot_positions(height, width, like=k)
         if height < self.window or width < self.window:
@@ -98,11 +95,9 @@ class WindowAttention(Attention):  # type: ignore[misc]
             picks[-1, -1] = 1
             pad_key, pad_value = self._padding_key_and_value(v)
             k, v = torch.cat([k, pad_key], dim=2), torch.cat([v, pad_value], dim=2)
-        q = torch.cat([q, *positions], dim=-1)
+        q = torch.cat([q * self.scale, *positions], dim=-1)
         k = torch.cat([k, picks.expand(*k.shape[:2], -1, -1)], dim=-1)
-        filled = -(-q.shape[-1] // _CHANNEL_MULTIPLE) * _CHANNEL_MULTIPLE
-        q, k, v = (F.pad(part, (0, filled - part.shape[-1])) for part in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., : heads[1]]
+        out = _weighted_values(q, k, v)
 
         out = out.reshape(-1, rows, columns, self.num_heads, height, width, heads[1])
         return out.permute(0, 1, 4, 2, 5, 3, 6).reshape(*qkv.shape[:3], -1)
@@ -117,13 +112,9 @@ class WindowAttention(Attention):  # type: ignore[misc]
         return key, value
 
 
-def _spans(length: int, window: int) -> Iterator[tuple[int, int, int]]:
-    """Yield begin, end and side of the real part: of the whole windows, then of the last one."""
-    whole = length - length % window
-    if whole:
-        yield 0, whole, window
-    if whole < length:
-        yield whole, length, length - whole
+def _lengths(side: int, window: int) -> list[int]:
+    """Return how many tokens of a side lie in whole windows, and how many in the last one."""
+    return [length for length in (side - side % window, side % window) if length]
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:
@@ -146,6 +137,51 @@ def _by_query(table: Tensor, window: int) -> Tensor:
     # Row i - k + K - 1 for query i and key k. Sliding along the table needs no array of indices,
     # which would have to be copied to the device.
     return table.flip(0).unfold(0, window, 1).flip(0)
+
+
+def _positional_scores(q: Tensor, row_table: Tensor, column_table: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scores of the rows and of the columns of keys.
+
+    All queries of a row share a matrix of the table: so many products as there are rows, not as
+    there are rows of all windows and heads.
+
+    Args:
+        q: ``(G, n, h, w, d)``.
+        row_table: ``(K, d, K)``, see :func:`_by_query`.
+        column_table: the same for columns.
+
+    Returns:
+        Two of ``(G, n, h, w, K)``.
+    """
+    windows, heads, height, width, _ = q.shape
+    by_row = q.permute(2, 0, 1, 3, 4).flatten(1, 3) @ row_table[:height]
+    by_column = q.permute(3, 0, 1, 2, 4).flatten(1, 3) @ column_table[:width]
+    return (
+        by_row.unflatten(1, (windows, heads, width)).permute(1, 2, 0, 3, 4),
+        by_column.unflatten(1, (windows, heads, height)).permute(1, 2, 3, 0, 4),
+    )
+
+
+def _weighted_values(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return ``softmax(q kᵀ) v``.
+
+    On a CPU, the plain products are faster there and back than the kernel that never holds an
+    array of queries × keys, as long as that array is small.
+
+    Args:
+        q: ``(G, n, Q, c)``.
+        k: ``(G, n, L, c)``.
+        v: ``(G, n, L, d)``, d of at most c.
+
+    Returns:
+        ``(G, n, Q, d)``.
+    """
+    if q.device.type == "cpu" and k.shape[2] <= _MOST_KEYS_OF_PLAIN_PRODUCTS:
+        return (q @ k.transpose(-2, -1)).softmax(-1) @ v
+    channels = v.shape[-1]
+    filled = -(-q.shape[-1] // _CHANNEL_MULTIPLE) * _CHANNEL_MULTIPLE
+    q, k, v = (F.pad(part, (0, filled - part.shape[-1])) for part in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :channels]
 
 
 def _one_hot_positions(height: int, width: int, like: Tensor) -> Tensor:

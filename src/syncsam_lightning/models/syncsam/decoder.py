@@ -182,6 +182,8 @@ def _convolve_each(maps: Tensor, kernels: Tensor) -> Tensor:
         ``(N, H, W)``.
     """
     side = kernels.shape[-1]
+    # Channels last, as the maps lie in memory: their gradient then lies so too.
+    pixels = maps.permute(0, 2, 3, 1).flatten(1, 2)
     # Flipped: a kernel tells what a pixel receives, and here pixels give.
-    taps = kernels.flip(2, 3).flatten(2).transpose(1, 2) @ maps.flatten(2)
-    return F.fold(taps, maps.shape[-2:], side, padding=side // 2)[:, 0]
+    taps = pixels @ kernels.flip(2, 3).flatten(2)
+    return F.fold(taps.transpose(1, 2), maps.shape[-2:], side, padding=side // 2)[:, 0]
