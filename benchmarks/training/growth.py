@@ -1,45 +1,90 @@
-"""How time and memory grow with batch, masks, rounds and image size."""
+"""How time and memory of a training step grow with images, masks, rounds and image size."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
-from benchmarks.training.memory import peak_bytes
-from benchmarks.training.report import Line
+from benchmarks.training.law import power, straight_line
+from benchmarks.training.memory import GIB, peak_bytes
+from benchmarks.training.report import Amount, Line
 from benchmarks.training.setting import Setting
 from benchmarks.training.step import training_step
 from benchmarks.training.timing import in_turns
 from syncsam_lightning.interaction import TrainingEpisode
 
-_GIB = 2**30
+TIME, MEMORY = "time", "memory"
+_SIDE = "side"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One step; ``quantity`` is what it differs in from the others of its kind."""
+
+    quantity: str
+    images: int = 1
+    masks: int = 1
+    rounds: int = 1
+    side: int = 256
+
+    @property
+    def amount(self) -> Amount:
+        """How much there is of the quantity."""
+        return Amount(self.quantity, getattr(self, self.quantity))
 
 
 def measure_growth(setting: Setting) -> list[Line]:
-    """Measure training steps, each quantity in turn, the others at their smallest."""
-    lines = []
-    for name, images, masks, side, iterations in _cases(setting):
-        model = setting.model(image_size=side).train()
-        episode = TrainingEpisode(iterations=iterations, box_probability=1.0)
-        batch = setting.batch(images, masks, side)
-        step = training_step(setting, model, batch, episode, torch.float32)
-        seconds = in_turns({name: step}, setting.repeats)[name]
-        lines += [
-            Line(f"{name}: time", seconds, "s"),
-            Line(f"{name}: memory", [peak_bytes(step, setting.device) / _GIB], "GiB"),
-        ]
+    """Measure training steps in float32, each quantity in turn, and fit a law to each."""
+    lines: list[Line] = []
+    for quantity, cases in _cases(setting).items():
+        measured = [line for case in cases for line in _measure(setting, case)]
+        lines += [*measured, *_laws(quantity, measured)]
     return lines
 
 
-def _cases(setting: Setting) -> Iterator[tuple[str, int, int, int, int]]:
-    """Yield name, images, masks, side and iterations."""
+def _measure(setting: Setting, case: Case) -> Iterator[Line]:
+    model = setting.model(image_size=case.side).train()
+    episode = TrainingEpisode(iterations=case.rounds - 1, box_probability=1.0)
+    batch = setting.batch(case.images, case.masks, case.side)
+    step = training_step(setting, model, batch, episode, torch.float32)
+    name = f"{case.quantity} {case.amount.value}"
+    seconds = in_turns({name: step}, setting.repeats)[name]
+    yield Line(f"{name}: {TIME}", seconds, "s", amount=case.amount)
+    memory = peak_bytes(step, setting.device) / GIB
+    yield Line(f"{name}: {MEMORY}", [memory], "GiB", amount=case.amount)
+
+
+def _laws(quantity: str, lines: list[Line]) -> Iterator[Line]:
+    """Yield the law of time and of memory, its value being how far off it is at most."""
+    for what, unit in ((TIME, "s"), (MEMORY, "GiB")):
+        points = [
+            (line.amount.value, statistics.median(line.values))
+            for line in lines
+            if line.amount and line.unit == unit
+        ]
+        fit = power if quantity == _SIDE else straight_line
+        law = fit(quantity, *zip(*points, strict=True))
+        yield Line(f"{what} = {law.text}, in {unit}; off by", [100 * law.deviation], "%")
+
+
+def _cases(setting: Setting) -> dict[str, list[Case]]:
+    """Return, for each quantity, the steps that differ in it, the others at their smallest."""
+    if setting.tiny:
+        images, masks, rounds, sides = (1, 2), (1, 2), (1, 2), (64, 96)
+    else:
+        images, masks, rounds, sides = (
+            (1, 2, 4, 8, 16),
+            (1, 5, 10, 20),
+            (1, 3, 5, 9),
+            (256, 512, 1024),
+        )
     side = setting.side
-    for images in (1, 2) if setting.tiny else (1, 2, 4, 8, 16):
-        yield f"images {images}", images, 1, side, 0
-    for masks in (1, 2) if setting.tiny else (1, 5, 10, 20):
-        yield f"masks {masks}", 1, masks, side, 0
-    for rounds in (1, 2) if setting.tiny else (1, 3, 5, 9):
-        yield f"rounds {rounds}", 1, 5, side, rounds - 1
-    for larger in (64, 96) if setting.tiny else (256, 512, 1024):
-        yield f"side {larger}", 1, 1, larger, 0
+    return {
+        "images": [Case("images", images=n, side=side) for n in images],
+        "masks": [Case("masks", masks=n, side=side) for n in masks],
+        "rounds": [Case("rounds", masks=5, rounds=n, side=side) for n in rounds],
+        _SIDE: [Case(_SIDE, side=n) for n in sides],
+    }

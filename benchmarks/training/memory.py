@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+GIB = 2**30
+
 
 def peak_bytes(work: Callable[[], object], device: str) -> int:
     """Run ``work`` and return by how much the memory of tensors grew at most, in bytes.

@@ -13,6 +13,14 @@ import torch
 
 
 @dataclass(frozen=True)
+class Amount:
+    """How much there was of something whose effect is measured: ``Amount("images", 4)``."""
+
+    quantity: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Line:
     """One measurement, alone or beside another one that was taken in turns with it.
 
@@ -24,6 +32,7 @@ class Line:
         at_least: whether the goal is a lower bound.
         plain: the repetitions of what it is compared with.
         plain_name: what that is.
+        amount: of what was changed from line to line, if something was.
     """
 
     name: str
@@ -33,6 +42,7 @@ class Line:
     at_least: bool = False
     plain: Sequence[float] = ()
     plain_name: str = ""
+    amount: Amount | None = None
 
     @property
     def ratio(self) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -24,11 +24,13 @@ class Setting:
         device: where to measure.
         repeats: of each measurement, after one that is not counted.
         tiny: a toy model at 64 pixels, to see that everything runs.
+        compiles: whether the training step is measured with ``torch.compile`` too.
     """
 
     device: str = "cpu"
     repeats: int = 5
     tiny: bool = False
+    compiles: bool = False
 
     @property
     def side(self) -> int:
@@ -67,10 +69,6 @@ class Setting:
             objects=[ObjectInfo(i, "disc", 1) for i in range(images * masks)],
         )
         return batch.to(self.device)
-
-    def once(self) -> Setting:
-        """Return the same with a single repetition."""
-        return replace(self, repeats=1)
 
     def autocast(self, dtype: torch.dtype) -> AbstractContextManager:
         """Return a context that computes in ``dtype``; float32 leaves everything as it is."""

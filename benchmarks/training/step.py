@@ -34,9 +34,15 @@ def measure_step(setting: Setting) -> list[Line]:
         "plain half": training_step(setting, plain, batch, _ONE_BOX, half),
         "nine": training_step(setting, model, batch, _EIGHT_ROUNDS, exact),
     }
+    if setting.compiles:
+        compiled = setting.model().train()
+        compiled.compile_parts()
+        ways["compiled"] = training_step(setting, compiled, batch, _ONE_BOX, exact)
     seconds = in_turns(ways, setting.repeats)
     ours, beside = seconds["ours"], seconds[_PLAIN]
     name, one = "step, 4 images x 5 masks", "one round"
+    if setting.compiles:
+        lines += [Line("  compiled", seconds["compiled"], "s", None, False, beside, _PLAIN)]
     return [
         *lines,
         Line(f"{name}, float32", ours, "s", 0.60, False, beside, _PLAIN),
