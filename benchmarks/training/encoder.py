@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.training.peak import large_products, operations, peak_rate
 from benchmarks.training.report import Line
 from benchmarks.training.setting import Setting
 from benchmarks.training.timing import in_turns
@@ -19,8 +18,6 @@ from syncsam_lightning.models.syncsam.vit import StagedViT
 
 _BATCH = 4
 _SAM = "segment_anything"
-# The better of two shapes that the ViT itself has counts as what the machine can do.
-_PRODUCTS = ((768, 3072), (3072, 768))
 
 
 def measure_encoder(setting: Setting) -> list[Line]:
@@ -110,16 +107,15 @@ def _times(
         with setting.autocast(dtype):
             model(images)
 
-    products = _products(setting, dtype, _BATCH * (setting.side // 16) ** 2)
+    products = large_products(setting, dtype)
     seconds = in_turns(
         {"ours": lambda: run(ours), _SAM: lambda: run(sam)}
-        | {n: w for n, (w, _) in products.items()},
+        | {product.name: product.work for product in products},
         setting.repeats,
     )
     name = f"encoder, {str(dtype).removeprefix('torch.')}"
-    work = products_of(ours, images)
-    peak = [max(2 * products[n][1] / min(seconds[n]) / 1e9 for n in products)]
-    rate = [2 * work / value / 1e9 for value in seconds["ours"]]
+    peak = [peak_rate(products, seconds)]
+    rate = [operations(lambda: run(ours)) / value / 1e9 for value in seconds["ours"]]
     share = [max(rate) / peak[0]]
     goal = 0.75 if dtype == torch.float32 else None
     return [
@@ -127,25 +123,3 @@ def _times(
         Line(f"{name}: matrix products alone", rate, "GFLOP/s", None, False, peak, "peak"),
         Line(f"{name}: share of the peak", share, "", goal, at_least=True),
     ]
-
-
-def _products(setting: Setting, dtype: torch.dtype, tokens: int) -> dict:
-    """Return, by name, a matrix product and its multiplications."""
-    found = {}
-    for narrow, wide in _PRODUCTS:
-        left = torch.randn(tokens, narrow, device=setting.device, dtype=dtype)
-        right = torch.randn(wide, narrow, device=setting.device, dtype=dtype)
-        work = partial(F.linear, left, right)
-        found[f"{narrow}x{wide}"] = (work, tokens * narrow * wide)
-    return found
-
-
-def products_of(model: nn.Module, images: Tensor) -> int:
-    """Return how many multiplications ``model`` does in matrix products and convolutions.
-
-    As torch counts them, those of attention among them; norms, activations, softmax and copies are
-    not: they count as lost time.
-    """
-    with FlopCounterMode(display=False) as counter:
-        model(images)
-    return counter.get_total_flops() // 2

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks.training.peak import large_products, operations, peak_rate
 from benchmarks.training.plain import PlainSyncSAM
 from benchmarks.training.report import Line
 from benchmarks.training.setting import Setting
@@ -38,7 +39,10 @@ def measure_step(setting: Setting) -> list[Line]:
         compiled = setting.model().train()
         compiled.compile_parts()
         ways["compiled"] = training_step(setting, compiled, batch, _ONE_BOX, exact)
+    products = large_products(setting, exact)
+    ways |= {product.name: product.work for product in products}
     seconds = in_turns(ways, setting.repeats)
+    at_peak = [operations(ways["ours"]) / peak_rate(products, seconds) / 1e9]
     ours, beside = seconds["ours"], seconds[_PLAIN]
     name, one = "step, 4 images x 5 masks", "one round"
     if setting.compiles:
@@ -46,6 +50,7 @@ def measure_step(setting: Setting) -> list[Line]:
     return [
         *lines,
         Line(f"{name}, float32", ours, "s", 0.60, False, beside, _PLAIN),
+        Line("  its products at the peak rate", at_peak, "s", None, False, beside, _PLAIN),
         Line(f"{name}, bfloat16", seconds["half"], "s", 0.35, False, beside, "plain, float32"),
         Line("  beside bfloat16", seconds["half"], "s", None, False, seconds["plain half"], _PLAIN),
         Line("episode, eight more rounds", seconds["nine"], "s", 2.0, False, ours, one),
