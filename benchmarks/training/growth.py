@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.training.law import power, straight_line
+from benchmarks.training.law import polynomial
 from benchmarks.training.memory import GIB, peak_bytes
 from benchmarks.training.report import Amount, Line
 from benchmarks.training.setting import Setting
@@ -18,6 +18,8 @@ from syncsam_lightning.interaction import TrainingEpisode
 
 TIME, MEMORY = "time", "memory"
 _SIDE = "side"
+# Work per token, and attention's per pair of tokens.
+_TOKENS, _UNIT_SIDE = "(side/256)²", 256
 
 
 @dataclass(frozen=True)
@@ -60,26 +62,27 @@ def _measure(setting: Setting, case: Case) -> Iterator[Line]:
 def _laws(quantity: str, lines: list[Line]) -> Iterator[Line]:
     """Yield the law of time and of memory, its value being how far off it is at most."""
     for what, unit in ((TIME, "s"), (MEMORY, "GiB")):
-        points = [
-            (line.amount.value, statistics.median(line.values))
-            for line in lines
-            if line.amount and line.unit == unit
-        ]
-        fit = power if quantity == _SIDE else straight_line
-        law = fit(quantity, *zip(*points, strict=True))
+        measured = [line for line in lines if line.amount and line.unit == unit]
+        amounts = [line.amount.value for line in measured if line.amount]
+        values = [statistics.median(line.values) for line in measured]
+        if quantity == _SIDE:
+            tokens = [(side / _UNIT_SIDE) ** 2 for side in amounts]
+            law = polynomial(_TOKENS, tokens, values, degree=2 if what == TIME else 1)
+        else:
+            law = polynomial(quantity, amounts, values, degree=1)
         yield Line(f"{what} = {law.text}, in {unit}; off by", [100 * law.deviation], "%")
 
 
 def _cases(setting: Setting) -> dict[str, list[Case]]:
     """Return, for each quantity, the steps that differ in it, the others at their smallest."""
     if setting.tiny:
-        images, masks, rounds, sides = (1, 2), (1, 2), (1, 2), (64, 96)
+        images, masks, rounds, sides = (1, 2), (1, 2), (1, 2), (64, 80, 96)
     else:
         images, masks, rounds, sides = (
             (1, 2, 4, 8, 16),
             (1, 5, 10, 20),
             (1, 3, 5, 9),
-            (256, 512, 1024),
+            (256, 384, 512, 768, 1024),
         )
     side = setting.side
     return {

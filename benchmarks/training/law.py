@@ -1,4 +1,4 @@
-"""The simplest law that measured points follow."""
+"""The polynomial that measured points follow."""
 
 from __future__ import annotations
 
@@ -21,24 +21,19 @@ class Law:
     deviation: float
 
 
-def straight_line(name: str, amounts: Sequence[float], values: Sequence[float]) -> Law:
-    """Fit ``a + b · amount``, every point counting by its relative difference.
+def polynomial(name: str, amounts: Sequence[float], values: Sequence[float], degree: int) -> Law:
+    """Fit ``a + b · amount + c · amount² …``, every point counting by its relative difference.
 
     Args:
         name: of the quantity.
-        amounts: at least two different ones.
+        amounts: more different ones than ``degree``.
         values: what was measured there, positive.
+        degree: the highest power.
     """
     x, y = np.asarray(amounts, float), np.asarray(values, float)
-    design = np.stack([np.ones_like(x), x], axis=1) / y[:, None]
-    (start, slope), *_ = np.linalg.lstsq(design, np.ones_like(y), rcond=None)
-    deviation = float(np.abs((start + slope * x) / y - 1).max())
-    return Law(f"{start:.3g} + {slope:.3g} · {name}", deviation)
-
-
-def power(name: str, amounts: Sequence[float], values: Sequence[float]) -> Law:
-    """Fit ``a · amount ** b`` to the logarithms; arguments as for :func:`straight_line`."""
-    x, y = np.log(np.asarray(amounts, float)), np.log(np.asarray(values, float))
-    exponent, start = np.polyfit(x, y, 1)
-    deviation = float(np.abs(np.exp(start + exponent * x - y) - 1).max())
-    return Law(f"{np.exp(start):.3g} · {name}^{exponent:.2f}", deviation)
+    powers = np.stack([x**power for power in range(degree + 1)], axis=1)
+    factors, *_ = np.linalg.lstsq(powers / y[:, None], np.ones_like(y), rcond=None)
+    names = ["", f" · {name}", *(f" · {name}^{power}" for power in range(2, degree + 1))]
+    terms = [f"{factor:.3g}{symbol}" for factor, symbol in zip(factors, names, strict=True)]
+    deviation = float(np.abs(powers @ factors / y - 1).max())
+    return Law(" + ".join(terms).replace("+ -", "- "), deviation)
