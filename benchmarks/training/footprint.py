@@ -25,15 +25,17 @@ _PAPER_IMAGES, _PAPER_MASKS, _PAPER_ROUNDS = 50, 5, (1, 9)
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a step takes: so much per image, so much per mask and round, in bytes."""
+    """What a step takes, in bytes: per image, per mask, and per mask and round."""
 
     fixed: float
     per_image: float
+    per_mask: float
     per_answer: float
 
     def total(self, images: int, masks: int, rounds: int) -> float:
         """Return the bytes of a step with ``masks`` per image."""
-        return self.fixed + images * (self.per_image + masks * rounds * self.per_answer)
+        per_mask = self.per_mask + rounds * self.per_answer
+        return self.fixed + images * (self.per_image + masks * per_mask)
 
 
 def measure_footprint(setting: Setting) -> list[Line]:
@@ -50,6 +52,7 @@ def measure_footprint(setting: Setting) -> list[Line]:
         wrong = 100 * (found.total(images, masks, rounds) / larger - 1)
         lines += [
             Line(f"{name}: per image", [found.per_image / GIB], "GiB"),
+            Line("  per mask", [found.per_mask / GIB], "GiB"),
             Line("  per mask and round", [found.per_answer / GIB], "GiB"),
             Line(f"  {images} images x {masks} masks, {rounds} rounds", [larger / GIB], "GiB"),
             Line("  the same, calculated: off by", [wrong], "%"),
@@ -66,13 +69,16 @@ def measure_footprint(setting: Setting) -> list[Line]:
 
 
 def _footprint(setting: Setting, recompute: tuple[str, ...]) -> Footprint:
-    """Return the three unknowns of three steps."""
-    few, more_images, more_masks = (
-        _peak(setting, recompute, images, masks, 1) for images, masks in ((2, 5), (4, 5), (2, 15))
+    """Return the four unknowns of four steps."""
+    few, more_images, more_masks, more_rounds = (
+        _peak(setting, recompute, images, masks, rounds)
+        for images, masks, rounds in ((2, 5, 1), (4, 5, 1), (2, 15, 1), (2, 5, 3))
     )
-    per_answer = (more_masks - few) / 20
-    per_image = (more_images - few) / 2 - 5 * per_answer
-    return Footprint(few - 2 * per_image - 10 * per_answer, per_image, per_answer)
+    per_answer = (more_rounds - few) / (2 * 5 * 2)
+    per_mask = (more_masks - few) / (2 * 10) - per_answer
+    per_image = (more_images - few) / 2 - 5 * (per_mask + per_answer)
+    fixed = few - 2 * (per_image + 5 * (per_mask + per_answer))
+    return Footprint(fixed, per_image, per_mask, per_answer)
 
 
 def _peak(

@@ -76,7 +76,7 @@ def _laws(quantity: str, lines: list[Line]) -> Iterator[Line]:
 def _cases(setting: Setting) -> dict[str, list[Case]]:
     """Return, for each quantity, the steps that differ in it, the others at their smallest."""
     if setting.tiny:
-        images, masks, rounds, sides = (1, 2), (1, 2), (1, 2), (64, 80, 96)
+        images, masks, rounds, sides = (1, 2), (1, 2), (1, 2), (64, 96, 128)
     else:
         images, masks, rounds, sides = (
             (1, 2, 4, 8, 16),
