@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from syncsam_lightning.models.syncsam.encoder import sam_neck
@@ -28,6 +29,7 @@ class IMISImageEncoder(nn.Module):
         super().__init__()
         self.vit = IMISViT(shape)
         self.neck = sam_neck(shape.vit_width, embed_dim)
+        self.neck.to(memory_format=torch.channels_last)  # as tokens lie in memory
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embedding ``(B, C, S/16, S/16)`` of normalised images ``(B, 3, S, S)``."""
