@@ -12,9 +12,9 @@ from benchmarks.training.peak import large_products, operations, peak_rate
 from benchmarks.training.report import Line
 from benchmarks.training.setting import Setting
 from benchmarks.training.timing import in_turns
-from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, NUM_STAGES, Architecture
+from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, Architecture
 from syncsam_lightning.models.syncsam.encoder import sam_neck
-from syncsam_lightning.models.syncsam.vit import StagedViT
+from syncsam_lightning.models.vit import NUM_STAGES, StagedViT
 
 _BATCH = 4
 _SAM = "segment_anything"

@@ -146,3 +146,13 @@ def test_the_demo_needs_no_weights_and_no_gpu(capsys: pytest.CaptureFixture[str]
     assert settings["model"]["sam_checkpoint"] == "none"
     assert settings["model"]["cnn_weights"] == "none"
     assert settings["data"]["class_path"].endswith("MNI152")
+
+
+def test_what_a_gpu_can_trade_is_reachable_from_a_config(capsys: pytest.CaptureFixture[str]):
+    options = ["--trainer.benchmark=true", "--trainer.precision=bf16-mixed"]
+    options += ["--model.matmul_precision=high", "--model.compile=inductor"]
+    settings = parsed(capsys, "demo.yaml", *options)
+    assert settings["trainer"]["benchmark"] is True
+    assert settings["trainer"]["precision"] == "bf16-mixed"
+    assert settings["model"]["matmul_precision"] == "high"
+    assert settings["model"]["compile"] == "inductor"

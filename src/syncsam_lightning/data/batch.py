@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,17 +82,18 @@ class ImageBatch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Move everything a model or a metric computes with to ``device``."""
         targets = self.targets.to(device, non_blocking=non_blocking)
+        return self._map(lambda value: value.to(device, non_blocking=non_blocking), targets)
+
+    def pin_memory(self) -> ImageBatch:
+        """Put every tensor into page-locked memory, for asynchronous copies to a GPU."""
+        return self._map(Tensor.pin_memory, self.targets.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor], targets: Targets) -> ImageBatch:
         masks, boxes = self.original_masks, self.original_boxes
         return replace(
             self,
-            images=self.images.to(device, non_blocking=non_blocking),
+            images=change(self.images),
             targets=targets,
-            original_masks=None
-            if masks is None
-            else [mask.to(device, non_blocking=non_blocking) for mask in masks],
-            original_boxes=None if boxes is None else boxes.to(device, non_blocking=non_blocking),
+            original_masks=None if masks is None else [change(mask) for mask in masks],
+            original_boxes=None if boxes is None else change(boxes),
         )
-
-    def pin_memory(self) -> ImageBatch:
-        """Put images and targets into page-locked memory, for asynchronous copies to a GPU."""
-        return replace(self, images=self.images.pin_memory(), targets=self.targets.pin_memory())

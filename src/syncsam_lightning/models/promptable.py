@@ -15,8 +15,11 @@ from syncsam_lightning.geometry import Fit, ResizePlan
 from syncsam_lightning.models.layout import OWN, Layout
 from syncsam_lightning.prompts import MixedPrompts, Prompts
 
-_COMPILED = ("encode", "decode")
+_COMPILED = ("encode", "decode", "decode_scored")
 
+# Each kind of prompt has a program of its own, with and without gradients, for one object and for
+# several. Past torch's default of 8 the rest would run uncompiled, with no more than a log line.
+_PROGRAMS = 64
 
 Feedback = Literal["logits", "sigmoid"]
 """How a model gets its low-resolution answer back as a mask prompt: ``"logits"`` as it is (SAM), or
@@ -182,7 +185,12 @@ class PromptableModel(nn.Module, ABC):
             )
 
     def compile_parts(self, **options: Any) -> None:
-        """Let ``torch.compile`` compile :meth:`encode` and :meth:`decode`, each when first called.
+        """Let ``torch.compile`` compile encoding and decoding, each when first called.
+
+        These are :meth:`encode`, :meth:`decode` and, for training, :meth:`decode_scored`.
+
+        Numbers of images, objects and points may vary: they become variables of the program when
+        they first change. The process-wide limit of programs for one function is raised.
 
         Names of parameters, and so checkpoints, stay what they were. Copies of the model, and what
         is pickled of it, are not compiled.
@@ -190,6 +198,8 @@ class PromptableModel(nn.Module, ABC):
         Args:
             options: of ``torch.compile``.
         """
+        limits = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, _PROGRAMS)
         for name in _COMPILED:
             method = getattr(type(self), name).__get__(self)
             self.__dict__[name] = torch.compile(method, **options)

@@ -38,9 +38,15 @@ from syncsam_lightning.training.schedules import (
     mean_of_rounds,
     per_round_losses,
 )
+from syncsam_lightning.training.speed import (
+    NO_BACKEND,
+    MatmulPrecision,
+    check_backend,
+    check_matmul_precision,
+    set_matmul_precision,
+)
 
 log = logging.getLogger(__name__)
-NO_BACKEND = "none"
 
 Evaluations = dict[str, BatchEvaluation]
 """What the protocols gave on a batch with the first seed, by name; what evaluation steps return to
@@ -80,12 +86,14 @@ class InteractiveSegmentation(LightningModule):
         replay_prompts: a file of recorded prompts for ``test`` and ``predict`` to play again.
         compile: backend of ``torch.compile`` for encoding and decoding, such as ``inductor``, or
             ``none``. The first batches take minutes then, and checkpoints stay the same.
+        matmul_precision: of float32 products in the whole process, see :data:`MatmulPrecision`:
+            ``high`` for TF32 on a GPU.
         seed: of the decisions that a training episode makes per batch.
 
     Raises:
-        ValueError: a protocol or a backend is unknown, a protocol is given twice, ``eval_seeds`` is
-            empty or holds a seed twice, or ``warmup_steps``, ``max_skipped_steps`` or
-            ``surface_tolerance`` is negative.
+        ValueError: a protocol, a backend or a precision is unknown, a protocol is given twice,
+            ``eval_seeds`` is empty or holds a seed twice, or ``warmup_steps``,
+            ``max_skipped_steps`` or ``surface_tolerance`` is negative.
         MissingPackageError: ``surface_metrics`` is asked for without MONAI.
     """
 
@@ -111,6 +119,7 @@ class InteractiveSegmentation(LightningModule):
         surface_tolerance: float = 2.0,
         replay_prompts: str | None = None,
         compile: str = NO_BACKEND,
+        matmul_precision: MatmulPrecision = "unchanged",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -126,7 +135,8 @@ class InteractiveSegmentation(LightningModule):
         self.loss = loss or PromptLoss()
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
-        _check_backend(compile)
+        check_backend(compile)
+        check_matmul_precision(matmul_precision)
         self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
         self.warmup_steps = warmup_steps
         whole = None if weights == "none" else weights
@@ -139,7 +149,7 @@ class InteractiveSegmentation(LightningModule):
             "test": Evaluator(played, eval_seeds, replay, surface),
             "predict": Evaluator([get_protocol(predict_protocol)], first, replay),
         }
-        self.backend = compile
+        self.backend, self.matmul_precision = compile, matmul_precision
         self.seed = seed
         self.guard = NonFiniteGuard(max_skipped_steps)
         self.automatic_optimization = self.episode.schedule == "joint"
@@ -170,6 +180,7 @@ class InteractiveSegmentation(LightningModule):
         if stage == "fit":
             self._trained_parameters()  # on several ranks, DDP would refuse in words of its own
         self._check_frame()
+        set_matmul_precision(self.matmul_precision)
         untrained = self._is_untrained()
         self._load_pretrained(begins=untrained and stage == "fit", untrained=untrained)
         self._begun = self._begun or stage == "fit"
@@ -382,11 +393,3 @@ def _of_first_seed(evaluations: Sequence[BatchEvaluation]) -> Evaluations:
     for evaluation in evaluations:
         shown.setdefault(evaluation.protocol.name, evaluation)
     return shown
-
-
-def _check_backend(name: str) -> None:
-    if name == NO_BACKEND:
-        return  # the list takes seconds to make
-    if name not in torch.compiler.list_backends(exclude_tags=()):
-        known = ", ".join([NO_BACKEND, *torch.compiler.list_backends()])
-        raise ValueError(f"compile: unknown backend {name!r}; choose from {known}")

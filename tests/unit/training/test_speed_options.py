@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 
 from syncsam_lightning.interaction import TrainingEpisode
 from syncsam_lightning.losses import PromptLoss
 from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.training.checkpoint import AtomicCheckpointIO
 
 BOX = TrainingEpisode(iterations=1, box_probability=1.0)
 
@@ -18,17 +22,26 @@ class Losses(pl.Callback):
         self.seen: list[torch.Tensor] = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.seen.append(outputs["loss"])
+        if pl_module.automatic_optimization:
+            self.seen.append(outputs["loss"])
 
 
-def fit(task, discs, trainer, folder, *, steps=4, precision="32-true", **options):
+def half(scale=2.0**16):
+    """Lightning's fp16, on a CPU, where it would take bfloat16 if asked by name."""
+    return MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=scale))
+
+
+def fit(task, discs, trainer, folder, *, steps=4, precision="32-true", episode=BOX, **options):
+    """Train; ``precision`` is a name of Lightning's or a plugin."""
     torch.manual_seed(0)
-    module, losses = task(episode=BOX, **options), Losses()
+    module, losses = task(episode=episode, **options), Losses()
+    asked = {"precision": precision} if isinstance(precision, str) else {}
+    plugins = [AtomicCheckpointIO()] + ([] if asked else [precision])
     run = trainer(
-        folder, max_steps=steps, limit_val_batches=0, precision=precision, callbacks=[losses]
+        folder, max_steps=steps, limit_val_batches=0, callbacks=[losses], plugins=plugins, **asked
     )
     run.fit(module, discs())
-    return run, module, torch.stack(losses.seen)
+    return run, module, torch.stack(losses.seen) if losses.seen else None
 
 
 def test_training_in_bfloat16_follows_float32_with_the_loss_in_float32(
@@ -40,6 +53,80 @@ def test_training_in_bfloat16_follows_float32_with_the_loss_in_float32(
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
     assert not torch.equal(half, exact)
     torch.testing.assert_close(half, exact, rtol=0.05, atol=0)
+
+
+@pytest.mark.slow
+def test_thirty_steps_fall_alike_in_every_precision(task, discs, trainer, tmp_path):
+    # Without the CNN: convolutions in fp16 take a CPU seconds each.
+    model = {"cnn": "none", "vit": "trained"}
+    ends = {}
+    for name, precision in {
+        "32-true": "32-true",
+        "bf16-mixed": "bf16-mixed",
+        "16-mixed": half(scale=2.0**10),
+    }.items():
+        run, _, losses = fit(task, discs, trainer, tmp_path, steps=30, precision=precision, **model)
+        assert run.precision == name
+        assert losses.dtype == torch.float32, name
+        # Batches differ, so that a single loss says little.
+        ends[name] = losses[-5:].mean()
+        assert ends[name] < 0.9 * losses[:5].mean(), (name, losses)
+    for name in ("bf16-mixed", "16-mixed"):
+        torch.testing.assert_close(ends[name], ends["32-true"], rtol=0.1, atol=0, msg=name)
+
+
+def test_lightning_has_no_fp16_on_a_cpu_and_says_so(trainer, tmp_path):
+    with pytest.warns(UserWarning, match="AMP with fp16 is not supported on CPU. Using `precision"):
+        run = trainer(tmp_path, precision="16-mixed")
+    assert run.precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize("schedule", ["joint", "per_round"])
+def test_fp16_steps_with_gradients_that_were_scaled_back(task, discs, trainer, tmp_path, schedule):
+    episode = TrainingEpisode(iterations=1, box_probability=1.0, schedule=schedule)
+    seen = []
+
+    class Norms(pl.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            found = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            seen.append(torch.cat([gradient.flatten() for gradient in found]).norm())
+
+    norms = {}
+    for precision in ("32-true", half(scale=64.0)):
+        seen.clear()
+        torch.manual_seed(0)
+        asked = {"precision": precision} if isinstance(precision, str) else {}
+        run = trainer(
+            tmp_path,
+            max_steps=1,
+            limit_val_batches=0,
+            callbacks=[Norms()],
+            plugins=[AtomicCheckpointIO()] + ([] if asked else [precision]),
+            **asked,
+        )
+        run.fit(task(episode=episode), discs())
+        norms[str(precision)] = torch.stack(seen[:1])
+    exact, scaled = norms.values()
+    torch.testing.assert_close(scaled, exact, rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("schedule", ["joint", "per_round"])
+def test_a_scale_that_overflows_is_halved_and_no_weight_moves(
+    task, discs, trainer, tmp_path, schedule, caplog
+):
+    episode = TrainingEpisode(iterations=1, box_probability=1.0, schedule=schedule)
+    precision = half(scale=2.0**60)
+    torch.manual_seed(0)
+    before = {key: value.clone() for key, value in task(episode=episode).state_dict().items()}
+    with caplog.at_level(logging.WARNING):
+        _, module, _ = fit(
+            task, discs, trainer, tmp_path, steps=1, precision=precision, episode=episode
+        )
+    assert precision.scaler.is_enabled()
+    assert precision.scaler.get_scale() < 2.0**60
+    assert "the gradients are not finite" in caplog.text
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, before[key]), key
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -85,3 +172,40 @@ def test_a_compiled_run_trains_alike_and_its_checkpoint_serves_a_plain_one(
 def test_an_unknown_backend_is_refused(task):
     with pytest.raises(ValueError, match="compile: unknown backend 'indcutor'; choose from none"):
         task(compile="indcutor")
+
+
+# What a GPU would use
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("32-true", True), ("bf16-mixed", True)])
+def test_adam_is_fused(task, discs, trainer, tmp_path, precision, fused):
+    run, _, _ = fit(task, discs, trainer, tmp_path, steps=1, precision=precision)
+    assert run.optimizers[0].defaults["fused"] is fused
+
+
+def test_adam_is_not_fused_in_fp16_whose_gradients_could_not_be_clipped(
+    task, discs, trainer, tmp_path
+):
+    run, _, _ = fit(task, discs, trainer, tmp_path, steps=1, precision=half())
+    assert run.optimizers[0].defaults["fused"] is False
+
+
+@pytest.fixture
+def matmul_precision():
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"), [("unchanged", "medium"), ("high", "high"), ("highest", "highest")]
+)
+def test_tf32_is_an_option(task, discs, trainer, tmp_path, matmul_precision, asked, found):
+    torch.set_float32_matmul_precision("medium")
+    trainer(tmp_path).validate(task(matmul_precision=asked), discs(), verbose=False)
+    assert torch.get_float32_matmul_precision() == found
+
+
+def test_an_unknown_matmul_precision_is_refused(task):
+    with pytest.raises(ValueError, match="matmul_precision: unknown value 'tf32'; choose from"):
+        task(matmul_precision="tf32")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
 from syncsam_lightning.models.baselines.sam_decoder import (
@@ -15,6 +13,7 @@ from syncsam_lightning.models.baselines.sam_decoder import (
     MaskCandidates,
     is_ambiguous,
 )
+from syncsam_lightning.models.baselines.sam_encoder import SAMImageEncoder
 from syncsam_lightning.models.layout import Layout
 from syncsam_lightning.models.normalisation import SAMNormalisation
 from syncsam_lightning.models.promptable import (
@@ -24,9 +23,10 @@ from syncsam_lightning.models.promptable import (
     PromptableModel,
     ScoredMasks,
 )
-from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, NUM_STAGES, Architecture
+from syncsam_lightning.models.syncsam.architecture import EMBED_DIM
 from syncsam_lightning.models.syncsam.initialisation import initialise_decoder, initialise_vit
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
+from syncsam_lightning.models.vit import ViTShape
 from syncsam_lightning.prompts import Prompts
 
 Multimask = Literal["ambiguous", "always", "never"]
@@ -82,10 +82,7 @@ class SAM(PromptableModel):
         super().__init__()
         check_choices("multimask", [multimask], Multimask)
         check_choices("frozen", frozen, SAMPart)
-        # SAM is a SyncSAM without the CNN, so the same rules hold for its sizes.
-        self.architecture = Architecture(
-            cnn="none",
-            vit="trained",
+        shape = ViTShape(
             image_size=image_size,
             vit_width=vit_width,
             vit_depth=vit_depth,
@@ -96,12 +93,12 @@ class SAM(PromptableModel):
         self.input_spec = InputSpec(
             size=image_size,
             prompts=self.prompt_kinds,
-            mask_size=self.architecture.mask_size,
+            mask_size=image_size // 4,
             fit=self.image_fit,
             feedback=self.feedback,
         )
         self.normalise = self._build_normalisation()
-        self.image_encoder = self._build_image_encoder()
+        self.image_encoder = SAMImageEncoder(shape)
         self.prompt_encoder = BatchedPromptEncoder(image_size)
         self.mask_decoder = BatchedMaskDecoder(EMBED_DIM)
         initialise_vit(self.image_encoder)
@@ -119,25 +116,9 @@ class SAM(PromptableModel):
         }
         return idle[self.multimask]
 
-    def _build_image_encoder(self) -> ImageEncoderViT:
-        sizes = self.architecture
-        per_stage = sizes.vit_depth // NUM_STAGES
-        return ImageEncoderViT(
-            img_size=sizes.image_size,
-            embed_dim=sizes.vit_width,
-            depth=sizes.vit_depth,
-            num_heads=sizes.vit_heads,
-            # As in build_sam: the torch default of 1e-5 would not give SAM's numbers.
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=sizes.window_size,
-            global_attn_indexes=tuple(range(per_stage - 1, sizes.vit_depth, per_stage)),
-            out_chans=EMBED_DIM,
-        )
-
     def _build_normalisation(self) -> nn.Module:
         """Return what scales images ``(B, 3, S, S)`` in 0..255, given their sizes."""
-        return SAMNormalisation(self.architecture.image_size, self.image_fit)
+        return SAMNormalisation(self.input_spec.size, self.image_fit)
 
     def encode(self, images: Tensor, sizes: Tensor | None = None) -> ImageFeatures:
         """See :meth:`PromptableModel.encode`."""

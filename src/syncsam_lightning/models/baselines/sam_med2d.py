@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, cast
 
-from segment_anything.modeling.image_encoder import (
-    Block,
-    window_partition,
-    window_unpartition,
-)
 from torch import Tensor, nn
 
 from syncsam_lightning.models.baselines.sam import SAM, check_choices
 from syncsam_lightning.models.promptable import ImageFeatures
+from syncsam_lightning.models.vit import ViTBlock
 
 ChannelOrder = Literal["rgb", "bgr"]
 _STRIDE = 32  # patches of 16 pixels, which the adapters halve once more
@@ -70,7 +67,7 @@ class SAMMed2D(SAM):
             window_size=window_size,
         )
         self.channels = channels
-        blocks = self.image_encoder.blocks
+        blocks = cast(Iterable[ViTBlock], self.image_encoder.blocks)
         self.image_encoder.blocks = nn.ModuleList(AdapterBlock(b, vit_width) for b in blocks)
         self.freeze(_sam_parts(vit_depth))
 
@@ -97,30 +94,20 @@ class AdapterBlock(nn.Module):
 
     sam_parts = ("norm1", "attn", "norm2", "mlp")
 
-    def __init__(self, block: Block, width: int) -> None:
+    def __init__(self, block: ViTBlock, width: int) -> None:
         super().__init__()
         self.norm1, self.attn = block.norm1, block.attn
         self.norm2, self.mlp = block.norm2, block.mlp
-        self.window_size: int = block.window_size
+        self.window_size = block.window_size
         self.Adapter = Adapter(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Transform tokens ``(B, h, w, C)``."""
-        tokens = tokens + self._attend(self.norm1(tokens))
+        tokens = tokens + self.attn(self.norm1(tokens))
         normed = self.norm2(tokens)
         # The adapter sees the whole grid, in windowed blocks too.
         changed: Tensor = tokens + self.mlp(normed) + self.Adapter(normed)
         return changed
-
-    def _attend(self, tokens: Tensor) -> Tensor:
-        if not self.window_size:
-            whole: Tensor = self.attn(tokens)
-            return whole
-        windows, padded = window_partition(tokens, self.window_size)
-        attended: Tensor = window_unpartition(
-            self.attn(windows), self.window_size, padded, tokens.shape[1:3]
-        )
-        return attended
 
 
 class Adapter(nn.Module):

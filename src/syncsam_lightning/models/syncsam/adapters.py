@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, MASK_DIM, PATCH_SIZE
+from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, MASK_DIM
 from syncsam_lightning.models.syncsam.norm import LayerNorm2d
+from syncsam_lightning.models.vit import PATCH_SIZE
 
 
 def stage_adapter(channels: int, stride: int, width: int) -> nn.Sequential:

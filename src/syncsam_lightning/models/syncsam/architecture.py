@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from syncsam_lightning.models.vit import ViTShape
+
 CNNName = Literal["none", "resnet18", "resnet34", "resnet50"]
 ViTMode = Literal["frozen", "trained", "none"]
 Fusion = Literal["synchronized", "single_step"]
 FrozenPart = Literal["cnn", "prompt_encoder", "decoder"]
 RecomputedPart = Literal["vit", "cnn", "decoder"]
 
-PATCH_SIZE = 16
-NUM_STAGES = 4
 EMBED_DIM = 256  # width of SAM's image embedding and prompt tokens
 MASK_DIM = 32  # channels of the S/4 map that a mask token is multiplied with
 # A CNN halves the image five times; an odd size on the way would not meet the ViT's grid again.
@@ -21,7 +21,7 @@ CNN_STRIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(ViTShape):
     """The choices that define a SyncSAM; see :class:`syncsam_lightning.models.SyncSAM`.
 
     Raises:
@@ -35,11 +35,6 @@ class Architecture:
     med_token: bool = True
     multi_scale: bool = True
     frozen: Sequence[FrozenPart] = ("decoder",)
-    image_size: int = 256
-    vit_width: int = 768
-    vit_depth: int = 12
-    vit_heads: int = 12
-    window_size: int = 14
     recompute: Sequence[RecomputedPart] = ()
 
     def __post_init__(self) -> None:
@@ -48,7 +43,7 @@ class Architecture:
         _check_choice("fusion", self.fusion, get_args(Fusion))
         self._check_parts("frozen", get_args(FrozenPart))
         self._check_parts("recompute", get_args(RecomputedPart))
-        self._check_sizes()
+        ViTShape.__post_init__(self)  # a bare super() doesn't work in a class with slots
         self._check_combinations()
 
     def _check_parts(self, name: str, choices: tuple[str, ...]) -> None:
@@ -59,26 +54,12 @@ class Architecture:
         for part in parts:
             _check_choice(name, part, choices)
 
-    def _check_sizes(self) -> None:
-        if self.image_size < PATCH_SIZE or self.image_size % PATCH_SIZE:
-            raise ValueError(
-                f"image_size must be a multiple of {PATCH_SIZE}, got {self.image_size}"
-            )
+    def _check_combinations(self) -> None:
         if self.has_cnn and self.image_size % CNN_STRIDE:
             raise ValueError(
                 f"image_size={self.image_size} does not fit cnn={self.cnn!r}, which halves the "
                 f"image five times: use a multiple of {CNN_STRIDE}, or cnn='none'"
             )
-        if self.vit_depth < NUM_STAGES or self.vit_depth % NUM_STAGES:
-            raise ValueError(f"vit_depth must be a multiple of {NUM_STAGES}, got {self.vit_depth}")
-        if self.vit_heads < 1 or self.vit_width < 1 or self.vit_width % self.vit_heads:
-            raise ValueError(
-                f"vit_width={self.vit_width} must be divisible by vit_heads={self.vit_heads}"
-            )
-        if self.window_size < 1:
-            raise ValueError(f"window_size must be at least 1, got {self.window_size}")
-
-    def _check_combinations(self) -> None:
         if not self.has_vit and not self.has_cnn:
             raise ValueError("vit='none' and cnn='none' leave no image encoder; keep one of them")
         if self.fusion == "single_step" and not self.has_cnn:
@@ -100,11 +81,6 @@ class Architecture:
     def has_vit(self) -> bool:
         """Whether there is a ViT branch."""
         return self.vit != "none"
-
-    @property
-    def grid_size(self) -> int:
-        """Side of the token grid, S / 16."""
-        return self.image_size // PATCH_SIZE
 
     @property
     def mask_size(self) -> int:

@@ -7,8 +7,8 @@ from typing import cast
 import torchvision
 from torch import Tensor, nn
 
+from syncsam_lightning.models.recompute import recomputed
 from syncsam_lightning.models.syncsam.architecture import CNNName
-from syncsam_lightning.models.syncsam.recompute import recomputed
 
 STAGE_STRIDES = (4, 8, 16, 32)
 _BASIC_CHANNELS = (64, 128, 256, 512)

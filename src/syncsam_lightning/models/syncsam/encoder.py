@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from syncsam_lightning.models.promptable import ImageFeatures
 from syncsam_lightning.models.syncsam.adapters import bridge, embedding_encoder, stage_adapter
-from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, NUM_STAGES, Architecture
+from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, Architecture
 from syncsam_lightning.models.syncsam.cnn import STAGE_STRIDES, ResNetStages
 from syncsam_lightning.models.syncsam.norm import LayerNorm2d
-from syncsam_lightning.models.syncsam.vit import StagedViT
+from syncsam_lightning.models.vit import NUM_STAGES, StagedViT
 
 
 class DualBranchEncoder(nn.Module):
@@ -28,7 +28,9 @@ class DualBranchEncoder(nn.Module):
         super().__init__()
         width = architecture.vit_width
         self.fuses_each_stage = architecture.fusion == "synchronized"
-        self.vit = StagedViT(architecture) if architecture.has_vit else None
+        self.vit: StagedViT | None = None
+        if architecture.has_vit:
+            self.vit = StagedViT(architecture, recomputes="vit" in architecture.recompute)
         self.cnn: ResNetStages | None = None
         self.adapters: nn.ModuleList | None = None
         if architecture.has_cnn:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from syncsam_lightning.models.normalisation import SAMNormalisation
 from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
+from syncsam_lightning.models.recompute import recomputed
 from syncsam_lightning.models.syncsam.architecture import (
     Architecture,
     CNNName,
@@ -26,7 +27,6 @@ from syncsam_lightning.models.syncsam.initialisation import (
 )
 from syncsam_lightning.models.syncsam.layouts import LAYOUTS
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
-from syncsam_lightning.models.syncsam.recompute import recomputed
 from syncsam_lightning.prompts import Prompts
 
 

@@ -8,7 +8,8 @@ import torch
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom, PromptEncoder
 from torch import Tensor
 
-from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, PATCH_SIZE
+from syncsam_lightning.models.syncsam.architecture import EMBED_DIM
+from syncsam_lightning.models.vit import PATCH_SIZE
 from syncsam_lightning.prompts import MixedPrompts, Prompts
 from syncsam_lightning.prompts.mixed import FIRST_CORNER, LAST_CORNER
 from syncsam_lightning.prompts.prompts import BACKGROUND, FOREGROUND, PADDING

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
-from syncsam_lightning.models.syncsam.architecture import NUM_STAGES, Architecture
 from syncsam_lightning.models.syncsam.encoder import sam_neck
-from syncsam_lightning.models.syncsam.vit import StagedViT
+from syncsam_lightning.models.vit import StagedViT, ViTShape
 
 
 class IMISViT(StagedViT):
@@ -21,18 +21,16 @@ class IMISImageEncoder(nn.Module):
     """A ViT and a neck.
 
     Args:
-        architecture: of the ViT.
+        shape: of the ViT.
         embed_dim: channels C of the embedding.
     """
 
-    def __init__(self, architecture: Architecture, embed_dim: int) -> None:
+    def __init__(self, shape: ViTShape, embed_dim: int) -> None:
         super().__init__()
-        self.vit = IMISViT(architecture)
-        self.neck = sam_neck(architecture.vit_width, embed_dim)
+        self.vit = IMISViT(shape)
+        self.neck = sam_neck(shape.vit_width, embed_dim)
+        self.neck.to(memory_format=torch.channels_last)  # as tokens lie in memory
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embedding ``(B, C, S/16, S/16)`` of normalised images ``(B, 3, S, S)``."""
-        tokens = self.vit.embed(images)
-        for stage in range(NUM_STAGES):
-            tokens = self.vit.global_block(stage, self.vit.windowed_blocks(stage, tokens))
-        return cast(Tensor, self.neck(tokens.permute(0, 3, 1, 2)))
+        return cast(Tensor, self.neck(self.vit(images).permute(0, 3, 1, 2)))

@@ -25,9 +25,9 @@ from syncsam_lightning.models.promptable import (
     PromptableModel,
     ScoredMasks,
 )
-from syncsam_lightning.models.syncsam.architecture import Architecture
 from syncsam_lightning.models.syncsam.initialisation import initialise_decoder, initialise_vit
 from syncsam_lightning.models.syncsam.prompt_encoder import BatchedPromptEncoder
+from syncsam_lightning.models.vit import ViTShape
 from syncsam_lightning.prompts import Prompts
 
 FrozenPart = Literal["vit", "neck", "prompt_encoder", "decoder"]
@@ -83,9 +83,7 @@ class IMISNet(PromptableModel):
         check_choices("frozen", frozen, FrozenPart)
         if embed_dim < 1 or embed_dim % 16:
             raise ValueError(f"embed_dim must be a multiple of 16, got {embed_dim}")
-        architecture = Architecture(
-            cnn="none",
-            multi_scale=False,
+        shape = ViTShape(
             image_size=image_size,
             vit_width=vit_width,
             vit_depth=vit_depth,
@@ -95,11 +93,11 @@ class IMISNet(PromptableModel):
         self.input_spec = InputSpec(
             size=image_size,
             prompts=frozenset({"boxes", "points", "masks"}),
-            mask_size=architecture.mask_size,
+            mask_size=image_size // 4,
             fit=self.image_fit,
         )
         self.normalise = SAMNormalisation(image_size, self.image_fit)
-        self.image_encoder = IMISImageEncoder(architecture, embed_dim)
+        self.image_encoder = IMISImageEncoder(shape, embed_dim)
         self.prompt_encoder = BatchedPromptEncoder(image_size, embed_dim)
         self.mask_decoder = IMISMaskDecoder(embed_dim)
         initialise_vit(self.image_encoder.vit)

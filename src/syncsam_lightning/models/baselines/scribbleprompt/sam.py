@@ -54,7 +54,7 @@ class ScribblePromptSAM(SAM):
         )
 
     def _build_normalisation(self) -> nn.Module:
-        return GreyNormalisation(self.architecture.image_size)
+        return GreyNormalisation(self.input_spec.size)
 
 
 class GreyNormalisation(nn.Module):

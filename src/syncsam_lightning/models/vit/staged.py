@@ -9,9 +9,9 @@ from segment_anything.modeling.common import MLPBlock
 from segment_anything.modeling.image_encoder import PatchEmbed
 from torch import Tensor, nn
 
-from syncsam_lightning.models.syncsam.architecture import NUM_STAGES, PATCH_SIZE, Architecture
-from syncsam_lightning.models.syncsam.attention import WindowAttention
-from syncsam_lightning.models.syncsam.recompute import recomputed
+from syncsam_lightning.models.recompute import recomputed
+from syncsam_lightning.models.vit.attention import WindowAttention
+from syncsam_lightning.models.vit.shape import NUM_STAGES, PATCH_SIZE, ViTShape
 
 _MLP_RATIO = 4
 
@@ -47,8 +47,8 @@ class StagedViT(nn.Module):
     ``(B, S/16, S/16, C)``, channels last.
 
     Args:
-        architecture: gives ``image_size``, ``vit_width`` C, ``vit_depth``, ``vit_heads``,
-            ``window_size`` and ``recompute``.
+        shape: its sizes, C being ``vit_width`` and S ``image_size``.
+        recomputes: whether the blocks are computed again in the backward pass, to save memory.
 
     Attributes:
         position_resampling: how ``pos_embed`` is brought to the grid of another image size when a
@@ -57,26 +57,33 @@ class StagedViT(nn.Module):
 
     position_resampling: ClassVar[Literal["bilinear", "bicubic"]] = "bilinear"
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, shape: ViTShape, *, recomputes: bool = False) -> None:
         super().__init__()
-        width, grid = architecture.vit_width, architecture.grid_size
-        self.blocks_per_stage = architecture.vit_depth // NUM_STAGES
-        self.recomputes = "vit" in architecture.recompute
+        width, grid = shape.vit_width, shape.grid_size
+        self.blocks_per_stage = shape.blocks_per_stage
+        self.recomputes = recomputes
         patch = (PATCH_SIZE, PATCH_SIZE)
         self.patch_embed = PatchEmbed(kernel_size=patch, stride=patch, embed_dim=width)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, width))
         self.blocks = nn.ModuleList(
             ViTBlock(
                 width,
-                architecture.vit_heads,
+                shape.vit_heads,
                 grid_size=grid,
-                window_size=0 if self._is_global(i) else architecture.window_size,
+                window_size=0 if self._is_global(i) else shape.window_size,
             )
-            for i in range(architecture.vit_depth)
+            for i in range(shape.vit_depth)
         )
 
     def _is_global(self, index: int) -> bool:
         return (index + 1) % self.blocks_per_stage == 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the tokens of normalised images ``(B, 3, S, S)`` after the last stage."""
+        tokens = self.embed(images)
+        for stage in range(NUM_STAGES):
+            tokens = self.global_block(stage, self.windowed_blocks(stage, tokens))
+        return tokens
 
     def embed(self, images: Tensor) -> Tensor:
         """Turn normalised images ``(B, 3, S, S)`` into tokens with absolute positions."""

@@ -8,8 +8,8 @@ from segment_anything.modeling.image_encoder import Block
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from syncsam_lightning.models.syncsam.attention import WindowAttention
-from syncsam_lightning.models.syncsam.vit import ViTBlock
+from syncsam_lightning.models.vit import ViTBlock
+from syncsam_lightning.models.vit.attention import WindowAttention
 
 WIDTH, HEADS = 16, 2
 # Height and width of the grid, side of the windows: padded on both sides, on one, on none; windows

@@ -5,9 +5,8 @@ from functools import partial
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
-from syncsam_lightning.models.syncsam.architecture import Architecture
 from syncsam_lightning.models.syncsam.encoder import sam_neck
-from syncsam_lightning.models.syncsam.vit import StagedViT
+from syncsam_lightning.models.vit import StagedViT, ViTShape
 
 
 def test_the_stages_in_a_row_give_what_sam_s_encoder_gives():
@@ -24,20 +23,15 @@ def test_the_stages_in_a_row_give_what_sam_s_encoder_gives():
     )
     for parameter in sam.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    vit = StagedViT(
-        Architecture(image_size=64, vit_width=32, vit_depth=8, vit_heads=2, window_size=3)
-    )
+    vit = StagedViT(ViTShape(image_size=64, vit_width=32, vit_depth=8, vit_heads=2, window_size=3))
     neck = sam_neck(32)
     state = sam.state_dict()
     neck.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("neck.")})
     vit.load_state_dict({k: v for k, v in state.items() if not k.startswith("neck.")})
     images = torch.randn(2, 3, 64, 64)
-    tokens = vit.embed(images)
-    for stage in range(4):
-        tokens = vit.global_block(stage, vit.windowed_blocks(stage, tokens))
-    torch.testing.assert_close(neck(tokens.permute(0, 3, 1, 2)), sam(images))
+    torch.testing.assert_close(neck(vit(images).permute(0, 3, 1, 2)), sam(images))
 
 
 def test_the_last_block_of_each_stage_is_global():
-    vit = StagedViT(Architecture(image_size=32, vit_width=8, vit_heads=2))
+    vit = StagedViT(ViTShape(image_size=32, vit_width=8, vit_heads=2))
     assert [i for i, block in enumerate(vit.blocks) if block.window_size == 0] == [2, 5, 8, 11]
