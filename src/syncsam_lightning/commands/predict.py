@@ -39,7 +39,7 @@ def predict_files(
     Args:
         paths: images (PNG, JPEG, TIFF, BMP), NIfTI volumes, DICOM files, and folders of these; a
             folder's DICOM files are taken together as series.
-        ckpt_path: a checkpoint of `syncsam fit`.
+        ckpt_path: a checkpoint of `syncsam fit`, or a folder or repository of `syncsam export`.
         prompts: a JSON or CSV file of prompts; see docs/predict.md.
         box: instead of a file, one object on every image: x0,y0,x1,y1 in pixels.
         points: the same with points: "x,y,1; x,y,0" (1 object, 0 background).
