@@ -45,3 +45,50 @@ def save_slice(path: Path, stored: np.ndarray, position: tuple[float, ...], **ta
         setattr(image, name, value)
     image.save_as(path, enforce_file_format=True)
     return path
+
+
+def save_frames(path: Path, voxels: np.ndarray, heights: tuple[float, ...], **tags: object) -> Path:
+    """Write ``(H, W, K)`` Hounsfield units as one enhanced CT with a frame at each height."""
+    from pydicom import Dataset, dcmread
+    from pydicom.uid import EnhancedCTImageStorage
+
+    def group(name: str, **values: object) -> Dataset:
+        inner, outer = Dataset(), Dataset()
+        for key, value in values.items():
+            setattr(inner, key, value)
+        setattr(outer, name, [inner])
+        return outer
+
+    stored = np.moveaxis(voxels, 2, 0).astype(np.int32) + 1024
+    image = dcmread(save_slice(path, stored[0], (0.0, 0.0, 0.0)))
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    image.NumberOfFrames, image.PixelData = len(stored), stored.astype(np.uint16).tobytes()
+    for name in (
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceThickness",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "RescaleType",
+    ):
+        delattr(image, name)
+    shared = group("PixelMeasuresSequence", PixelSpacing=[0.8, 0.7], SliceThickness=2.5)
+    shared.update(group("PlaneOrientationSequence", ImageOrientationPatient=list(AXIAL)))
+    shared.update(
+        group(
+            "PixelValueTransformationSequence",
+            RescaleSlope=1,
+            RescaleIntercept=-1024,
+            RescaleType="HU",
+        )
+    )
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = [
+        group("PlanePositionSequence", ImagePositionPatient=[-10.0, -20.0, height])
+        for height in heights
+    ]
+    for name, value in tags.items():
+        setattr(image, name, value)
+    image.save_as(path)
+    return path
