@@ -7,7 +7,7 @@ from typing import Literal
 
 from syncsam_lightning.errors import SyncSAMError
 
-_SHOWN = 10  # skipped inputs that are told at once; all are in the list
+_SHOWN = 10  # objects and skipped inputs that are told at once; all are in the lists
 
 
 class PredictOptionError(SyncSAMError):
@@ -69,7 +69,7 @@ def predict_files(
 
     from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
     from syncsam_lightning.prediction.assignment import assign_prompts
-    from syncsam_lightning.prediction.file_predictor import SKIPPED, FilePredictor
+    from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
     from syncsam_lightning.prediction.inputs import find_inputs
     from syncsam_lightning.prediction.prompt_list import prompt_of_options, read_prompts
     from syncsam_lightning.volumes import parse_window
@@ -109,4 +109,9 @@ def predict_files(
         print(f"{len(outcome.skipped)} skipped, all listed in {target / SKIPPED}")
     if not outcome.found:
         raise PredictOptionError(f"nothing could be segmented; {target / SKIPPED} says why")
-    print(f"{len(outcome.found)} objects written to {target}")
+    for found in outcome.found[:_SHOWN]:
+        print(found)
+    count = len(outcome.found)
+    print(
+        f"{count} object{'' if count == 1 else 's'} written to {target}, listed in {target / LIST}"
+    )
