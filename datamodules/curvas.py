@@ -12,12 +12,13 @@ import numpy as np
 
 from syncsam_lightning.data.components import SmallestObject
 from syncsam_lightning.data.intensity import SliceRange, Window
-from syncsam_lightning.data.nifti import Volume, VolumeFile
+from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.slices import LabelFile, LabelledVolume, Labels, Slicer, SliceRule
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, RawSample, Skipped
+from syncsam_lightning.volumes.stored import StoredVolume
 
 Raters = Literal["default", 1, 2, 3, "majority", "all"]
 
@@ -161,7 +162,7 @@ class MajorityLabels:
 
     files: tuple[LabelFile, ...]
 
-    def __call__(self) -> Volume:
+    def __call__(self) -> StoredVolume:
         """Return the labels.
 
         Raises:
@@ -177,7 +178,7 @@ class MajorityLabels:
                 raise BrokenInputError(file.file.path, reason, "place mismatch")
         a, b, c = first.stored, second.stored, third.stored
         agreed = np.where((a == b) | (a == c), a, np.where(b == c, b, 0)).astype(np.uint8)
-        return Volume(agreed, first.affine)
+        return StoredVolume(agreed, first.affine)
 
 
 def _find_files(source: Source) -> tuple[dict[str, dict[str, Entry]], list[Skipped]]:

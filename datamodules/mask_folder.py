@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
-from syncsam_lightning.data.nifti import read_volume
 from syncsam_lightning.data.readers import read_image, read_labels
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
 from syncsam_lightning.volumes.nifti import SUFFIXES
+from syncsam_lightning.volumes.stored import read_stored
 from syncsam_lightning.volumes.windows import PERCENTILES
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
@@ -350,7 +350,7 @@ def _volume(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) ->
 
 def _read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a volume with its axes in the order right, anterior, superior."""
-    volume = read_volume(path).upright()
+    volume = read_stored(path).upright()
     return volume.values(), volume.affine
 
 

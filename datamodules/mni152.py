@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
-from syncsam_lightning.data.nifti import read_volume
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.volumes.stored import read_stored
 
 BRAIN_ABOVE = 51
 """Brain is where the T1 template is brighter than this: 0.2 of its maximum, nilearn's own rule."""
@@ -214,7 +214,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path} is not there: the installed nilearn carries other volumes; "
             "install a release from 0.11 on"
         )
-    volume = read_volume(path).upright()
+    volume = read_stored(path).upright()
     return volume.values().astype(np.uint8), volume.affine
 
 

@@ -22,7 +22,6 @@ from syncsam_lightning.cli.checkpoint_config import checkpoint_config
 from syncsam_lightning.cli.given import GivenSettings
 from syncsam_lightning.cli.newest_checkpoint import newest_checkpoint
 from syncsam_lightning.data.codec import CorruptPixelsError, decode_image, decode_mask
-from syncsam_lightning.data.nifti import read_volume
 from syncsam_lightning.data.readers import read_grey, read_image, read_labels, read_mask
 from syncsam_lightning.data.sources import Entry, open_source
 from syncsam_lightning.errors import SyncSAMError
@@ -30,6 +29,7 @@ from syncsam_lightning.evaluation.comparison.results import read_runs
 from syncsam_lightning.evaluation.examples import read_examples
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
+from syncsam_lightning.volumes.stored import read_stored
 from tests.fuzz import seeds
 
 MAX_ENTRIES = 1000
@@ -191,7 +191,7 @@ def nifti(data: bytes) -> None:
     """NIfTI volumes."""
 
     def read() -> None:
-        volume = read_volume("x.nii", data).upright()
+        volume = read_stored("x.nii", data).upright()
         assert volume.stored.ndim == 3
         assert np.isfinite(volume.affine).all()
 

@@ -25,12 +25,12 @@ from syncsam_datamodules.samed2d.index import Classes
 from syncsam_lightning.cli.checkpoint_config import checkpoint_config
 from syncsam_lightning.cli.given import GivenSettings
 from syncsam_lightning.data.codec import decode_image
-from syncsam_lightning.data.nifti import read_volume
 from syncsam_lightning.data.readers import read_image
 from syncsam_lightning.data.sources import Entry, EntryIndex, open_source
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts, prompt_table
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
 from syncsam_lightning.records import Skipped
+from syncsam_lightning.volumes.stored import read_stored
 from tests.fuzz import seeds
 from tests.fuzz.targets import LABEL_NAME, OneFile
 
@@ -156,12 +156,12 @@ def huge_npz(folder: Path) -> object:
 
 
 def huge_volume(folder: Path) -> object:
-    return read_volume("x.nii", seeds.nifti_files()[5])
+    return read_stored("x.nii", seeds.nifti_files()[5])
 
 
 def zipped_volume(folder: Path) -> object:
     volume = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes()
-    return read_volume("x.nii.gz", gzip.compress(volume + bytes(1 << 24)))
+    return read_stored("x.nii.gz", gzip.compress(volume + bytes(1 << 24)))
 
 
 def config(text: str) -> Callable[[Path], object]:

@@ -6,45 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SERIES, STUDY, FRAME = "1.2.826.1.1", "1.2.826.1.2", "1.2.826.1.3"
-AXIAL = (1, 0, 0, 0, 1, 0)
-
-
-def save_slice(path: Path, stored: np.ndarray, position: tuple[float, ...], **tags: object) -> Path:
-    """Write a CT slice: stored values, rescaled by -1024 to Hounsfield units."""
-    # Here, so that no other test has to wait for it.
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-    image.PatientID, image.PatientName, image.PatientBirthDate, image.PatientSex = (
-        "p",
-        "A^B",
-        "",
-        "",
-    )
-    image.StudyInstanceUID, image.SeriesInstanceUID = STUDY, SERIES
-    image.FrameOfReferenceUID, image.Modality = FRAME, "CT"
-    image.StudyID, image.StudyDate, image.StudyTime, image.AccessionNumber = "1", "", "", ""
-    image.ReferringPhysicianName, image.SeriesNumber, image.InstanceNumber = "", 1, 1
-    image.PositionReferenceIndicator = ""
-    image.ImagePositionPatient, image.ImageOrientationPatient = list(position), list(AXIAL)
-    image.PixelSpacing, image.SliceThickness = [0.8, 0.7], 2.5
-    image.Rows, image.Columns = stored.shape
-    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
-    image.BitsAllocated = image.BitsStored = 16
-    image.HighBit, image.PixelRepresentation = 15, 0
-    image.RescaleSlope, image.RescaleIntercept, image.RescaleType = 1, -1024, "HU"
-    image.PixelData = stored.astype(np.uint16).tobytes()
-    for name, value in tags.items():
-        setattr(image, name, value)
-    image.save_as(path, enforce_file_format=True)
-    return path
+from tests.dicom_files import save_slice
 
 
 @pytest.fixture

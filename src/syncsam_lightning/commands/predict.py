@@ -7,7 +7,7 @@ from typing import Literal
 
 from syncsam_lightning.errors import SyncSAMError
 
-_SHOWN = 10  # skipped inputs that are told at once; all are in the list
+_SHOWN = 10  # objects and skipped inputs that are told at once; all are in the lists
 
 
 class PredictOptionError(SyncSAMError):
@@ -39,7 +39,7 @@ def predict_files(
     Args:
         paths: images (PNG, JPEG, TIFF, BMP), NIfTI volumes, DICOM files, and folders of these; a
             folder's DICOM files are taken together as series.
-        ckpt_path: a checkpoint of `syncsam fit`.
+        ckpt_path: a checkpoint of `syncsam fit`, or a folder or repository of `syncsam export`.
         prompts: a JSON or CSV file of prompts; see docs/predict.md.
         box: instead of a file, one object on every image: x0,y0,x1,y1 in pixels.
         points: the same with points: "x,y,1; x,y,0" (1 object, 0 background).
@@ -69,7 +69,7 @@ def predict_files(
 
     from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
     from syncsam_lightning.prediction.assignment import assign_prompts
-    from syncsam_lightning.prediction.file_predictor import SKIPPED, FilePredictor
+    from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
     from syncsam_lightning.prediction.inputs import find_inputs
     from syncsam_lightning.prediction.prompt_list import prompt_of_options, read_prompts
     from syncsam_lightning.volumes import parse_window
@@ -109,4 +109,9 @@ def predict_files(
         print(f"{len(outcome.skipped)} skipped, all listed in {target / SKIPPED}")
     if not outcome.found:
         raise PredictOptionError(f"nothing could be segmented; {target / SKIPPED} says why")
-    print(f"{len(outcome.found)} objects written to {target}")
+    for found in outcome.found[:_SHOWN]:
+        print(found)
+    count = len(outcome.found)
+    print(
+        f"{count} object{'' if count == 1 else 's'} written to {target}, listed in {target / LIST}"
+    )

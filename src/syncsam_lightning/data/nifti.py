@@ -1,173 +1,16 @@
-"""NIfTI volumes: reading them, and turning them so that their axes are those of the patient."""
+"""NIfTI files of a release, read when a row is made of one of their slices."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import os
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO, cast
 
-import nibabel as nib
 import numpy as np
 
 from syncsam_lightning.data.source_files import read_file
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError
-
-MAX_VOXELS = 1 << 31
-"""Largest volume that is read; a header that declares more is refused before any allocation."""
-
-_MAX_BEHIND = 1 << 16
-"""Bytes that may follow the voxels in a file."""
-
-_GZIP = b"\x1f\x8b"
-_NIFTI2_HEADER_SIZE = 540
-_UNREADABLE = (
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    nib.wrapstruct.WrapStructError,
-    OSError,
-    EOFError,
-    ValueError,
-    zlib.error,
-)
-_orientation: Callable[[Any], np.ndarray] = nib.io_orientation
-_oriented: Callable[[Any, Any], np.ndarray] = nib.apply_orientation
-_affine_of: Callable[[Any, Any], np.ndarray] = nib.orientations.inv_ornt_aff
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Volume:
-    """A volume in the numbers in which it is stored: scaled, it may take four times the memory.
-
-    Args:
-        stored: ``(X, Y, Z)`` numbers, all finite.
-        affine: ``(4, 4)`` float64, from indices to mm to the right, front and top of the patient.
-        slope, intercept: a value is ``stored * slope + intercept``.
-    """
-
-    stored: np.ndarray
-    affine: np.ndarray
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    def values(self, stored: np.ndarray | None = None) -> np.ndarray:
-        """Return the values of all voxels or of a part of them.
-
-        Args:
-            stored: the part, as stored; None: all.
-
-        Returns:
-            of the stored dtype if there is nothing to scale, else float64.
-        """
-        part = self.stored if stored is None else stored
-        if self.slope == 1 and self.intercept == 0:
-            return part
-        return part.astype(np.float64) * self.slope + self.intercept
-
-    def upright(self) -> Volume:
-        """Return the volume with its axes to the right, front and top: a view, nothing is copied.
-
-        Axes that are oblique go to the nearest, as in nibabel's ``as_closest_canonical``.
-        """
-        orientation = _orientation(self.affine)
-        turned = _oriented(self.stored, orientation)
-        affine = self.affine @ _affine_of(orientation, self.stored.shape)
-        return replace(self, stored=turned, affine=affine)
-
-
-def read_volume(path: str | os.PathLike[str], data: bytes | None = None) -> Volume:
-    """Read a NIfTI file, 1 or 2, gzipped or not.
-
-    Args:
-        path: of the file; only its name, for messages, if ``data`` is given.
-        data: its bytes, where it is no file of its own.
-
-    Raises:
-        BrokenInputError: the file is missing, damaged, no volume, too large, or holds values that
-            are not finite.
-    """
-    name = os.fspath(path)
-    if data is None and not Path(name).is_file():
-        raise BrokenInputError(name, "file not found", kind="file not found")
-    try:
-        data = Path(name).read_bytes() if data is None else data
-        header = _open(_unzipped(io.BytesIO(data)))
-        _check_shape(header.shape, name)
-        image = type(header).from_stream(io.BytesIO(_inflated(data, _num_bytes(header))))
-        proxy = image.dataobj
-        stored = np.asarray(proxy.get_unscaled())
-        slope, intercept = float(proxy.slope), float(proxy.inter)
-    except _UNREADABLE as error:
-        raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
-    if stored.dtype.kind not in "iuf":
-        raise BrokenInputError(name, f"holds {stored.dtype}, not plain numbers")
-    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-        raise BrokenInputError(name, "holds values that are not finite")
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or np.isnan(_orientation(affine)).any():
-        raise BrokenInputError(name, "does not say how its axes lie in space (a singular affine)")
-    if not np.isfinite([slope, intercept]).all():
-        raise BrokenInputError(name, f"is scaled by {slope:g} and {intercept:g}")
-    return Volume(stored.reshape(stored.shape[:3], order="F"), affine, slope, intercept)
-
-
-def _unzipped(file: BinaryIO) -> io.BufferedReader[Any]:
-    # Buffered, so that the first bytes can be looked at in a stream that doesn't go back.
-    buffered = io.BufferedReader(cast(io.RawIOBase, file))
-    if buffered.peek(2)[:2] == _GZIP:
-        return io.BufferedReader(gzip.GzipFile(fileobj=buffered))
-    return buffered
-
-
-def _num_bytes(header: Any) -> int:
-    """Return where the voxels end in a file, by its header."""
-    item: int = header.get_data_dtype().itemsize
-    return int(header.dataobj.offset) + item * int(np.prod(header.shape, dtype=np.int64))
-
-
-def _inflated(data: bytes, expected: int) -> bytes:
-    """Unzip in one go, which takes a third of the time that streaming does.
-
-    Args:
-        data: of a file, gzipped or not.
-        expected: bytes that the file should hold; no more than a little above are made.
-
-    Raises:
-        zlib.error: the data is damaged; each member of the file has a checksum.
-        EOFError: the data ends too early.
-    """
-    if not data.startswith(_GZIP):
-        return data
-    parts: list[bytes] = []
-    left = expected + _MAX_BEHIND
-    while data.startswith(_GZIP) and left > 0:
-        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        parts.append(member.decompress(data, left))
-        left -= len(parts[-1])
-        if not member.eof:
-            raise EOFError("it ends too early" if left else "it holds more than its header says")
-        data = member.unused_data
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _open(stream: io.BufferedReader[Any]) -> Any:
-    size = stream.peek(4)[:4]
-    is_second = _NIFTI2_HEADER_SIZE in (int.from_bytes(size, order) for order in ("little", "big"))
-    cls = nib.Nifti2Image if is_second else nib.Nifti1Image
-    return cls.from_stream(stream)
-
-
-def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    if len(shape) < 3 or any(size != 1 for size in shape[3:]) or 0 in shape:
-        raise BrokenInputError(name, f"not a volume: its shape is {shape}")
-    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
-        raise BrokenInputError(name, f"declares {shape} voxels, over the limit")
+from syncsam_lightning.volumes.stored import StoredVolume, read_place, read_stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,27 +48,25 @@ class VolumeFile:
         """
         try:
             with self.source.open(self.entry) as file:
-                image = _open(_unzipped(file))
+                return read_place(file, self.path)
         except BrokenInputError as error:
             raise BrokenInputError(self.path, error.reason, error.kind) from error
-        except _UNREADABLE as error:
-            raise BrokenInputError(self.path, f"cannot be read as NIfTI ({error})") from error
-        _check_shape(image.shape, self.path)
-        return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
+        except OSError as error:
+            raise BrokenInputError(self.path, f"cannot be read ({error})") from error
 
-    def read(self) -> Volume:
+    def read(self) -> StoredVolume:
         """Read the file.
 
         Raises:
-            BrokenInputError: see :func:`read_volume`.
+            BrokenInputError: see :func:`read_stored`.
         """
-        return read_volume(self.path, read_file(self.source, self.entry))
+        return read_stored(self.path, read_file(self.source, self.entry))
 
-    def __call__(self) -> Volume:
+    def __call__(self) -> StoredVolume:
         """Return the volume.
 
         Raises:
-            BrokenInputError: see :func:`read_volume`.
+            BrokenInputError: see :func:`read_stored`.
         """
         found = _kept(self)
         if isinstance(found, BrokenInputError):
@@ -234,7 +75,7 @@ class VolumeFile:
 
 
 @lru_cache(maxsize=1)
-def _kept(file: VolumeFile) -> Volume | BrokenInputError:
+def _kept(file: VolumeFile) -> StoredVolume | BrokenInputError:
     # A failure is kept too: else a damaged file would be read again for each of its slices.
     try:
         return file.read()

@@ -12,10 +12,11 @@ import numpy as np
 
 from syncsam_lightning.data.components import ComponentMask, Components, SmallestObject
 from syncsam_lightning.data.intensity import Intensity, to_grey
-from syncsam_lightning.data.nifti import Volume, VolumeFile
+from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.source_files import Unusable
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped
+from syncsam_lightning.volumes.stored import StoredVolume
 
 _MAX_LABEL = 255
 
@@ -37,13 +38,13 @@ class SliceRule:
     by_component: bool
     upright: bool
 
-    def plane(self, volume: Volume, position: int) -> np.ndarray:
+    def plane(self, volume: StoredVolume, position: int) -> np.ndarray:
         """Return ``(H, W)`` of a volume, as stored."""
         if not self.upright:
             return np.ascontiguousarray(volume.stored[:, :, position])
         return np.ascontiguousarray(volume.upright().stored[::-1, ::-1, position].T)
 
-    def depth(self, volume: Volume) -> int:
+    def depth(self, volume: StoredVolume) -> int:
         """Return the number of slices."""
         return int((volume.upright() if self.upright else volume).stored.shape[2])
 
@@ -51,7 +52,7 @@ class SliceRule:
 class LabelReader(Hashable, Protocol):
     """Reads labels: whole numbers 0..255 as uint8, 0 is background. Picklable."""
 
-    def __call__(self) -> Volume:
+    def __call__(self) -> StoredVolume:
         """Return the labels.
 
         Raises:
@@ -70,7 +71,7 @@ class LabelFile:
 
     file: VolumeFile
 
-    def __call__(self) -> Volume:
+    def __call__(self) -> StoredVolume:
         """Return the labels.
 
         Raises:
@@ -86,7 +87,7 @@ class LabelFile:
                 reason = f"is no label map: values of plane {position} go from {low:g} to {high:g}"
                 raise BrokenInputError(self.file.path, reason, "not a label map")
             labels[:, :, position] = values
-        return Volume(labels, volume.affine)
+        return StoredVolume(labels, volume.affine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def _survey(volume: LabelledVolume, rule: SliceRule) -> _Survey:
     return _Survey(sorted(positions), skipped)
 
 
-def _check_place(image: VolumeFile, labels: Volume, path: str, *, same_space: bool) -> None:
+def _check_place(image: VolumeFile, labels: StoredVolume, path: str, *, same_space: bool) -> None:
     shape, affine = image.header()
     if labels.stored.shape != shape:
         raise BrokenInputError(
@@ -295,7 +296,7 @@ class _SliceMasks:
 
 
 @lru_cache(maxsize=3)
-def _kept(reader: LabelReader) -> Volume | BrokenInputError:
+def _kept(reader: LabelReader) -> StoredVolume | BrokenInputError:
     # As many as a volume has raters. A failure is kept too, see `VolumeFile`.
     try:
         return reader()

@@ -63,6 +63,16 @@ class Found:
     slices: str = ""
     ends: str = ""
 
+    def __str__(self) -> str:
+        """Return what a user wants to know at once."""
+        told = f"{self.image}: {self.label}"
+        if self.object > 1:
+            told += f" {self.object}"
+        if self.millilitres is None:
+            return f"{told}, {self.pixels} pixels"
+        told += f", {self.plane} slices {self.slices}, {self.millilitres:.1f} ml"
+        return f"{told} ({self.ends})" if self.ends else told
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from syncsam_lightning.errors import BrokenInputError, SyncSAMError
+from syncsam_lightning.volumes.frames import frame_headers, num_frames
+from syncsam_lightning.volumes.slice_geometry import place_slices
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
@@ -31,9 +33,6 @@ _TAGS = (
     "RescaleSlope",
     "RescaleIntercept",
 )
-# Degrees of freedom that scanners need: positions are written with few decimals.
-_SPACING_TOLERANCE = 0.05
-_DIRECTION_TOLERANCE = 1e-3
 
 
 class MissingPackageError(SyncSAMError):
@@ -117,8 +116,9 @@ def read_series(files: Sequence[Path]) -> Volume:
     MONOCHROME1, where small is bright, is turned around.
 
     Args:
-        files: of one series with one image each. A single file without a position is an image of
-            its own; its affine then has the pixel spacing (1 if unknown) and no more.
+        files: of one series with one image each, or the one file of an enhanced series. A single
+            image without a position is one of its own; its affine then has the pixel spacing (1 if
+            unknown) and no more.
 
     Raises:
         BrokenInputError: a file can't be read or does not fit the others, or a slice is missing or
@@ -128,20 +128,43 @@ def read_series(files: Sequence[Path]) -> Volume:
     headers = {path: _header(path) for path in files}
     for path, header in headers.items():
         _check_image(path, header)
-    ordered, affine = _place(headers)
+    if enhanced := [path for path, header in headers.items() if num_frames(header) > 1]:
+        return _read_frames(enhanced[0], len(headers))
+    ordered, affine = place_slices(headers)
     first = headers[ordered[0]]
-    shape = (int(first.Columns), int(first.Rows), len(ordered))
-    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
-        raise BrokenInputError(str(ordered[0]), f"its series has {shape} voxels, over the limit")
+    _check_size(ordered[0], first, len(ordered))
     slices = [_pixels(path) for path in ordered]
     voxels = np.stack(slices, axis=-1).swapaxes(0, 1)
     return Volume(voxels, affine, tuple(ordered), modality=str(first.get("Modality", "")))
 
 
+def _read_frames(path: Path, num_files: int) -> Volume:
+    """Read the file of an enhanced series (PS3.3 A.36 and A.38), which holds all slices."""
+    if num_files > 1:
+        raise BrokenInputError(
+            str(path),
+            f"holds several frames and is one of {num_files} files of its series: give it alone",
+        )
+    dataset = _read(path)
+    headers = frame_headers(path, dataset)
+    ordered, affine = place_slices(headers)
+    _check_size(path, dataset, len(ordered))
+    frames = list(headers)
+    order = tuple(frames.index(frame) for frame in ordered)
+    stored = _decoded(path, dataset)
+    slices = [_values(path, stored[n], headers[frames[n]], dataset) for n in order]
+    voxels = np.stack(slices, axis=-1).swapaxes(0, 1)
+    return Volume(voxels, affine, (path,), str(dataset.get("Modality", "")), frames=order)
+
+
 def _header(path: Path) -> Any:
+    return _read(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+
+
+def _read(path: Path, **options: Any) -> Any:
     pydicom = need("pydicom")
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        return pydicom.dcmread(path, **options)
     except pydicom.errors.InvalidDicomError as error:
         raise BrokenInputError(str(path), "not a DICOM file") from error
     except (OSError, EOFError, ValueError, KeyError, NotImplementedError) as error:
@@ -149,120 +172,47 @@ def _header(path: Path) -> Any:
 
 
 def _check_image(path: Path, header: Any) -> None:
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        raise BrokenInputError(
-            str(path),
-            "holds several frames; series of one image per file are read: split it up "
-            "or convert it to NIfTI (dcm2niix does)",
-        )
     if int(header.get("SamplesPerPixel") or 1) != 1:
         raise BrokenInputError(str(path), "is a colour image; save it as PNG to segment it")
 
 
-def _place(headers: dict[Path, Any]) -> tuple[list[Path], np.ndarray]:
-    """Return the files in order, and the affine of their voxels."""
-    paths = list(headers)
-    placed = [path for path in paths if _has_position(headers[path])]
-    if len(placed) < len(paths):
-        if len(paths) > 1:
-            lost = next(path for path in paths if path not in placed)
-            raise BrokenInputError(str(lost), "does not say where in the patient it lies")
-        rows, columns = _pixel_spacing(headers[paths[0]])
-        return paths, np.diag([-columns, -rows, 1.0, 1.0])
-    first = headers[paths[0]]
-    along_row, along_column = np.asarray(first.ImageOrientationPatient, np.float64).reshape(2, 3)
-    normal = np.cross(along_row, along_column)
-    for path, header in headers.items():
-        _check_same(path, header, paths[0], first)
-    positions = {p: np.asarray(h.ImagePositionPatient, np.float64) for p, h in headers.items()}
-    heights = {path: float(position @ normal) for path, position in positions.items()}
-    ordered = sorted(paths, key=lambda path: (heights[path], path))
-    step = _step(ordered, [heights[path] for path in ordered], positions, normal)
-    rows, columns = _pixel_spacing(first)
-    to_patient = np.eye(4)
-    to_patient[:3, 0] = along_row * columns
-    to_patient[:3, 1] = along_column * rows
-    to_patient[:3, 2] = step
-    to_patient[:3, 3] = positions[ordered[0]]
-    # DICOM counts left and posterior as positive, NIfTI right and anterior.
-    return ordered, np.diag([-1.0, -1.0, 1.0, 1.0]) @ to_patient
-
-
-def _has_position(header: Any) -> bool:
-    position, direction = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-    return position is not None and direction is not None and len(position) == 3
-
-
-def _pixel_spacing(header: Any) -> tuple[float, float]:
-    """Return the distances between rows and between columns."""
-    rows, columns = header.get("PixelSpacing") or (1.0, 1.0)
-    return float(rows), float(columns)
-
-
-def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
-    for name in ("Rows", "Columns"):
-        if header.get(name) != first.get(name):
-            raise BrokenInputError(
-                str(path),
-                f"has {name} {header.get(name)}, but {reference.name} of the same "
-                f"series {first.get(name)}",
-            )
-    for name in ("ImageOrientationPatient", "PixelSpacing"):
-        ours, theirs = (np.asarray(h.get(name) or (), np.float64) for h in (header, first))
-        if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=_DIRECTION_TOLERANCE):
-            raise BrokenInputError(
-                str(path),
-                f"has another {name} than {reference.name} of the same series: "
-                "it is no stack of parallel slices (a localiser, say)",
-            )
-
-
-def _step(
-    ordered: Sequence[Path],
-    heights: Sequence[float],
-    positions: dict[Path, np.ndarray],
-    normal: np.ndarray,
-) -> np.ndarray:
-    """Return the way from one slice to the next in millimetres, which is the same for all."""
-    if len(ordered) == 1:
-        return normal
-    gaps = np.diff(heights)
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two, the smaller: slices get lost
-    for before, after, gap in zip(ordered, ordered[1:], gaps.tolist(), strict=False):
-        if gap <= 1e-4:
-            raise BrokenInputError(
-                str(after),
-                f"lies where {before.name} lies: the series has several images of one "
-                "place (phases or echoes); give one of them",
-            )
-        if abs(gap - usual) > _SPACING_TOLERANCE * usual:
-            raise BrokenInputError(
-                str(after),
-                f"lies {gap:.2f} mm after {before.name}, the others {usual:.2f} mm "
-                "apart: a slice is missing, or they overlap",
-            )
-    way = positions[ordered[-1]] - positions[ordered[0]]
-    step: np.ndarray = way / (len(ordered) - 1)
-    return step
+def _check_size(path: Path, header: Any, slices: int) -> None:
+    shape = (int(header.Columns), int(header.Rows), slices)
+    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
+        raise BrokenInputError(str(path), f"its series has {shape} voxels, over the limit")
 
 
 def _pixels(path: Path) -> np.ndarray:
-    pydicom = need("pydicom")
+    dataset = _read(path)
+    return _values(path, _decoded(path, dataset), dataset, dataset)
+
+
+# What pydicom and its decoders raise for damaged pixels.
+_UNDECODABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    NotImplementedError,
+)
+
+
+def _decoded(path: Path, dataset: Any) -> np.ndarray:
     try:
-        dataset = pydicom.dcmread(path)
-        stored = dataset.pixel_array
-        values = pydicom.pixels.apply_modality_lut(stored, dataset)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
-        reason = " ".join(str(error).split())
-        raise BrokenInputError(str(path), f"its pixels cannot be decoded ({reason})") from error
+        stored: np.ndarray = dataset.pixel_array
+    except _UNDECODABLE as error:
+        raise _undecodable(path, error) from error
+    return stored
+
+
+def _values(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.ndarray:
+    """Return what ``(H, W)`` stored values measure, by the slope and intercept of ``scale``."""
+    try:
+        values = need("pydicom").pixels.apply_modality_lut(stored, scale)
+    except _UNDECODABLE as error:
+        raise _undecodable(path, error) from error
     if values.ndim != 2:
         raise BrokenInputError(str(path), f"has pixels of shape {values.shape}, expected two axes")
     values = values.astype(np.float32)
@@ -271,3 +221,8 @@ def _pixels(path: Path) -> np.ndarray:
     inverted = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
     result: np.ndarray = -values if inverted else values
     return result
+
+
+def _undecodable(path: Path, error: Exception) -> BrokenInputError:
+    reason = " ".join(str(error).split())
+    return BrokenInputError(str(path), f"its pixels cannot be decoded ({reason})")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import zlib
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
+from syncsam_lightning.volumes.stored import read_stored
+from syncsam_lightning.volumes.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -25,31 +23,10 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
     """Read a volume, with the header's scaling applied.
 
     Raises:
-        BrokenInputError: the file is missing, damaged, too large, no volume of three axes (a fourth
-            of length 1 is dropped), or holds values that are not finite.
+        BrokenInputError: see :func:`~syncsam_lightning.volumes.stored.read_stored`.
     """
-    name = os.fspath(path)
-    if not Path(name).is_file():
-        raise BrokenInputError(name, "file not found", kind="file not found")
-    try:
-        image: Any = nib.load(name)
-        if np.prod(image.shape, dtype=np.float64) > MAX_VOXELS:
-            raise BrokenInputError(name, f"declares {image.shape} voxels, over the limit")
-        voxels = np.asanyarray(image.dataobj)
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
-        raise BrokenInputError(name, f"not a NIfTI file ({error})") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise BrokenInputError(name, f"cannot be decoded ({error})") from error
-    if voxels.ndim == 4 and voxels.shape[3] == 1:
-        voxels = voxels[..., 0]
-    if voxels.ndim != 3 or voxels.size == 0 or voxels.dtype.kind not in "iuf":
-        raise BrokenInputError(name, f"not a volume ({voxels.dtype} of shape {voxels.shape})")
-    if not np.isfinite(voxels).all():
-        raise BrokenInputError(name, "holds values that are not finite")
-    affine = np.asarray(image.affine, np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise BrokenInputError(name, "its affine does not span three axes")
-    return Volume(voxels, affine, (Path(name),), header=image.header)
+    stored = read_stored(path)
+    return Volume(stored.values(), stored.affine, (Path(path),), header=stored.header)
 
 
 def write_nifti(path: str | os.PathLike[str], mask: np.ndarray, volume: Volume) -> None:

@@ -44,6 +44,8 @@ def write_segmentation(
             raise ValueError(f"mask {label} has shape {mask.shape}, not {volume.voxels.shape}")
     sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in volume.files]
     frames = np.stack([mask.transpose(2, 1, 0) for mask in masks.values()], axis=-1)
+    if volume.frames:
+        frames = frames[np.argsort(volume.frames)]  # in the order of the file
     identification = hd.AlgorithmIdentificationSequence(
         name=algorithm, version=__version__, family=codes.DCM.ArtificialIntelligence
     )

@@ -24,6 +24,7 @@ class Volume:
         affine: ``(4, 4)`` float64, from voxel indices to millimetres right, anterior, superior
             (RAS, as in NIfTI).
         files: the NIfTI file, or the files of the series in the order of K.
+        frames: of one multi-frame file: the number of the frame at each K, from 0.
         modality: as DICOM names it (``CT``, ``MR``), empty if the file does not say.
         header: of the NIfTI file, None otherwise.
     """
@@ -33,6 +34,7 @@ class Volume:
     files: tuple[Path, ...]
     modality: str = ""
     header: Any = None
+    frames: tuple[int, ...] = ()
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -68,7 +68,7 @@ def test_a_folder_is_segmented_by_a_file_of_prompts(
     ]
     printed = capsys.readouterr().out
     assert f"skipped {images / '1.png'}: there is no prompt about it" in printed
-    assert f"2 objects written to {tmp_path / 'out'}" in printed
+    assert f"2 objects written to {tmp_path / 'out'}, listed in" in printed
 
 
 def test_where_nothing_can_be_segmented_the_command_fails(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import pickle
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from syncsam_lightning.data.nifti import Volume, VolumeFile, read_volume
+from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.sources import Entry, open_source
 from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes.stored import StoredVolume
 
 VOXELS = np.arange(60, dtype=np.int16).reshape(4, 5, 3)
 AFFINE = np.array([[0, 2.0, 0, 5], [-1.0, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
@@ -19,76 +19,6 @@ AFFINE = np.array([[0, 2.0, 0, 5], [-1.0, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
 def save(path: Path, voxels: np.ndarray = VOXELS, cls: type = nib.Nifti1Image) -> Path:
     nib.save(cls(voxels, AFFINE), path)
     return path
-
-
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-@pytest.mark.parametrize("cls", [nib.Nifti1Image, nib.Nifti2Image])
-def test_a_volume_is_read_from_file_and_from_bytes(tmp_path: Path, suffix: str, cls: type):
-    path = save(tmp_path / f"v{suffix}", cls=cls)
-    for volume in (read_volume(path), read_volume("name", path.read_bytes())):
-        np.testing.assert_array_equal(volume.stored, VOXELS)
-        np.testing.assert_allclose(volume.affine, AFFINE)
-        assert volume.values().dtype == np.int16
-
-
-def test_scaled_numbers_stay_as_stored_until_values_are_asked_for(tmp_path: Path):
-    image = nib.Nifti1Image(VOXELS, AFFINE)
-    image.header.set_slope_inter(2.0, -10.0)
-    nib.save(image, tmp_path / "v.nii.gz")
-    volume = read_volume(tmp_path / "v.nii.gz")
-    expected = np.asanyarray(nib.load(tmp_path / "v.nii.gz").dataobj)
-    assert volume.stored.dtype == np.int16
-    np.testing.assert_allclose(volume.values(), expected)
-    np.testing.assert_allclose(volume.values(volume.stored[:, :, 1]), expected[:, :, 1])
-
-
-def test_upright_is_nibabels_closest_canonical_and_copies_nothing(tmp_path: Path):
-    save(tmp_path / "v.nii")
-    volume = read_volume(tmp_path / "v.nii")
-    upright = volume.upright()
-    expected = nib.as_closest_canonical(nib.load(tmp_path / "v.nii"))
-    np.testing.assert_array_equal(upright.stored, np.asanyarray(expected.dataobj))
-    np.testing.assert_allclose(upright.affine, expected.affine)
-    assert np.shares_memory(upright.stored, volume.stored)
-
-
-def test_a_fourth_axis_of_one_is_dropped(tmp_path: Path):
-    path = save(tmp_path / "v.nii", VOXELS[..., None])
-    assert read_volume(path).stored.shape == (4, 5, 3)
-
-
-def test_a_wrong_checksum_is_noticed(tmp_path: Path):
-    path = save(tmp_path / "v.nii.gz")
-    data = bytearray(path.read_bytes())
-    data[-6] ^= 1
-    with pytest.raises(BrokenInputError, match=r"CRC check failed|incorrect data check"):
-        read_volume("v", bytes(data))
-
-
-@pytest.mark.parametrize("kept", [0, 3, 200, -40])
-def test_a_truncated_file_is_named(tmp_path: Path, kept: int):
-    path = save(tmp_path / "v.nii.gz")
-    with pytest.raises(BrokenInputError, match=r"v\.nii\.gz: cannot be read as NIfTI"):
-        read_volume("v.nii.gz", path.read_bytes()[:kept])
-
-
-def test_no_volume_no_plain_numbers_and_not_finite_are_refused(tmp_path: Path):
-    with pytest.raises(BrokenInputError, match=r"not a volume: its shape is \(4, 5, 3, 2\)"):
-        read_volume(save(tmp_path / "a.nii", np.zeros((4, 5, 3, 2), np.int16)))
-    with pytest.raises(BrokenInputError, match="holds complex64, not plain numbers"):
-        read_volume(save(tmp_path / "b.nii", np.zeros((4, 5, 3), np.complex64)))
-    with pytest.raises(BrokenInputError, match="holds values that are not finite"):
-        read_volume(save(tmp_path / "c.nii", np.full((4, 5, 3), np.nan, np.float32)))
-    with pytest.raises(BrokenInputError, match="file not found"):
-        read_volume(tmp_path / "d.nii")
-
-
-def test_a_header_that_lies_about_its_size_costs_no_memory(tmp_path: Path):
-    header = nib.Nifti1Header()
-    header.set_data_shape((30_000, 30_000, 30_000))
-    header["magic"], header["vox_offset"] = b"n+1", 352
-    with pytest.raises(BrokenInputError, match="over the limit"):
-        read_volume("v.nii.gz", gzip.compress(header.binaryblock + b"\0" * 4))
 
 
 def volume_file(folder: Path) -> VolumeFile:
@@ -111,7 +41,7 @@ def test_a_volume_is_read_once_by_all_copies_of_its_file(tmp_path: Path):
     save(tmp_path / "v.nii.gz")
     file = volume_file(tmp_path)
     first = file()
-    assert isinstance(first, Volume)
+    assert isinstance(first, StoredVolume)
     assert pickle.loads(pickle.dumps(file))() is first
 
 
@@ -121,17 +51,4 @@ def test_a_damaged_volume_is_read_once_too(tmp_path: Path, monkeypatch: pytest.M
     for _ in range(2):
         with pytest.raises(BrokenInputError, match="cannot be read as NIfTI"):
             file()
-        monkeypatch.setattr("syncsam_lightning.data.nifti.read_volume", None)
-
-
-def test_a_file_zipped_in_parts_is_read_whole(tmp_path: Path):
-    data = gzip.decompress(save(tmp_path / "v.nii.gz").read_bytes())
-    parts = gzip.compress(data[:100]) + gzip.compress(data[100:])
-    np.testing.assert_array_equal(read_volume("v.nii.gz", parts).stored, VOXELS)
-
-
-def test_more_than_the_header_says_is_not_unzipped(tmp_path: Path):
-    data = gzip.decompress(save(tmp_path / "v.nii.gz").read_bytes())
-    with pytest.raises(BrokenInputError, match="more than its header says"):
-        read_volume("v.nii.gz", gzip.compress(data + b"\0" * (1 << 20)))
-    assert read_volume("v.nii.gz", gzip.compress(data + b"\0" * 100)).stored.shape == (4, 5, 3)
+        monkeypatch.setattr("syncsam_lightning.data.nifti.read_stored", None)

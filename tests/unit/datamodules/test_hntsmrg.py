@@ -185,5 +185,5 @@ def test_labels_are_read_once_however_often_records_are_asked_for(
     def refuse(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("syncsam_lightning.data.nifti.read_volume", refuse)
+    monkeypatch.setattr("syncsam_lightning.data.nifti.read_stored", refuse)
     assert [getattr(item, "id", item) for item in datamodule.records(tmp_path)] == first

@@ -101,6 +101,9 @@ def test_a_nifti_volume_keeps_its_place(segment, tmp_path: Path):
     assert (found.plane, found.slices) == ("axial", "2-10")
     assert found.ends == "down of 2: the mask is empty; up of 10: the mask is empty"
     assert found.millilitres == pytest.approx(found.pixels * 0.8 * 0.8 * 2.5 / 1000, abs=1e-4)
+    assert str(found) == (
+        f"scan.nii.gz: ball, axial slices 2-10, {found.millilitres:.1f} ml ({found.ends})"
+    )
 
 
 def test_a_dicom_series_becomes_a_dicom_seg(segment, dicom, tmp_path: Path):

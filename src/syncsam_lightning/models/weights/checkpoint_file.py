@@ -59,7 +59,9 @@ def read_checkpoint(path: Path) -> Any:
     """
     if not path.is_file():
         what = "is a folder, not a checkpoint" if path.is_dir() else "does not exist"
-        raise WeightsError(f"{path} {what}; give the path of a file written by torch.save")
+        raise WeightsError(
+            f"{path} {what}; give a checkpoint of `syncsam fit` or a file of weights"
+        )
     try:
         # Memory mapping reads what is needed only; files from before torch 1.6 can't be mapped.
         mapped = zipfile.is_zipfile(path)

@@ -1,0 +1,94 @@
+"""DICOM files, made for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+SERIES, STUDY, FRAME = "1.2.826.1.1", "1.2.826.1.2", "1.2.826.1.3"
+AXIAL = (1, 0, 0, 0, 1, 0)
+
+
+def save_slice(path: Path, stored: np.ndarray, position: tuple[float, ...], **tags: object) -> Path:
+    """Write a CT slice: stored values, rescaled by -1024 to Hounsfield units."""
+    # Here, so that no other test has to wait for it.
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    image.PatientID, image.PatientName, image.PatientBirthDate, image.PatientSex = (
+        "p",
+        "A^B",
+        "",
+        "",
+    )
+    image.StudyInstanceUID, image.SeriesInstanceUID = STUDY, SERIES
+    image.FrameOfReferenceUID, image.Modality = FRAME, "CT"
+    image.StudyID, image.StudyDate, image.StudyTime, image.AccessionNumber = "1", "", "", ""
+    image.ReferringPhysicianName, image.SeriesNumber, image.InstanceNumber = "", 1, 1
+    image.PositionReferenceIndicator = ""
+    image.ImagePositionPatient, image.ImageOrientationPatient = list(position), list(AXIAL)
+    image.PixelSpacing, image.SliceThickness = [0.8, 0.7], 2.5
+    image.Rows, image.Columns = stored.shape
+    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+    image.BitsAllocated = image.BitsStored = 16
+    image.HighBit, image.PixelRepresentation = 15, 0
+    image.RescaleSlope, image.RescaleIntercept, image.RescaleType = 1, -1024, "HU"
+    image.PixelData = stored.astype(np.uint16).tobytes()
+    for name, value in tags.items():
+        setattr(image, name, value)
+    image.save_as(path, enforce_file_format=True)
+    return path
+
+
+def save_frames(path: Path, voxels: np.ndarray, heights: tuple[float, ...], **tags: object) -> Path:
+    """Write ``(H, W, K)`` Hounsfield units as one enhanced CT with a frame at each height."""
+    from pydicom import Dataset, dcmread
+    from pydicom.uid import EnhancedCTImageStorage
+
+    def group(name: str, **values: object) -> Dataset:
+        inner, outer = Dataset(), Dataset()
+        for key, value in values.items():
+            setattr(inner, key, value)
+        setattr(outer, name, [inner])
+        return outer
+
+    stored = np.moveaxis(voxels, 2, 0).astype(np.int32) + 1024
+    image = dcmread(save_slice(path, stored[0], (0.0, 0.0, 0.0)))
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    image.NumberOfFrames, image.PixelData = len(stored), stored.astype(np.uint16).tobytes()
+    for name in (
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceThickness",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "RescaleType",
+    ):
+        delattr(image, name)
+    shared = group("PixelMeasuresSequence", PixelSpacing=[0.8, 0.7], SliceThickness=2.5)
+    shared.update(group("PlaneOrientationSequence", ImageOrientationPatient=list(AXIAL)))
+    shared.update(
+        group(
+            "PixelValueTransformationSequence",
+            RescaleSlope=1,
+            RescaleIntercept=-1024,
+            RescaleType="HU",
+        )
+    )
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = [
+        group("PlanePositionSequence", ImagePositionPatient=[-10.0, -20.0, height])
+        for height in heights
+    ]
+    for name, value in tags.items():
+        setattr(image, name, value)
+    image.save_as(path)
+    return path

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+
+from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes.dicom import find_series, read_series
+from syncsam_lightning.volumes.reading import read_volume
+from syncsam_lightning.volumes.segmentation import write_segmentation
+from tests.dicom_files import save_frames
+
+VOXELS = np.random.default_rng(0).integers(-1000, 1000, (5, 6, 4)).astype(np.int16)
+HEIGHTS = (35.0, 32.5, 40.0, 37.5)  # of the frames, which are not in order
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return save_frames(tmp_path / "enhanced.dcm", VOXELS, HEIGHTS)
+
+
+def test_an_enhanced_image_is_the_volume_of_its_frames(file: Path):
+    volume = read_volume(file)
+    order = np.argsort(HEIGHTS)
+    np.testing.assert_array_equal(volume.voxels, VOXELS[:, :, order].swapaxes(0, 1))
+    assert volume.frames == tuple(order.tolist())
+    assert (volume.modality, volume.spacing) == ("CT", (0.7, 0.8, 2.5))
+    np.testing.assert_allclose(volume.affine[:3, 3], (10, 20, 32.5))
+
+
+def test_its_folder_holds_one_series(file: Path):
+    series, broken = find_series(sorted(file.parent.iterdir()))
+    assert ([one.files for one in series], broken) == ([(file,)], [])
+
+
+def test_each_frame_may_have_a_scale_of_its_own(file: Path):
+    image = pydicom.dcmread(file)
+    del image.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
+    for number, groups in enumerate(image.PerFrameFunctionalGroupsSequence):
+        scale = pydicom.Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = number, 0, "US"
+        groups.PixelValueTransformationSequence = [scale]
+    image.save_as(file)
+    expected = (VOXELS.astype(int) + 1024) * np.arange(4)
+    np.testing.assert_array_equal(
+        read_volume(file).voxels, expected[:, :, np.argsort(HEIGHTS)].swapaxes(0, 1)
+    )
+
+
+def test_a_segmentation_of_it_points_to_its_frames(file: Path, tmp_path: Path):
+    volume = read_volume(file)
+    mask = np.zeros(volume.voxels.shape, bool)
+    mask[2, 3, 0] = mask[1:3, 1, 1] = True
+    write_segmentation(tmp_path / "seg.dcm", {"liver": mask}, volume)
+    seg = hd.seg.segread(tmp_path / "seg.dcm")
+    frames = seg.get_pixels_by_source_frame(
+        pydicom.dcmread(file).SOPInstanceUID,
+        [1 + number for number in volume.frames],
+        assert_missing_frames_are_empty=True,
+    )
+    np.testing.assert_array_equal(frames[..., 0], mask.transpose(2, 1, 0))
+
+
+def test_frames_that_say_not_where_they_lie_are_refused(file: Path):
+    image = pydicom.dcmread(file)
+    del image.PerFrameFunctionalGroupsSequence
+    image.save_as(file)
+    with pytest.raises(BrokenInputError, match=r"holds 4 frames and does not say where each lies"):
+        read_volume(file)
+
+
+def test_two_frames_of_one_place_are_named(tmp_path: Path):
+    file = save_frames(tmp_path / "enhanced.dcm", VOXELS, (35.0, 35.0, 40.0, 37.5))
+    with pytest.raises(BrokenInputError, match=r"enhanced\.dcm\[1\]: lies where .*\[0\] lies"):
+        read_volume(file)
+
+
+def test_a_series_of_several_such_files_is_refused(file: Path, tmp_path: Path):
+    other = save_frames(tmp_path / "other.dcm", VOXELS, HEIGHTS)
+    with pytest.raises(BrokenInputError, match="holds several frames and is one of 2 files"):
+        read_series([file, other])
