@@ -137,7 +137,8 @@ def card_of(
     """Return the text of the model card."""
     from syncsam_lightning.hub import ModelCard, TrainingNotes
 
-    training = TrainingNotes.of(checkpoint) if checkpoint.is_file() else TrainingNotes()
+    file = checkpoint.expanduser()
+    training = TrainingNotes.of(file) if file.is_file() else TrainingNotes()
     folders = {title: Path(folder) for title, folder in (results or {}).items()}
     return ModelCard(model, name, training, folders, license).text()
 

@@ -95,14 +95,15 @@ def read_folder(folder: Path) -> PretrainedModel:
     config = read_config(folder)
     origin = str(folder / CONFIG)
     model = ModelSettings.from_config(config["model"], origin).build(origin)
-    weights = _read_weights(folder, config)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(_read_weights(folder))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise HubError(
             f"{folder / WEIGHTS} does not hold the weights of {CONFIG}: {reason}"
         ) from error
+    # Of the model, not of the file: one of another precision would have been rounded.
+    _check(weights_checksum(model), folder, config)
     model.input_spec = replace(model.input_spec, feedback=config["feedback"])
     return PretrainedModel(model.eval(), config)
 
@@ -114,25 +115,27 @@ def checked_weights(folder: Path) -> Path:
         HubError: as :func:`read_folder` does; the model is not built.
         MissingPackageError: ``safetensors`` is not installed.
     """
-    _read_weights(folder, read_config(folder))
+    config = read_config(folder)
+    _check(state_checksum(_read_weights(folder)), folder, config)
     return folder / WEIGHTS
 
 
-def _read_weights(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+def _read_weights(folder: Path) -> Mapping[str, Tensor]:
     path = folder / WEIGHTS
     if not path.is_file():
         raise HubError(f"{path} does not exist: the folder has no weights")
     try:
-        weights = read_safetensors(path)
+        return read_safetensors(path)
     except WeightsError as error:
         raise HubError(str(error)) from error
-    wanted = config.get("weights_sha256")
-    if wanted is not None and state_checksum(weights) != wanted:
+
+
+def _check(checksum: str, folder: Path, config: Mapping[str, Any]) -> None:
+    if checksum != (config.get("weights_sha256") or checksum):
         raise HubError(
-            f"{path} holds other weights than {CONFIG} was written for (their SHA-256 differs): "
-            "fetch or export both again"
+            f"{folder / WEIGHTS} holds other weights than {CONFIG} was written for (their SHA-256 "
+            "differs): fetch or export both again"
         )
-    return weights
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
