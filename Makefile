@@ -76,7 +76,7 @@ bench-eval: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation --json bench-eval.json $(BENCH_ARGS)
 
 bench-export: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.export --json bench-export.json $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.export --json bench-export.json $(BENCH_ARGS)
 
 lint: setup
 	$(BIN)/ruff check

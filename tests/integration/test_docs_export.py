@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -24,6 +27,7 @@ from syncsam_lightning.models import (
 )
 from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out
+from syncsam_lightning.prediction import Predictor
 
 DOCS = Path(__file__).parents[2] / "docs"
 VIT = {"image_size": 64, "vit_width": 32, "vit_depth": 4, "vit_heads": 2, "window_size": 3}
@@ -77,8 +81,32 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def run(page: str, format: str) -> None:
+    """Export to a format as the page's one command for it does."""
+    (command,) = [words for words in commands(page) if words[:2] == ["export", format]]
+    assert main(command) == 0
+
+
+def code(page: str, imported: str) -> str:
+    """The page's one Python example that imports from a module."""
+    found = re.findall(r"```python\n(.*?)```", text(page), re.DOTALL)
+    (example,) = [block for block in found if f"from {imported} import" in block]
+    return example
+
+
+def write_my_images(folder: Path) -> None:
+    """Write images and masks as MaskFolder reads them."""
+    for number in range(12):
+        pixels, mask = np.full((64, 80), 40, np.uint8), np.zeros((64, 80), np.uint8)
+        mask[10 + number : 40, 20:50] = 1
+        for kind, picture in (("images", pixels + 90 * mask), ("masks", mask)):
+            path = folder / f"my_images/{kind}/p{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path)
+
+
 def test_every_page_has_commands():
-    assert [len(commands(page)) for page in ("export.md", "hub.md", "fine_tune.md")] == [5, 1, 4]
+    assert [len(commands(page)) for page in ("export.md", "hub.md", "fine_tune.md")] == [5, 4, 4]
 
 
 def test_every_input_is_explained():
@@ -87,8 +115,7 @@ def test_every_input_is_explained():
 
 
 def test_official_names_are_written_as_shown(here: Path, capsys: pytest.CaptureFixture[str]):
-    (command,) = [words for words in commands("export.md") if words[1] == "weights"]
-    assert main(command) == 0
+    run("export.md", "weights")
     assert "350 of them renamed" in capsys.readouterr().out
     back = ["export", "weights", "official.pth", "own.pth", "--layout", "syncsam"]
     sizes = [f"--options.{key}={value}" for key, value in {**VIT, "cnn": "resnet18"}.items()]
@@ -98,20 +125,52 @@ def test_official_names_are_written_as_shown(here: Path, capsys: pytest.CaptureF
     assert weights_checksum(again) == weights_checksum(network())
 
 
-def test_a_folder_for_a_hub_is_written_as_shown(here: Path):
+def test_a_name_in_safetensors_gets_that_format(here: Path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    assert main(["export", "weights", "best.ckpt", "official.safetensors"]) == 0
+    assert main(["export", "weights", "best.ckpt", "official.pth"]) == 0
+    found, expected = safetensors.load_file("official.safetensors"), torch.load("official.pth")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+@pytest.fixture
+def mine(here: Path) -> Path:
+    """The folder for a hub, written as shown."""
     pytest.importorskip("safetensors")
-    (command,) = commands("hub.md")
-    results = here / command[command.index("--results.own") + 1]
+    results = here / "logs/after/version_0/test"
     results.mkdir(parents=True)
     (results / "summary.csv").write_text(
         "protocol,metric,group,name,masks,mean,ci_low,ci_high\nbox,dice,all,,4,0.5,0.4,0.6\n"
     )
-    assert main(command) == 0
+    run("hub.md", "safetensors")
+    return here / "mine"
+
+
+def test_a_folder_for_a_hub_is_written_as_shown(mine: Path):
     scope: dict[str, object] = {}
-    (code,) = re.findall(r"```python\n(.*?)```", text("hub.md"), re.DOTALL)
-    exec(code, scope)
+    exec(code("hub.md", "syncsam_lightning.hub"), scope)
     assert weights_checksum(scope["model"]) == weights_checksum(network())
-    assert "| box | all |  | 4 | 0.500 | 0.400 to 0.600 |" in (here / "mine/README.md").read_text()
+    assert "| box | all |  | 4 | 0.500 | 0.400 to 0.600 |" in (mine / "README.md").read_text()
+
+
+def test_a_folder_predicts_as_shown(mine: Path):
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 100, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save("image.png")
+    (command,) = [words for words in commands("hub.md") if words[0] == "predict"]
+    assert main(command) == 0
+    mask = np.asarray(Image.open("predictions/image--object.png"))
+    predictor = Predictor(network(), device="cpu")
+    predictor.set_image(pixels)
+    assert ((mask > 0) == predictor.predict(box=[30, 40, 90, 110]).masks[0]).all()
+
+
+def test_a_folder_is_tested_as_shown(mine: Path):
+    (command,) = [words for words in commands("hub.md") if words[0] == "test"]
+    write_my_images(mine.parent)
+    assert main([*command, *SMALL, *QUICK]) == 0
+    (record,) = (json.loads(path.read_text()) for path in mine.parent.glob("**/test/run.json"))
+    assert record["weights_sha256"] == weights_checksum(network())
 
 
 @pytest.mark.parametrize(
@@ -148,17 +207,54 @@ def test_onnx_and_programs_are_written_as_shown(here: Path, capsys: pytest.Captu
     assert abs(record["dice"]["ONNX"] - record["dice"]["PyTorch"]) < 1e-3
     names = {path.name for path in (here / "exported").iterdir()}
     assert {"encoder.onnx", "decoder.onnx", "encoder.pt2", "decoder.pt2", "int8"} <= names
+    scope: dict[str, object] = {}
+    exec(code("export.md", "syncsam_lightning.exporting"), scope)
+    assert scope["model"].input_spec == network().input_spec
+    (program,) = re.findall(r"```python\n(import torch\n.*?)```", text("export.md"), re.DOTALL)
+    exec(program.replace("256", "64").replace("200", "40"), scope)
+    expected = network().eval().encode(torch.zeros(1, 3, 64, 64), torch.tensor([[64, 40]]))
+    torch.testing.assert_close(scope["features"][0], expected.embedding)
+
+
+@pytest.mark.slow
+def test_the_pair_is_used_without_this_package_as_shown(mine: Path):
+    pytest.importorskip("onnxruntime")
+    run("hub.md", "onnx")
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 100, 3)).astype(np.uint8)
+    pixels = cv2.GaussianBlur(pixels, (0, 0), 5)
+    np.save("image.npy", pixels)
+    example = code("export.md", "onnx_pair")
+    assert "import torch" not in example
+    program = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "syncsam_lightning", "onnx", "PIL", "cv2", "scipy"):
+            raise ImportError(name + " is not installed")
+sys.meta_path.insert(0, Absent())
+sys.path.insert(0, {str(DOCS)!r})
+{example}
+np.savez("answers.npz", first=first, better=better, mask=mask)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answers = np.load("answers.npz")
+    predictor = Predictor(network(), device="cpu")
+    predictor.set_image(pixels)
+    first = predictor.predict(box=[30, 40, 90, 110])
+    better = predictor.click([[60, 70]], labels=[0])
+    for found, expected in ((answers["first"], first), (answers["better"], better)):
+        logits = expected.low_res_logits[0]
+        # cv2 rounds a pixel's average by a level up or down where numpy does not.
+        assert np.linalg.norm(found - logits) < 1e-2 * np.linalg.norm(logits)
+    assert (answers["mask"] == better.masks[0]).mean() > 0.99
 
 
 @pytest.mark.slow
 def test_the_guide_to_fine_tuning_runs_as_shown(here: Path):
-    for number in range(12):
-        pixels, mask = np.full((64, 80), 40, np.uint8), np.zeros((64, 80), np.uint8)
-        mask[10 + number : 40, 20:50] = 1
-        for kind, picture in (("images", pixels + 90 * mask), ("masks", mask)):
-            path = here / f"my_images/{kind}/p{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path)
+    write_my_images(here)
     for words in commands("fine_tune.md"):
         options = [*SMALL, *QUICK] if "--config" in words else QUICK[:1]
         assert main([*words, *(options if words[0] != "export" else [])]) == 0

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from syncsam_lightning.models import IMISNet, load_weights
+from syncsam_lightning.models.weights.renaming import rename_weights
 
 NAME = "imis_net"
 TOLERANCE = 1e-4
@@ -34,6 +35,14 @@ def test_every_tensor_has_its_place_but_the_neck_that_is_never_computed(loaded, 
     assert len(report.loaded) + len(report.unused) == len(names)
     # The file is made for 1024 pixels: absolute positions, and two tables of four global blocks.
     assert len(report.resized) == 1 + 4 * 2
+
+
+def test_names_translate_back_but_for_the_neck(loaded, golden_shapes):
+    exported = rename_weights(loaded[0])
+    assert exported.left_out == ()
+    names = {name for name in golden_shapes(NAME) if not name.startswith(NEVER_COMPUTED)}
+    assert set(exported.state_dict) == names
+    assert NEVER_COMPUTED in exported.summary()
 
 
 @pytest.mark.parametrize(

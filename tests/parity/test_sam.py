@@ -17,6 +17,7 @@ from segment_anything.modeling import (
 from torch import nn
 
 from syncsam_lightning.models import SAM, MedSAM, load_weights
+from syncsam_lightning.models.weights.renaming import rename_weights
 from syncsam_lightning.prompts import Prompts
 
 TOLERANCE = 1e-5
@@ -162,3 +163,14 @@ def test_medsam_s_mask_of_a_box_agrees(side, theirs, images, prompts, relative_e
     for one in range(boxes.num_objects):
         masks, _ = their_answer(theirs, embeddings, boxes, one)
         assert relative_error(found[one], masks[0, 0]) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", [SAM, MedSAM])
+def test_the_package_takes_weights_under_official_names(kind, side, theirs, tmp_path):
+    model = kind(image_size=side)
+    load_weights(model, theirs.state_dict(), strict=True)
+    torch.save(dict(rename_weights(model).state_dict), tmp_path / "official.pth")
+    again = official(side)
+    again.load_state_dict(torch.load(tmp_path / "official.pth", weights_only=True), strict=True)
+    written = again.state_dict()
+    assert all(torch.equal(written[key], value) for key, value in theirs.state_dict().items())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from syncsam_lightning.models import SAMMed2D, load_weights
+from syncsam_lightning.models.weights.renaming import rename_weights
 
 TOLERANCE = 1e-4
 MODES = {"box": ("boxes",), "points_mask": ("points", "masks")}
@@ -28,6 +29,13 @@ def test_every_tensor_of_the_official_layout_has_its_place(loaded, golden_shapes
     shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
     assert shapes == golden_shapes("sam_med2d")
     assert (report.layout, report.resized) == ("sam", ())
+
+
+def test_names_and_shapes_translate_back(loaded, golden_shapes):
+    exported = rename_weights(loaded[0])
+    assert exported.left_out == ()
+    shapes = {key: list(value.shape) for key, value in exported.state_dict.items()}
+    assert shapes == golden_shapes("sam_med2d")
 
 
 def test_parameter_counts_are_those_of_the_official_code(loaded):

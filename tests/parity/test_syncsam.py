@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from syncsam_lightning.models import ImageFeatures, LoadReport, SyncSAM, load_weights
-from syncsam_lightning.models.syncsam.layouts import to_predecessor_layout
+from syncsam_lightning.models.weights.renaming import rename_weights
 
 TOLERANCE = 1e-4
 COUNTS = {"resnet34": (116_019_884, 25_982_028), "resnet50": (138_428_204, 48_390_348)}
@@ -55,8 +55,9 @@ def test_every_tensor_of_the_predecessor_has_its_place(golden):
 
 
 def test_names_and_shapes_translate_back(golden):
-    exported = to_predecessor_layout(golden.model.state_dict())
-    assert {key: list(tensor.shape) for key, tensor in exported.items()} == golden.shapes
+    exported = rename_weights(golden.model)
+    assert exported.left_out == ()
+    assert {key: list(value.shape) for key, value in exported.state_dict.items()} == golden.shapes
 
 
 def test_the_image_embedding_agrees(golden, relative_error):

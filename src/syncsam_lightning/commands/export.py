@@ -44,7 +44,7 @@ def export(
     Args:
         format: onnx: encoder.onnx and decoder.onnx; torch: encoder.pt2 and decoder.pt2 of
             torch.export; safetensors: a folder in the layout of the Hugging Face hub; weights: one
-            .pth file under the names of the official program.
+            file, .pth or .safetensors, under the names of the official program.
         checkpoint: a checkpoint of `syncsam fit`, weights in any known layout (with network), a
             folder or a hub's repository that safetensors was written to.
         output: folder to write to; with weights, the file.
@@ -102,8 +102,7 @@ def export(
     from syncsam_lightning.prediction import load_trained
 
     given_model = None if network is None else build_network(network, options or {})
-    trained = load_trained(checkpoint, given_model, sam_checkpoint=sam_checkpoint)
-    model, feedback = trained.model, trained.feedback
+    model = load_trained(checkpoint, given_model, sam_checkpoint=sam_checkpoint)
     target = Path(output).expanduser()
     if format == "weights":
         export_weights(model, target, layout or "official")
@@ -113,7 +112,7 @@ def export(
         export_onnx_files(model, target, int8, table, protocol, max_images)
     else:
         card = card_of(model, Path(checkpoint), name or target.resolve().name, results, license)
-        export_folder(model, target, feedback, card)
+        export_folder(model, target, card)
         if push is not None:
             from syncsam_lightning.hub import push_to_hub
 

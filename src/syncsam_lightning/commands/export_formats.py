@@ -9,7 +9,6 @@ from typing import Any
 
 from syncsam_lightning.errors import ExportError
 from syncsam_lightning.models import PromptableModel
-from syncsam_lightning.models.promptable import Feedback
 
 RECORD = "export.json"
 """What an ONNX export leaves beside the files: what was compared and how it turned out."""
@@ -35,12 +34,17 @@ def export_weights(model: PromptableModel, target: Path, layout: str) -> None:
 
     from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
     from syncsam_lightning.models.weights.renaming import check_round_trip, rename_weights
+    from syncsam_lightning.models.weights.safetensors_file import SUFFIX, write_safetensors
 
     renamed = rename_weights(model, layout)
     with _staged(target.parent) as work:
         written = work / target.name
-        state = {key: tensor.contiguous() for key, tensor in renamed.state_dict.items()}
-        torch.save(state, written)
+        if target.suffix == SUFFIX:
+            write_safetensors(renamed.state_dict, written)
+        else:
+            torch.save(
+                {k: tensor.contiguous() for k, tensor in renamed.state_dict.items()}, written
+            )
         check_round_trip(model, renamed, read_state_dict(written))
         written.replace(target)
     print(f"{renamed.summary()}\nread back bit for bit: {target}")
@@ -133,16 +137,17 @@ def card_of(
     """Return the text of the model card."""
     from syncsam_lightning.hub import ModelCard, TrainingNotes
 
-    training = TrainingNotes.of(checkpoint) if checkpoint.is_file() else TrainingNotes()
+    file = checkpoint.expanduser()
+    training = TrainingNotes.of(file) if file.is_file() else TrainingNotes()
     folders = {title: Path(folder) for title, folder in (results or {}).items()}
     return ModelCard(model, name, training, folders, license).text()
 
 
-def export_folder(model: PromptableModel, target: Path, feedback: Feedback, card: str) -> None:
+def export_folder(model: PromptableModel, target: Path, card: str) -> None:
     """Write a folder in the layout of a hub, and read it back."""
     from syncsam_lightning.hub import read_folder, write_folder
 
-    write_folder(model, target, feedback=feedback, card=card)
+    write_folder(model, target, card=card)
     read_folder(target)  # compares the checksum of all weights
     print(f"read back bit for bit: {target}")
     if model.frozen_keys():

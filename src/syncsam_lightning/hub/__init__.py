@@ -8,10 +8,13 @@ from syncsam_lightning.hub.folder import (
     CONFIG,
     WEIGHTS,
     PretrainedModel,
+    read_config,
     read_folder,
     write_folder,
 )
 from syncsam_lightning.hub.remote import (
+    find_folder,
+    find_weights,
     from_pretrained,
     is_repository,
     load_pretrained,
@@ -25,10 +28,13 @@ __all__ = [
     "ModelCard",
     "PretrainedModel",
     "TrainingNotes",
+    "find_folder",
+    "find_weights",
     "from_pretrained",
     "is_repository",
     "load_pretrained",
     "push_to_hub",
+    "read_config",
     "read_folder",
     "write_folder",
 ]

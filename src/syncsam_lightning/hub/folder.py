@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from torch import Tensor
+
 from syncsam_lightning import __version__
-from syncsam_lightning.errors import HubError, MissingPackageError
+from syncsam_lightning.errors import HubError, WeightsError
 from syncsam_lightning.models import PromptableModel, weights_checksum
 from syncsam_lightning.models.promptable import Feedback
 from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.weights.frozen import state_checksum
+from syncsam_lightning.models.weights.safetensors_file import read_safetensors, write_safetensors
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FORMAT = 1
@@ -28,18 +32,14 @@ class PretrainedModel:
 
     Args:
         model: in eval mode, on the CPU.
-        feedback: how it was trained to get its own answers back.
         config: what ``config.json`` says.
     """
 
     model: PromptableModel
-    feedback: Feedback = "logits"
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_folder(
-    model: PromptableModel, folder: Path, *, feedback: Feedback = "logits", card: str | None = None
-) -> None:
+def write_folder(model: PromptableModel, folder: Path, *, card: str | None = None) -> None:
     """Write a model's weights, all of them, and what builds it again.
 
     Each file appears whole or not at all, ``config.json`` last.
@@ -47,7 +47,6 @@ def write_folder(
     Args:
         model: on any device.
         folder: is made if need be.
-        feedback: see :class:`PretrainedModel`.
         card: text of ``README.md``; None: a README that is there stays.
 
     Raises:
@@ -55,7 +54,6 @@ def write_folder(
         MissingPackageError: ``safetensors`` is not installed.
         ModelSettingsError: the model was built with arguments that JSON can't hold.
     """
-    save_file = _safetensors().save_file
     settings = ModelSettings.of(model)
     config = {
         "library_name": "syncsam-lightning",
@@ -65,17 +63,14 @@ def write_folder(
         "image_size": model.input_spec.size,
         "image_fit": model.input_spec.fit,
         "prompts": sorted(model.input_spec.prompts),
-        "feedback": feedback,
+        "feedback": model.input_spec.feedback,
         "weights_sha256": weights_checksum(model),
-    }
-    tensors = {
-        key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
             work = Path(name)
-            save_file(tensors, work / WEIGHTS, metadata={"format": "pt"})
+            write_safetensors(model.state_dict(), work / WEIGHTS)
             if card is not None:
                 (work / CARD).write_text(card, encoding="utf-8")
             text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
@@ -97,34 +92,64 @@ def read_folder(folder: Path) -> PretrainedModel:
         MissingPackageError: ``safetensors`` is not installed.
         ModelSettingsError: the model can't be built.
     """
-    safetensors = _safetensors()
-    config = _read_config(folder / CONFIG)
-    model = ModelSettings.from_config(config.get("model"), str(folder / CONFIG)).build(
-        str(folder / CONFIG)
-    )
+    config = read_config(folder)
+    origin = str(folder / CONFIG)
+    model = ModelSettings.from_config(config["model"], origin).build(origin)
+    try:
+        model.load_state_dict(_read_weights(folder))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise HubError(
+            f"{folder / WEIGHTS} does not hold the weights of {CONFIG}: {reason}"
+        ) from error
+    # Of the model, not of the file: one of another precision would have been rounded.
+    _check(weights_checksum(model), folder, config)
+    model.input_spec = replace(model.input_spec, feedback=config["feedback"])
+    return PretrainedModel(model.eval(), config)
+
+
+def checked_weights(folder: Path) -> Path:
+    """Return where a folder's weights are, once they are those that its config was written for.
+
+    Raises:
+        HubError: as :func:`read_folder` does; the model is not built.
+        MissingPackageError: ``safetensors`` is not installed.
+    """
+    config = read_config(folder)
+    _check(state_checksum(_read_weights(folder)), folder, config)
+    return folder / WEIGHTS
+
+
+def _read_weights(folder: Path) -> Mapping[str, Tensor]:
     path = folder / WEIGHTS
     if not path.is_file():
         raise HubError(f"{path} does not exist: the folder has no weights")
     try:
-        model.load_state_dict(safetensors.load_file(path))
-    except Exception as error:  # safetensors has an exception of its own, torch has RuntimeError
-        reason = " ".join(str(error).split())
-        raise HubError(f"{path} does not hold the weights of {CONFIG}: {reason}") from error
-    wanted = config.get("weights_sha256")
-    if wanted is not None and weights_checksum(model) != wanted:
+        return read_safetensors(path)
+    except WeightsError as error:
+        raise HubError(str(error)) from error
+
+
+def _check(checksum: str, folder: Path, config: Mapping[str, Any]) -> None:
+    if checksum != (config.get("weights_sha256") or checksum):
         raise HubError(
-            f"{path} holds other weights than {CONFIG} was written for (their SHA-256 differs): "
-            "fetch or export both again"
+            f"{folder / WEIGHTS} holds other weights than {CONFIG} was written for (their SHA-256 "
+            "differs): fetch or export both again"
         )
-    return PretrainedModel(model.eval(), config["feedback"], config)
 
 
-def _read_config(path: Path) -> Mapping[str, Any]:
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """Read what a folder says about its model; ``feedback`` is always there.
+
+    Raises:
+        HubError: it has no such file, or that of another program or of a newer version.
+    """
+    path = folder / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise HubError(
-            f"{path} does not exist: give a folder that `syncsam export --to safetensors` wrote, "
+            f"{path} does not exist: give a folder that `syncsam export safetensors` wrote, "
             "or a repository of such files"
         ) from error
     except (OSError, ValueError) as error:
@@ -141,13 +166,3 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     if feedback not in known:
         raise HubError(f"{path}: feedback must be one of {', '.join(known)}, got {feedback!r}")
     return config
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise MissingPackageError(
-            "safetensors is not installed: pip install 'syncsam-lightning[hub]'"
-        ) from error
-    return safetensors.torch

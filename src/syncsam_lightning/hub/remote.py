@@ -13,6 +13,7 @@ from syncsam_lightning.hub.folder import (
     CONFIG,
     WEIGHTS,
     PretrainedModel,
+    checked_weights,
     read_folder,
 )
 from syncsam_lightning.models import PromptableModel
@@ -49,9 +50,9 @@ def load_pretrained(
     """Load a model from a folder or a hub; nothing that it holds is executed or unpickled.
 
     Args:
-        path_or_id: a folder, or a repository such as ``someone/syncsam-34``; a folder wins.
-        revision: branch, tag or commit of the repository; None: its main branch.
-        endpoint: address of the hub; None: that of ``huggingface_hub`` (``HF_ENDPOINT``).
+        path_or_id: see :func:`find_folder`.
+        revision: see :func:`find_folder`.
+        endpoint: see :func:`find_folder`.
 
     Raises:
         HubError: there is no such folder or repository, the hub can't be reached, or the files are
@@ -59,13 +60,50 @@ def load_pretrained(
         MissingPackageError: the packages of the extra ``hub`` are not installed.
         ModelSettingsError: the model can't be built.
     """
+    return read_folder(find_folder(path_or_id, revision=revision, endpoint=endpoint))
+
+
+def find_weights(path_or_id: str | os.PathLike[str]) -> Path:
+    """Return the file that holds the weights which somebody names.
+
+    Args:
+        path_or_id: a folder or repository (see :func:`find_folder`), whose weights are then
+            compared with its config; anything else is the path of a file, returned as it is.
+
+    Raises:
+        HubError: see :func:`load_pretrained`.
+        MissingPackageError: see :func:`load_pretrained`.
+    """
+    path, text = Path(path_or_id).expanduser(), os.fspath(path_or_id)
+    if path.is_dir() or (not path.exists() and is_repository(text)):
+        return checked_weights(find_folder(path_or_id))
+    return path
+
+
+def find_folder(
+    path_or_id: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
+) -> Path:
+    """Return the folder of a model, fetched from a hub where need be.
+
+    Args:
+        path_or_id: a folder, or a repository such as ``someone/syncsam-34``; a folder wins.
+        revision: branch, tag or commit of the repository; None: its main branch.
+        endpoint: address of the hub; None: that of ``huggingface_hub`` (``HF_ENDPOINT``).
+
+    Raises:
+        HubError: there is no such folder or repository, or the hub can't be reached.
+        MissingPackageError: ``huggingface_hub`` is needed and not installed.
+    """
     folder = Path(path_or_id).expanduser()
     if folder.is_dir():
         if revision is not None:
             raise HubError(
                 f"{folder} is a folder, which has no revision {revision!r}: leave it out"
             )
-        return read_folder(folder)
+        return folder
     repository = os.fspath(path_or_id)
     if not _REPOSITORY.fullmatch(repository):
         raise HubError(
@@ -79,7 +117,7 @@ def load_pretrained(
         hub.hf_hub_download(repository, WEIGHTS, revision=config.parent.name, endpoint=endpoint)
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
         raise HubError(_explained(f"{repository} could not be fetched", error)) from error
-    return read_folder(config.parent)
+    return config.parent
 
 
 def push_to_hub(

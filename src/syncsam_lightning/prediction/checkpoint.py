@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from syncsam_lightning.errors import ModelSettingsError, WeightsError
-from syncsam_lightning.hub import is_repository, load_pretrained
+from syncsam_lightning.hub import (
+    find_folder,
+    find_weights,
+    is_repository,
+    read_config,
+    read_folder,
+)
 from syncsam_lightning.interaction import Feedback
 from syncsam_lightning.models import PromptableModel, frozen_checksum, load_weights
 from syncsam_lightning.models.settings import ModelSettings
@@ -23,31 +29,19 @@ log = logging.getLogger(__name__)
 _PREFIX = "network."  # the attribute of the training module that holds the model
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedModel:
-    """What a checkpoint gave.
-
-    Args:
-        model: in eval mode, on the CPU.
-        feedback: how it was trained to get its answers back.
-    """
-
-    model: PromptableModel
-    feedback: Feedback = "logits"
-
-
 def load_trained(
     path: str | os.PathLike[str],
     model: PromptableModel | None = None,
     *,
     sam_checkpoint: str | os.PathLike[str] | None = None,
-) -> TrainedModel:
-    """Load a checkpoint, with nothing executed that it holds.
+) -> PromptableModel:
+    """Load a trained model, with nothing executed that its files hold.
 
     A checkpoint of ``syncsam fit`` says which model to build. It has no frozen weights: they come
     from where training took them, and their checksum must be that of training. A file of weights
     alone needs ``model``, and must hold all of its weights; what else it holds is reported. A
-    folder or a hub's repository (see :mod:`syncsam_lightning.hub`) has weights and settings whole.
+    folder or a hub's repository (see :mod:`syncsam_lightning.hub`) has weights and settings whole;
+    with ``model`` its weights go there instead of into a model of its own.
 
     Args:
         path: of the file or folder, or a repository's name, ``OWNER/NAME``.
@@ -55,16 +49,20 @@ def load_trained(
         sam_checkpoint: where SAM's frozen weights are: ``auto``, a path or ``none`` (random ones);
             None: what the checkpoint was trained with.
 
+    Returns:
+        The model in eval mode, on the CPU or where it was; ``input_spec.feedback`` is what it was
+        trained with.
+
     Raises:
         WeightsError: the file can't be read, no model is to be had for it, the weights do not fit,
             or SAM's weights are not to be had.
         HubError: a folder or repository can't be read.
+        MissingPackageError: a package of the extra ``hub`` is needed and not installed.
     """
     place = os.fspath(path)
     path = Path(path).expanduser()
-    if model is None and (path.is_dir() or (not path.exists() and is_repository(place))):
-        pretrained = load_pretrained(place)
-        return TrainedModel(pretrained.model, pretrained.feedback)
+    if path.is_dir() or (not path.exists() and is_repository(place)):
+        return _load_folder(find_folder(place), model)
     content = read_checkpoint(path)
     settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     settings = settings if isinstance(settings, Mapping) else {}
@@ -77,7 +75,16 @@ def load_trained(
     feedback = (settings.get("episode") or {}).get("feedback", model.input_spec.feedback)
     if feedback not in get_args(Feedback):
         raise WeightsError(f"{path} was trained with the unknown feedback {feedback!r}")
-    return TrainedModel(model.eval(), feedback)
+    model.input_spec = replace(model.input_spec, feedback=feedback)
+    return model.eval()
+
+
+def _load_folder(folder: Path, model: PromptableModel | None) -> PromptableModel:
+    if model is None:
+        return read_folder(folder).model
+    _load_bare(find_weights(folder), model)
+    model.input_spec = replace(model.input_spec, feedback=read_config(folder)["feedback"])
+    return model.eval()
 
 
 def _load_slim(
@@ -89,7 +96,10 @@ def _load_slim(
 ) -> None:
     where = settings.get("sam_checkpoint", "auto") if sam_checkpoint is None else sam_checkpoint
     pretrained = PretrainedWeights(
-        os.fspath(where), settings.get("cnn_weights", "none"), settings.get("weights")
+        os.fspath(where),
+        settings.get("cnn_weights", "none"),
+        settings.get("weights"),
+        find=find_weights,
     )
     pretrained.load(model, begins=False, untrained=False)
     state = {key: value for key, value in content["state_dict"].items() if key.startswith(_PREFIX)}

@@ -50,7 +50,7 @@ class Predictor:
     Args:
         model: any promptable model, put in eval mode.
         device: where to compute: a device's name, or ``"auto"``: a CUDA GPU if there is one.
-        feedback: how the model was trained to get its own answers back.
+        feedback: how the model gets its own answers back; None: as its ``input_spec`` says.
 
     Raises:
         DeviceError: there is no such device.
@@ -61,7 +61,7 @@ class Predictor:
         model: PromptableModel,
         *,
         device: str | torch.device = "auto",
-        feedback: Feedback = "logits",
+        feedback: Feedback | None = None,
     ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -70,7 +70,7 @@ class Predictor:
         except (RuntimeError, AssertionError) as error:  # how torch says that there is no such one
             reason = next(iter(str(error).splitlines()), "")
             raise DeviceError(f"cannot compute on device {str(device)!r}: {reason}") from error
-        self.feedback: Feedback = feedback
+        self.feedback: Feedback = feedback or model.input_spec.feedback
         self._image: EncodedImage | None = None
         self._session: InteractiveSession | None = None
 
@@ -86,8 +86,9 @@ class Predictor:
         """Load a trained model; nothing that the file holds is executed.
 
         Args:
-            path: a checkpoint of ``syncsam fit``, which says what model it is of; or weights alone
-                in a known layout (see :func:`syncsam_lightning.models.load_weights`).
+            path: a checkpoint of ``syncsam fit``, a folder or a hub's repository, which say what
+                model they are of (see :mod:`syncsam_lightning.hub`); or weights alone in a known
+                layout (see :func:`syncsam_lightning.models.load_weights`).
             model: for weights alone: the model that they are of.
             sam_checkpoint: where SAM's frozen weights are, which our checkpoints leave out:
                 ``auto``, a path, or ``none``. By default where training found them.
@@ -96,9 +97,9 @@ class Predictor:
         Raises:
             WeightsError: the file can't be read or does not fit, or weights that it leaves out are
                 not to be had; the message says what to do.
+            HubError: a folder or repository can't be read.
         """
-        trained = load_trained(path, model, sam_checkpoint=sam_checkpoint)
-        return cls(trained.model, device=device, feedback=trained.feedback)
+        return cls(load_trained(path, model, sam_checkpoint=sam_checkpoint), device=device)
 
     @property
     def device(self) -> torch.device:

@@ -20,6 +20,7 @@ from syncsam_lightning.errors import NothingToTrainError
 from syncsam_lightning.evaluation.evaluator import Evaluator
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import BatchEvaluation
+from syncsam_lightning.hub import find_weights
 from syncsam_lightning.interaction import TrainingEpisode, get_protocol
 from syncsam_lightning.losses import PromptLoss
 from syncsam_lightning.metrics import SurfaceMetrics
@@ -72,9 +73,11 @@ class InteractiveSegmentation(LightningModule):
         sam_checkpoint: where SAM's weights come from: ``auto`` (cache, else the official address),
             a path, or ``none`` for random ones, for trying things out.
         cnn_weights: ``imagenet`` starts the CNN branch from torchvision's weights.
-        weights: a file with the network's own weights in any layout that its class knows, such as
-            the official ones of MedSAM and SAM-Med2D, or ``auto`` for SAM's. They are loaded over
-            the others where a run has no ``ckpt_path``: to test them, or to train on from them.
+        weights: the network's own weights: a file in any layout that its class knows, such as the
+            official ones of MedSAM and SAM-Med2D; a folder that ``syncsam export safetensors``
+            wrote, or a hub's repository of that kind, ``OWNER/NAME``; or ``auto`` for SAM's file.
+            They are loaded over the others where a run has no ``ckpt_path``: to test them, or to
+            train on from them.
         protocols: what ``test`` measures. One that needs prompts which the network does not take is
             reported as not supported, unless that is true of all.
         val_protocols: what validation measures; ``val/dice`` is the mean over them.
@@ -140,7 +143,7 @@ class InteractiveSegmentation(LightningModule):
         self.lr, self.lr_milestones, self.lr_gamma = lr, list(lr_milestones), lr_gamma
         self.warmup_steps = warmup_steps
         whole = None if weights == "none" else weights
-        self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights, whole)
+        self.pretrained = PretrainedWeights(sam_checkpoint, cnn_weights, whole, find=find_weights)
         replay = None if replay_prompts is None else RecordedPrompts(replay_prompts)
         surface = SurfaceMetrics(surface_tolerance) if surface_metrics else None
         first, played = eval_seeds[:1], [get_protocol(name) for name in protocols]

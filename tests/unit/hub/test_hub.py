@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from syncsam_lightning.hub import (
     WEIGHTS,
     ModelCard,
     TrainingNotes,
+    find_weights,
     from_pretrained,
     is_repository,
     load_pretrained,
@@ -27,7 +29,7 @@ from syncsam_lightning.hub import (
     read_folder,
     write_folder,
 )
-from syncsam_lightning.models import SyncSAM, weights_checksum
+from syncsam_lightning.models import SyncSAM, load_weights, weights_checksum
 
 pytest.importorskip("safetensors")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -36,13 +38,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture(scope="module")
 def model() -> SyncSAM:
     sizes = {"image_size": 32, "vit_width": 8, "vit_depth": 4, "vit_heads": 1, "window_size": 2}
-    return SyncSAM(cnn="none", **sizes)
+    network = SyncSAM(cnn="none", **sizes)
+    network.input_spec = replace(network.input_spec, feedback="sigmoid")
+    return network
 
 
 @pytest.fixture
 def folder(tmp_path: Path, model: SyncSAM) -> Path:
     place = tmp_path / "mine"
-    write_folder(model, place, feedback="sigmoid", card=ModelCard(model, "mine").text())
+    write_folder(model, place, card=ModelCard(model, "mine").text())
     return place
 
 
@@ -59,7 +63,8 @@ def test_a_folder_gives_the_model_back_bit_for_bit(folder: Path, model: SyncSAM)
     loaded = read_folder(folder)
     assert weights_checksum(loaded.model) == weights_checksum(model)
     assert loaded.model.frozen_keys() == model.frozen_keys()
-    assert (loaded.feedback, loaded.model.training) == ("sigmoid", False)
+    assert loaded.model.input_spec == model.input_spec
+    assert not loaded.model.training
     assert sorted(path.name for path in folder.iterdir()) == sorted([CARD, CONFIG, WEIGHTS])
 
 
@@ -69,10 +74,27 @@ def test_weights_of_something_else_are_refused(folder: Path):
         read_folder(folder)
 
 
+def test_weights_of_another_class_are_refused(folder: Path, model: SyncSAM):
+    settings = {"image_size": 32, "vit_width": 8, "vit_depth": 8, "vit_heads": 1, "window_size": 2}
+    change(folder, model={"class_path": "syncsam_lightning.models.SyncSAM", "init_args": settings})
+    with pytest.raises(HubError, match=r"model\.safetensors does not hold the weights of config"):
+        read_folder(folder)
+
+
+def test_a_folder_stands_for_its_file_of_weights(folder: Path, model: SyncSAM):
+    found = find_weights(folder)
+    assert found == folder / WEIGHTS
+    assert load_weights(model, found, strict=True).layout == "syncsam"
+    change(folder, weights_sha256="0" * 64)
+    with pytest.raises(HubError, match="other weights than config"):
+        find_weights(folder)
+    assert find_weights("start.pth") == Path("start.pth")
+
+
 def test_damaged_weights_are_refused(folder: Path):
     content = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(content[:-100])
-    with pytest.raises(HubError, match=r"model\.safetensors does not hold the weights"):
+    with pytest.raises(HubError, match=r"model\.safetensors is not .* or is damaged"):
         read_folder(folder)
     (folder / WEIGHTS).unlink()
     with pytest.raises(HubError, match="has no weights"):
@@ -81,7 +103,7 @@ def test_damaged_weights_are_refused(folder: Path):
 
 def test_a_pickle_in_the_place_of_the_weights_is_not_read(folder: Path):
     torch.save({"a": torch.zeros(1)}, folder / WEIGHTS)
-    with pytest.raises(HubError, match="does not hold the weights"):
+    with pytest.raises(HubError, match="is not a safetensors file"):
         read_folder(folder)
 
 
@@ -239,8 +261,21 @@ def test_what_is_pushed_comes_back_bit_for_bit(hub: str, folder: Path, model: Sy
     assert address.endswith(COMMIT)
     loaded = load_pretrained("me/tiny", endpoint=hub)
     assert weights_checksum(loaded.model) == weights_checksum(model)
-    assert loaded.feedback == "sigmoid"
+    assert loaded.model.input_spec.feedback == "sigmoid"
     assert isinstance(from_pretrained("me/tiny", endpoint=hub), SyncSAM)
+
+
+def test_a_repository_stands_for_its_file_of_weights(
+    hub: str, folder: Path, model: SyncSAM, monkeypatch: pytest.MonkeyPatch
+):
+    push_to_hub(folder, "me/tiny", endpoint=hub, token="hf_x")
+    # The package reads HF_ENDPOINT once, when it is imported.
+    constants = "huggingface_hub.constants"
+    monkeypatch.setattr(f"{constants}.ENDPOINT", hub)
+    address = f"{hub}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", address)
+    found = find_weights("me/tiny")
+    assert found.read_bytes() == (folder / WEIGHTS).read_bytes()
 
 
 def test_a_repository_that_is_not_there_is_told(hub: str):

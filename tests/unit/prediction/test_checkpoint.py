@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ import pytest
 import torch
 
 from syncsam_lightning.errors import WeightsError
-from syncsam_lightning.models import SyncSAM, frozen_checksum, initialise_frozen
+from syncsam_lightning.hub import write_folder
+from syncsam_lightning.models import (
+    ScribblePromptUNet,
+    SyncSAM,
+    frozen_checksum,
+    initialise_frozen,
+    weights_checksum,
+)
+from syncsam_lightning.models.weights.safetensors_file import write_safetensors
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out
 from syncsam_lightning.prediction import Predictor, load_trained
 
@@ -50,10 +59,10 @@ def save(path: Path, trained: SyncSAM, **changes: Any) -> Path:
 
 def test_a_checkpoint_alone_rebuilds_the_model(tmp_path: Path, network: SyncSAM):
     trained = load_trained(save(tmp_path / "x.ckpt", network))
-    assert trained.feedback == "sigmoid"
-    assert not trained.model.training
+    assert trained.input_spec.feedback == "sigmoid"
+    assert not trained.training
     for key, value in network.state_dict().items():
-        assert trained.model.state_dict()[key].equal(value), key
+        assert trained.state_dict()[key].equal(value), key
 
 
 def test_random_frozen_weights_may_not_stand_in_for_others(tmp_path: Path, network: SyncSAM):
@@ -69,7 +78,7 @@ def test_sam_s_weights_that_are_not_to_be_had_are_named(tmp_path: Path, network:
     path = save(tmp_path / "x.ckpt", network, sam_checkpoint=str(tmp_path / "sam.pth"))
     with pytest.raises(WeightsError, match=r"no SAM checkpoint at .*sam\.pth"):
         load_trained(path)
-    assert load_trained(path, sam_checkpoint="none").model.input_spec.size == 64
+    assert load_trained(path, sam_checkpoint="none").input_spec.size == 64
 
 
 def test_weights_alone_need_the_model_that_they_are_of(tmp_path: Path, network: SyncSAM):
@@ -77,10 +86,35 @@ def test_weights_alone_need_the_model_that_they_are_of(tmp_path: Path, network: 
     with pytest.raises(WeightsError, match="which model"):
         load_trained(tmp_path / "x.pt")
     model = SyncSAM(**SMALL)
-    assert load_trained(tmp_path / "x.pt", model).model is model
+    assert load_trained(tmp_path / "x.pt", model) is model
     assert model.state_dict()["mask_decoder.med_token.weight"].equal(
         network.state_dict()["mask_decoder.med_token.weight"]
     )
+
+
+def test_a_safetensors_file_needs_the_model_that_it_is_of(tmp_path: Path, network: SyncSAM):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "x.safetensors"
+    write_safetensors(network.state_dict(), path)
+    with pytest.raises(WeightsError, match="which model"):
+        load_trained(path)
+    trained = load_trained(path, SyncSAM(**SMALL))
+    assert weights_checksum(trained) == weights_checksum(network)
+
+
+def test_a_folder_of_a_hub_gives_its_model_or_fills_another(tmp_path: Path, network: SyncSAM):
+    pytest.importorskip("safetensors")
+    model = SyncSAM(**SMALL)
+    model.input_spec = replace(model.input_spec, feedback="sigmoid")
+    model.load_state_dict(network.state_dict())
+    write_folder(model, tmp_path / "mine")
+    for given in (None, SyncSAM(**SMALL)):
+        trained = load_trained(tmp_path / "mine", given)
+        assert given is None or trained is given
+        assert weights_checksum(trained) == weights_checksum(network)
+        assert Predictor(trained, device="cpu").feedback == "sigmoid"
+    with pytest.raises(WeightsError, match="a layout that ScribblePromptUNet does not know"):
+        load_trained(tmp_path / "mine", ScribblePromptUNet(width=4, depth=2))
 
 
 def test_weights_that_are_not_all_there_are_refused(tmp_path: Path, network: SyncSAM):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.models.weights.safetensors_file import SUFFIX, read_safetensors
 
 # Where training programs put the state dict within a checkpoint, Lightning's first.
 _CONTAINERS = ("state_dict", "model", "model_state_dict")
@@ -53,15 +54,21 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def read_checkpoint(path: Path) -> Any:
     """Read what a checkpoint holds (tensors and plain values), without executing anything in it.
 
+    Args:
+        path: of a file that torch.save wrote, or of a ``.safetensors`` file.
+
     Raises:
         WeightsError: there is no such file, it is no checkpoint or a damaged one, or it holds
             Python objects that only running their code would restore.
+        MissingPackageError: ``safetensors`` is needed and not installed.
     """
     if not path.is_file():
         what = "is a folder, not a checkpoint" if path.is_dir() else "does not exist"
         raise WeightsError(
             f"{path} {what}; give a checkpoint of `syncsam fit` or a file of weights"
         )
+    if path.suffix == SUFFIX:
+        return read_safetensors(path)
     try:
         # Memory mapping reads what is needed only; files from before torch 1.6 can't be mapped.
         mapped = zipfile.is_zipfile(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,20 @@ def frozen_checksum(model: PromptableModel) -> str:
 
     A checkpoint that leaves the frozen weights out names them by it. Empty if nothing is frozen.
     """
-    frozen = model.frozen_keys()
-    return _checksum(model, frozen) if frozen else ""
+    state = model.state_dict()
+    frozen = {key: state[key] for key in model.frozen_keys()}
+    return state_checksum(frozen) if frozen else ""
 
 
 def weights_checksum(model: PromptableModel) -> str:
     """Return the SHA-256 of all tensors, frozen and trained; a result names the model by it."""
-    return _checksum(model, frozenset(model.state_dict()))
+    return state_checksum(model.state_dict())
 
 
-def _checksum(model: PromptableModel, keys: frozenset[str]) -> str:
-    state, digest = model.state_dict(), hashlib.sha256()
-    for key in sorted(keys):
+def state_checksum(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors by name; it does not depend on their order."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from syncsam_lightning.models.promptable import PromptableModel
@@ -29,13 +31,16 @@ class PretrainedWeights:
     Args:
         sam: ``auto``, a path, or ``none``.
         cnn: ``imagenet`` or ``none``.
-        whole: the network's own weights, which are loaded over the others: a path, ``auto`` for
-            SAM's official file, or None.
+        whole: the network's own weights, which are loaded over the others: a path or what else
+            ``find`` takes, ``auto`` for SAM's official file, or None.
+        find: turns what ``whole`` names into the path of a file, such as a repository of a hub,
+            which models know nothing of.
     """
 
     sam: str
     cnn: Literal["imagenet", "none"]
     whole: str | None = None
+    find: Callable[[str], Path] = Path
 
     def fetch(self, model: PromptableModel, *, begins: bool, untrained: bool) -> None:
         """Download what :meth:`load` will need and isn't there.
@@ -47,8 +52,8 @@ class PretrainedWeights:
         """
         if self._needs_sam(model, begins):
             find_sam_checkpoint(self.sam)
-        if self.whole == AUTO and (untrained or model.frozen_keys()):
-            find_sam_checkpoint(AUTO)
+        if self.whole is not None and (untrained or model.frozen_keys()):
+            self._find(self.whole)
         if self._needs_imagenet(model, begins):
             load_imagenet_weights(model)
 
@@ -85,8 +90,7 @@ class PretrainedWeights:
         if self._needs_imagenet(model, begins):
             log.info("CNN: %s", load_imagenet_weights(model).summary())
         if self.whole is not None and (untrained or has_frozen):
-            path = find_sam_checkpoint(AUTO) if self.whole == AUTO else self.whole
-            report = _load(model, path, frozen_only=not untrained)
+            report = _load(model, self._find(self.whole), frozen_only=not untrained)
             # What is missing keeps its random start: the numbers of a test would mean nothing.
             doubtful = untrained and (report.missing or report.unexpected)
             log.log(
@@ -95,6 +99,9 @@ class PretrainedWeights:
                 report.summary(),
                 "; is this the file of another model?" if doubtful else "",
             )
+
+    def _find(self, whole: str) -> Path:
+        return find_sam_checkpoint(AUTO) if whole == AUTO else self.find(whole)
 
     def _why_no_sam(self, model: PromptableModel) -> str:
         if model.begins_with_sam:

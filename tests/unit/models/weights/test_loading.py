@@ -41,6 +41,16 @@ def test_our_own_layout_comes_back_from_a_file(build, reseeded, tmp_path):
     assert_equal_states(source.state_dict(), model.state_dict())
 
 
+def test_a_safetensors_file_comes_back(build, reseeded, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    source, model = reseeded(), build()
+    official = {k: v.contiguous() for k, v in to_predecessor_layout(source.state_dict()).items()}
+    safetensors.save_file(official, tmp_path / "w.safetensors")
+    report = load_weights(model, tmp_path / "w.safetensors", strict=True)
+    assert report.layout == "predecessor"
+    assert_equal_states(source.state_dict(), model.state_dict())
+
+
 def test_a_lightning_checkpoint_s_network_is_loaded(build, reseeded, tmp_path):
     source, model = reseeded(), build()
     state = {f"network.{key}": tensor for key, tensor in source.state_dict().items()}
