@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
+from syncsam_lightning.training.callbacks.best import BestCheckpoint
 from syncsam_lightning.training.callbacks.examples import ExampleKeeper
 from syncsam_lightning.training.callbacks.graceful_stop import GracefulStop
 from syncsam_lightning.training.callbacks.periodic import PeriodicCheckpoint
@@ -20,7 +21,7 @@ LOGS = "logs"
 """Folder in the working folder below which each run has its own."""
 
 CALLBACKS: Mapping[str, type[Callback]] = {
-    "checkpoint": ModelCheckpoint,
+    "checkpoint": BestCheckpoint,
     "last_checkpoint": ModelCheckpoint,
     "periodic_checkpoint": PeriodicCheckpoint,
     "lr_monitor": LearningRateMonitor,

@@ -38,6 +38,7 @@ from syncsam_lightning.training.schedules import (
     mean_of_rounds,
     per_round_losses,
 )
+from syncsam_lightning.training.strategies import check_strategy
 
 log = logging.getLogger(__name__)
 NO_BACKEND = "none"
@@ -166,8 +167,10 @@ class InteractiveSegmentation(LightningModule):
         Raises:
             ValueError: the datamodule brings images into another frame than the network's.
             NothingToTrainError: every part of the network is frozen.
+            UnsupportedStrategyError: the Trainer's strategy splits the weights over ranks.
         """
         if stage == "fit":
+            check_strategy(self.trainer.strategy)
             self._trained_parameters()  # on several ranks, DDP would refuse in words of its own
         self._check_frame()
         untrained = self._is_untrained()

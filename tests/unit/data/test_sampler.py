@@ -25,6 +25,7 @@ def test_every_row_comes_once_but_for_a_tail_smaller_than_the_world(num_rows, ba
     rows = [row for rank in epoch_rows(num_rows, batch_size, world) for row in rank]
     assert len(set(rows)) == len(rows)
     assert num_rows - len(rows) < world
+    assert BatchGeometry(num_rows, batch_size, world).left_out == num_rows - len(rows)
 
 
 @settings(deadline=None, max_examples=60)

@@ -20,12 +20,13 @@ class KilledError(Exception):
 
 
 class Told(pl.Callback):
-    """Notes steps and validations; dies in the validation that it is told."""
+    """Notes validations, saves and the steps of loggers; dies in the validation that it is told."""
 
     def __init__(self, dies_in: int | None) -> None:
         self.dies_in = dies_in
         self.validated: list[tuple[int, float]] = []
         self.saved: list[int] = []
+        self.logged: list[int] = []
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == self.dies_in:
@@ -34,6 +35,9 @@ class Told(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         dice = float(trainer.callback_metrics["val/dice"])
         self.validated.append((trainer.global_step, dice))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        self.logged.append(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, *args: Any) -> None:
         self.saved.append(trainer.global_step)
@@ -77,6 +81,8 @@ def test_a_run_that_is_killed_in_a_validation_makes_up_for_it(
     assert killed.validated == []
     assert len(whole.validated) == 2
     assert resumed.validated == whole.validated
+    assert whole.logged == list(range(6))
+    assert resumed.logged == whole.logged[-len(resumed.logged) :]
     assert found.global_step == expected.global_step
     rates = [one.optimizers[0].param_groups[0]["lr"] for one in (expected, found)]
     assert rates[0] == rates[1] == pytest.approx(5e-4)
