@@ -69,6 +69,15 @@ def test_a_checkpoint_holds_the_counts_where_resuming_rewrites_them(
         assert {"ready", "started", "processed", "completed"} <= counts.keys(), told
 
 
+def test_steps_that_loggers_show_are_counted_where_resuming_puts_them_right(
+    fitted: Trainer, tmp_path: Path
+):
+    told = missing("epoch_loop._batches_that_stepped", "ResumeExactly")
+    assert getattr(fitted.fit_loop.epoch_loop, "_batches_that_stepped", None) == 3, told
+    loops = torch.load(tmp_path / "x.ckpt", weights_only=True)["loops"]["fit_loop"]
+    assert loops.get("epoch_loop.state_dict", {}).get("_batches_that_stepped") == 3, told
+
+
 def test_a_datamodules_state_lies_under_its_class(tmp_path: Path):
     class Data(LightningDataModule):
         def train_dataloader(self) -> DataLoader[torch.Tensor]:

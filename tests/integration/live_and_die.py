@@ -1,7 +1,7 @@
 """Run `syncsam` many times over, killing it; a program of its own, for `test_kills.py`.
 
 It forks each life, before any table is open, so that torch and Lightning are imported once. What a
-life is doing when it is killed is read from memory shared with it.
+life was doing when it was killed is read, once it is dead, from memory shared with it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -25,36 +26,49 @@ from syncsam_lightning.cli.main import main
 from syncsam_lightning.training.checkpoint import AtomicCheckpointIO
 
 STAGES = ("start", "step", "validation", "checkpoint", "between")
+# How long after a stage has begun its kill comes, at most: about as long as the stage takes.
+SECONDS = {"step": 0.2, "validation": 0.1, "checkpoint": 0.02, "anywhere": 0.3}
 fork = multiprocessing.get_context("fork")
+life_number = fork.Value(ctypes.c_int, 0)
 stage, steps_of_life = fork.Value(ctypes.c_int, 0), fork.Value(ctypes.c_int, 0)
 
 
 class Diary(pl.Callback):
-    """Writes what each step saw, and tells what is going on."""
+    """Writes what each step saw and each validation found, and tells what is going on."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-        stage.value = STAGES.index("step")
-        told = {
-            "step": trainer.global_step,
-            "epoch": trainer.current_epoch,
-            "images": [info.id for info in batch.infos],
-        }
-        with Path("diary.jsonl").open("a") as file:
-            file.write(json.dumps(told) + "\n")
+        if trainer.is_global_zero:
+            stage.value = STAGES.index("step")
+        self._write(
+            "steps.jsonl",
+            step=trainer.global_step,
+            epoch=trainer.current_epoch,
+            images=[info.id for info in batch.infos],
+        )
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        stage.value = STAGES.index("between")
-        steps_of_life.value += 1
+    def on_train_batch_end(self, trainer, *args: Any) -> None:
+        if trainer.is_global_zero:
+            stage.value = STAGES.index("between")
+            steps_of_life.value += 1
 
-    def on_validation_start(self, *args: Any) -> None:
-        stage.value = STAGES.index("validation")
+    def on_validation_start(self, trainer, pl_module) -> None:
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            stage.value = STAGES.index("validation")
 
-    def on_validation_end(self, *args: Any) -> None:
-        stage.value = STAGES.index("between")
+    def on_validation_end(self, trainer, pl_module) -> None:
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            dice = float(trainer.callback_metrics["val/dice"])
+            self._write("validations.jsonl", step=trainer.global_step, dice=dice)
+            stage.value = STAGES.index("between")
+
+    @staticmethod
+    def _write(name: str, **told: Any) -> None:
+        with Path(name).open("a") as file:
+            file.write(json.dumps({"life": life_number.value, **told}) + "\n")
 
 
 class TellingIO(AtomicCheckpointIO):
-    """Tells when a checkpoint is being written."""
+    """Tells when a checkpoint is being written, which rank 0 does."""
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         before, stage.value = stage.value, STAGES.index("checkpoint")
@@ -62,51 +76,75 @@ class TellingIO(AtomicCheckpointIO):
         stage.value = before
 
 
-def live(args: list[str]) -> None:
+def one_rank(args: list[str], world: int, rank: int) -> None:
     torch.set_num_threads(1)
+    if world > 1:
+        os.environ["LOCAL_RANK"] = str(rank)
     sys.exit(main(args))
 
 
-def begin(args: list[str]) -> Any:
+def begin(args: list[str], world: int) -> list[Any]:
+    life_number.value += 1
     stage.value, steps_of_life.value = 0, 0
-    life = fork.Process(target=live, args=(args,))
-    life.start()
-    return life
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    ranks = [fork.Process(target=one_rank, args=(args, world, rank)) for rank in range(world)]
+    for rank in ranks:
+        rank.start()
+    return ranks
 
 
-def kill_at_random(life: Any, chance: random.Random) -> str | None:
-    """Kill a life; return what it was doing, None if it had ended."""
-    if chance.random() < 0.2:
-        # Inside a write, which is short: the first moment of one that comes along.
-        while life.is_alive() and stage.value != STAGES.index("checkpoint"):
-            time.sleep(0.0005)
-        time.sleep(chance.uniform(0, 0.02))
-    else:
-        steps = chance.randint(0, 5)
-        while life.is_alive() and steps_of_life.value < steps:
-            time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.3))
-    if not life.is_alive():
-        return None
-    os.kill(life.pid, signal.SIGKILL)
-    doing = STAGES[stage.value]
-    life.join()
-    return doing
+def kill(ranks: list[Any], aim: str, chance: random.Random) -> str | None:
+    """Kill a life about when it does what is aimed at.
+
+    Returns:
+        what it was doing; None if it had ended.
+    """
+    steps = chance.randint(0, 5)
+
+    def is_reached() -> bool:
+        if aim == "anywhere":
+            return steps_of_life.value >= steps
+        return STAGES[stage.value] == aim
+
+    while ranks[0].is_alive() and not is_reached():
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, SECONDS[aim]))
+    ended = not ranks[0].is_alive()
+    for rank in ranks:
+        os.kill(rank.pid, signal.SIGKILL)
+    for rank in ranks:
+        rank.join()
+    return None if ended else STAGES[stage.value]
 
 
-def run(kills: int, seed: int, args: list[str]) -> dict[str, Any]:
-    """Kill a run ``kills`` times at random, let it end, and return what it was doing each time."""
+def run(lives: list[dict[str, Any]], seed: int, args: list[str]) -> dict[str, Any]:
+    """Live and die as told; a life with nothing to aim at may live to its end.
+
+    Args:
+        lives: each with ``aim`` (None: let it live), ``world`` and further ``args``.
+        seed: of the moments.
+        args: of every life.
+
+    Returns:
+        what each life was doing when it was killed, and the statuses of the last.
+    """
     chance, killed = random.Random(seed), []
-    while len(killed) < kills:
-        doing = kill_at_random(begin(args), chance)
+    for life in lives:
+        ranks = begin([*args, *life["args"]], life["world"])
+        if life["aim"] is None:
+            for rank in ranks:
+                rank.join()
+            continue
+        doing = kill(ranks, life["aim"], chance)
         if doing is None:
-            sys.exit(f"the run ended after {len(killed)} of {kills} kills")
+            sys.exit(f"the run ended after {len(killed)} of {len(lives) - 1} kills")
         killed.append(doing)
-    last = begin(args)
-    last.join()
-    return {"status": last.exitcode, "killed": killed}
+    return {"killed": killed, "statuses": [rank.exitcode for rank in ranks]}
 
 
 if __name__ == "__main__":
     sys.modules["live_and_die"] = sys.modules["__main__"]  # as the command line names it
-    print(json.dumps(run(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])))
+    print(json.dumps(run(json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])))

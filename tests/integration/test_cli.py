@@ -171,7 +171,9 @@ def test_callbacks_logger_and_atomic_checkpoints_are_there_by_default(build: Any
     names = {type(callback).__name__ for callback in cli.trainer.callbacks}
     assert {
         "LearningRateMonitor",
+        "BestCheckpoint",
         "ModelCheckpoint",
+        "PeriodicCheckpoint",
         "PredictionPictures",
         "PredictionWriter",
         "ResumeExactly",
@@ -228,6 +230,11 @@ def test_choosing_the_best_by_what_is_never_computed_is_refused(
         "error: checkpoint.monitor is val/dice, which is never computed since "
         "trainer.limit_val_batches is 0: add --checkpoint.monitor null"
     )
+
+
+def test_a_strategy_that_splits_weights_is_refused(capsys: pytest.CaptureFixture[str]):
+    text = error(capsys, "fit", "--config", str(TINY), "--trainer.strategy=fsdp")
+    assert text.startswith("error: trainer.strategy is fsdp, which splits the weights over ranks")
 
 
 def test_settings_that_a_class_refuses_are_told_in_its_words(capsys: pytest.CaptureFixture[str]):

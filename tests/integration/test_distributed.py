@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+PROMISE = pytest.mark.promise(
+    "Ranks: two ranks hold equal weights and see together what one sees, in float32 too"
+)
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -93,6 +96,7 @@ def result(folder: Path, world: int, rank: int):
     return json.loads((folder / f"result-{world}-{rank}.json").read_text())
 
 
+@PROMISE
 def test_ranks_hold_equal_weights_which_equal_those_of_one_rank(runs):
     import torch
 
@@ -102,6 +106,7 @@ def test_ranks_hold_equal_weights_which_equal_those_of_one_rank(runs):
     assert torch.allclose(one, left, atol=2e-3)
 
 
+@PROMISE
 def test_two_ranks_see_together_what_one_sees(runs):
     alone = [set(batch) for batch in result(runs, 1, 0)["seen"]]
     halves = zip(result(runs, 2, 0)["seen"], result(runs, 2, 1)["seen"], strict=True)
@@ -121,6 +126,7 @@ def test_an_odd_number_of_rows_is_scored_once_on_two_ranks(runs):
     assert means == result(runs, 2, 1)["means"]
 
 
+@pytest.mark.promise("Ranks: evaluation scores every row once on any number of ranks")
 def test_scores_prompts_and_summary_are_the_same_on_one_and_two_ranks(runs):
     import pyarrow.parquet as pq
 

@@ -158,25 +158,23 @@ def test(world: int, rank: int, folder: Path) -> None:
     run.test(module, data(folder, 4), verbose=False)
 
 
-def step_each(world: int, rank: int, folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Take two steps with every row of table 5 under every schedule."""
-    told = {}
-    for row in rows:
-        number, network = row["row"], row["network"]
-        for schedule in ("joint", "per_round"):
-            module = task({"iterations": 2, "schedule": schedule}, **network)
-            before = [p.detach().clone() for p in module.parameters()]
-            run = trainer(world, folder, max_steps=3 if schedule == "per_round" else 2)
-            try:
-                run.fit(module, data(folder, 1))
-            except NothingToTrainError:
-                told[f"{number} {schedule}"] = "nothing to train"
-                continue
-            after = list(module.parameters())
-            moved = sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
-            digest = float(sum(p.detach().double().abs().sum() for p in after))
-            told[f"{number} {schedule}"] = [run.global_step, moved, digest]
-    Path(folder, f"rows-{rank}.json").write_text(json.dumps(told))
+def step_each(world: int, rank: int, folder: Path, row: dict[str, Any]) -> None:
+    """Take two steps with a row of table 5 under every schedule."""
+    told: dict[str, Any] = {}
+    for schedule in ("joint", "per_round"):
+        module = task({"iterations": 2, "schedule": schedule}, **row["network"])
+        before = [p.detach().clone() for p in module.parameters()]
+        run = trainer(world, folder, max_steps=3 if schedule == "per_round" else 2)
+        try:
+            run.fit(module, data(folder, 1))
+        except NothingToTrainError:
+            told[schedule] = "nothing to train"
+            continue
+        after = list(module.parameters())
+        moved = sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        digest = float(sum(p.detach().double().abs().sum() for p in after))
+        told[schedule] = [run.global_step, moved, digest]
+    Path(folder, f"row{row['row']}-{rank}.json").write_text(json.dumps(told))
 
 
 def on_ranks(world: int, work: Callable[..., None], *args: Any) -> None:
@@ -216,8 +214,10 @@ def main(what: str, folder: Path) -> None:
         for world in (1, 3):
             on_ranks(world, test, folder)
     else:
-        rows = json.loads(what)
-        on_ranks(2, step_each, folder, rows)
+        for row in json.loads(what):
+            on_ranks(
+                2, step_each, folder, row
+            )  # new ranks each: the last network's memory is freed
 
 
 if __name__ == "__main__":

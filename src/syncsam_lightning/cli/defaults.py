@@ -8,8 +8,10 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
+from syncsam_lightning.training.callbacks.best import BestCheckpoint
 from syncsam_lightning.training.callbacks.examples import ExampleKeeper
 from syncsam_lightning.training.callbacks.graceful_stop import GracefulStop
+from syncsam_lightning.training.callbacks.periodic import PeriodicCheckpoint
 from syncsam_lightning.training.callbacks.pictures import PredictionPictures
 from syncsam_lightning.training.callbacks.predictions import PredictionWriter
 from syncsam_lightning.training.callbacks.resume import ResumeExactly
@@ -19,9 +21,9 @@ LOGS = "logs"
 """Folder in the working folder below which each run has its own."""
 
 CALLBACKS: Mapping[str, type[Callback]] = {
-    "checkpoint": ModelCheckpoint,
+    "checkpoint": BestCheckpoint,
     "last_checkpoint": ModelCheckpoint,
-    "periodic_checkpoint": ModelCheckpoint,
+    "periodic_checkpoint": PeriodicCheckpoint,
     "lr_monitor": LearningRateMonitor,
     "pictures": PredictionPictures,
     "predictions": PredictionWriter,
@@ -43,10 +45,6 @@ CALLBACK_DEFAULTS: Mapping[str, Any] = {
     "last_checkpoint.filename": "last",
     "last_checkpoint.save_on_train_epoch_end": True,
     "last_checkpoint.enable_version_counter": False,
-    # Within an epoch, so that a run that is killed loses little.
-    "periodic_checkpoint.filename": "resume",
-    "periodic_checkpoint.every_n_train_steps": 1000,
-    "periodic_checkpoint.enable_version_counter": False,
     "lr_monitor.logging_interval": "step",
 }
 """Settings of these callbacks that differ from the class's own."""

@@ -35,6 +35,7 @@ from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.models import PromptableModel
 from syncsam_lightning.training.lost_processes import RANK_TIMEOUT, limit_waiting
 from syncsam_lightning.training.module import InteractiveSegmentation
+from syncsam_lightning.training.strategies import check_strategy
 
 
 class SyncSAMCLI(LightningCLI):
@@ -164,8 +165,15 @@ class SyncSAMCLI(LightningCLI):
         self.trainer.predict(model, **{**kwargs, "return_predictions": False})
 
     def before_instantiate_classes(self) -> None:
-        """Limit how long ranks wait for each other, before the Trainer makes its strategy."""
-        limit_waiting(self.config[self._args[0]]["rank_timeout"])
+        """Limit how long ranks wait for each other, before the Trainer makes its strategy.
+
+        Raises:
+            UnsupportedStrategyError: the strategy splits the weights over ranks.
+        """
+        config = self.config[self._args[0]]
+        if isinstance(strategy := config["trainer"]["strategy"], str):
+            check_strategy(strategy)  # without a GPU, Lightning would refuse it for that
+        limit_waiting(config["rank_timeout"])
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; settings that they refuse are the user's to mend.

@@ -64,6 +64,12 @@ class BatchGeometry:
         ]
         return [(begin, end) for begin, end in cuts if end - begin >= self.world_size]
 
+    @property
+    def left_out(self) -> int:
+        """Samples at the end of a whole epoch that are dropped; less than ``world_size``."""
+        cuts = self.batches()
+        return self.num_samples - (cuts[-1][1] if cuts else 0)
+
 
 class GlobalOrderSampler(DistributedSampler[TrainingKey]):
     """One order per epoch for all ranks, resumable at any count of consumed samples.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from syncsam_lightning.data.workers import begin_worker, worker_context
 from syncsam_lightning.errors import TableError
 from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import Split
+
+log = logging.getLogger(__name__)
 
 _NEEDED: Mapping[str | None, Split] = {"fit": "train", "test": "test", "predict": "test"}
 
@@ -167,11 +170,16 @@ class StreamingDataModule(LightningDataModule):
     # Loaders
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Return the training loader of this rank."""
+        """Return the training loader of this rank.
+
+        Raises:
+            TableError: there are fewer training samples than ranks.
+        """
         begin = self._begin or self._epoch_begin(self.seed, 0)
-        trainer = self.trainer
+        trainer, geometry = self.trainer, self.geometry()
+        self._tell_what_is_left_out(geometry)
         sampler = GlobalOrderSampler(
-            self.geometry(),
+            geometry,
             rank=0 if trainer is None else trainer.global_rank,
             seed=begin.seed,
             order=self.order(),
@@ -188,6 +196,22 @@ class StreamingDataModule(LightningDataModule):
             augmentation=self.augmentation,
         )
         return self._loader(dataset, sampler, self.batch_size)
+
+    def _tell_what_is_left_out(self, geometry: BatchGeometry) -> None:
+        samples, ranks = geometry.num_samples, geometry.world_size
+        if samples < ranks:
+            raise TableError(
+                f"{self.place()} has {samples} training samples in an epoch, too few for {ranks} "
+                "ranks: train on fewer (trainer.devices, trainer.num_nodes)"
+            )
+        if geometry.left_out and (self.trainer is None or self.trainer.is_global_zero):
+            log.info(
+                "each epoch leaves out the last %d of its %d samples, too few for a batch on %d "
+                "ranks; they are others in every epoch",
+                geometry.left_out,
+                samples,
+                ranks,
+            )
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return the validation loader of this rank."""

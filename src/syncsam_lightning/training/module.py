@@ -46,6 +46,7 @@ from syncsam_lightning.training.speed import (
     check_matmul_precision,
     set_matmul_precision,
 )
+from syncsam_lightning.training.strategies import check_strategy
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +180,10 @@ class InteractiveSegmentation(LightningModule):
         Raises:
             ValueError: the datamodule brings images into another frame than the network's.
             NothingToTrainError: every part of the network is frozen.
+            UnsupportedStrategyError: the Trainer's strategy splits the weights over ranks.
         """
         if stage == "fit":
+            check_strategy(self.trainer.strategy)
             self._trained_parameters()  # on several ranks, DDP would refuse in words of its own
         self._check_frame()
         set_matmul_precision(self.matmul_precision)

@@ -25,12 +25,14 @@ def runs(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.promise("Resume: the newest whole checkpoint is found, a damaged one named")
 def test_the_newest_wins_whatever_its_name(runs: list[Path], tmp_path: Path):
     assert newest_checkpoint(tmp_path / "logs") == runs[1]
     os.utime(runs[0], (9, 9))
     assert newest_checkpoint(tmp_path / "logs") == runs[0]
 
 
+@pytest.mark.promise("Resume: the newest whole checkpoint is found, a damaged one named")
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 def test_a_damaged_one_is_named_and_passed_over(
     runs: list[Path], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture

@@ -1,5 +1,7 @@
 """The base datamodule: tables, splits, loaders, determinism."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ import torch
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.data.transforms import Augmentation, resize_masks
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
+
+TOLD = pytest.mark.promise("Ranks: samples that a number of ranks leaves out are told")
 
 
 def batches(datamodule):
@@ -152,3 +156,33 @@ def test_everything_is_for_test_where_that_is_asked_for(tiny, tmp_path):
     datamodule.prepare_data()
     datamodule.setup("test")
     assert [datamodule.num_rows(split) for split in ("train", "val", "test")] == [0, 0, 20]
+
+
+def on_ranks(datamodule, world_size):
+    """Return a datamodule as rank 0 of several has it."""
+    datamodule.trainer = SimpleNamespace(
+        world_size=world_size,
+        global_rank=0,
+        is_global_zero=True,
+        current_epoch=0,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+    )
+    return datamodule
+
+
+@TOLD
+def test_samples_that_are_too_few_for_a_batch_on_all_ranks_are_told(tiny, caplog):
+    datamodule = on_ranks(tiny(batch_size=2, val_fraction=0.0, test_fraction=0.0), 3)
+    with caplog.at_level("INFO", logger="syncsam_lightning"):
+        seen = list(datamodule.train_dataloader().sampler)
+    assert len(seen) == 6  # a rank's share of 18
+    assert "leaves out the last 2 of its 20 samples, too few for a batch on 3 ranks" in caplog.text
+    caplog.clear()
+    on_ranks(datamodule, 2).train_dataloader()
+    assert not caplog.text
+
+
+@TOLD
+def test_fewer_samples_than_ranks_are_refused(tiny):
+    with pytest.raises(TableError, match="20 training samples in an epoch, too few for 21 ranks"):
+        on_ranks(tiny(val_fraction=0.0, test_fraction=0.0), 21).train_dataloader()

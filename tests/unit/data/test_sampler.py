@@ -8,6 +8,9 @@ from syncsam_lightning.data.resume import Position, ResumeError
 from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
 
 WORLD = st.integers(1, 4)
+PROMISE = pytest.mark.promise(
+    "Resume: a run goes on with another number of ranks and sees every sample once an epoch"
+)
 
 
 def epoch_rows(num_rows, batch_size, world, *, seed=0, epoch=0, start=0):
@@ -25,8 +28,10 @@ def test_every_row_comes_once_but_for_a_tail_smaller_than_the_world(num_rows, ba
     rows = [row for rank in epoch_rows(num_rows, batch_size, world) for row in rank]
     assert len(set(rows)) == len(rows)
     assert num_rows - len(rows) < world
+    assert BatchGeometry(num_rows, batch_size, world).left_out == num_rows - len(rows)
 
 
+@PROMISE
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), num_rows=st.integers(8, 60), first=WORLD, second=WORLD)
 def test_a_run_resumed_on_another_world_size_sees_what_was_left(data, num_rows, first, second):
@@ -56,6 +61,7 @@ def test_global_batches_are_the_same_for_one_and_two_ranks():
         assert together == one[4 * step : 4 * step + 4]
 
 
+@pytest.mark.promise("Ranks: evaluation scores every row once on any number of ranks")
 @pytest.mark.parametrize("num_rows", [1, 3, 97])
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_evaluation_visits_every_row_once_with_equally_many_steps(num_rows, world):

@@ -8,6 +8,7 @@ from syncsam_lightning.errors import LostProcessError
 from syncsam_lightning.training.lost_processes import lost_processes_told
 
 
+@pytest.mark.promise("Resume: a rank is killed or stands still; the others end, in bounded time")
 @pytest.mark.parametrize(
     "error",
     [
@@ -26,6 +27,7 @@ def test_a_lost_rank_is_told_with_what_to_do(error, monkeypatch):
     assert str(error) in str(told.value)
 
 
+@pytest.mark.promise("Resume: a loader worker is killed; the run says so, and a restart goes on")
 @pytest.mark.parametrize(
     "message",
     [

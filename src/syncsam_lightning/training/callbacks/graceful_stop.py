@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+
+from syncsam_lightning.training.callbacks.periodic import checkpoint_folder, is_between_steps
 
 log = logging.getLogger(__name__)
 
@@ -64,26 +65,19 @@ class GracefulStop(Callback):
         Raises:
             SystemExit: the run was asked to stop; the checkpoint is there.
         """
-        if batch_idx % trainer.accumulate_grad_batches:
+        if not is_between_steps(trainer, batch_idx):
             return
         if trainer.world_size > 1 and trainer.global_step % self.every_n_steps:
             return
         if not trainer.strategy.reduce_boolean_decision(self._asked, all=False):
             return
-        path = self._path(trainer)
+        path = checkpoint_folder(trainer) / FILE_NAME
         trainer.save_checkpoint(path)
         rank_zero_info(
             f"asked to stop (SIGTERM): saved {path} at step {trainer.global_step}; the same "
             "command with --ckpt_path last goes on from there"
         )
         raise SystemExit(EXIT_STATUS)
-
-    @staticmethod
-    def _path(trainer: Trainer) -> Path:
-        for callback in trainer.checkpoint_callbacks:
-            if folder := getattr(callback, "dirpath", None):
-                return Path(folder, FILE_NAME)
-        return Path(trainer.default_root_dir, "checkpoints", FILE_NAME)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signal back."""
