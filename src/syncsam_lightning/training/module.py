@@ -31,6 +31,7 @@ from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.callbacks.damage import DamagedRows
 from syncsam_lightning.training.gradients import backward_over_ranks
 from syncsam_lightning.training.non_finite import NonFiniteGuard
+from syncsam_lightning.training.optimization import adam_with_schedules
 from syncsam_lightning.training.outcome import EvaluationOutcome
 from syncsam_lightning.training.run_record import write_run_record
 from syncsam_lightning.training.schedules import (
@@ -260,27 +261,20 @@ class InteractiveSegmentation(LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
-        """Return Adam over the trained parameters, the schedule by epoch and the warm-up by step.
-
-        Both schedules multiply the rate, so they may overlap.
+        """Return Adam over the trained parameters, with its schedules.
 
         Raises:
             NothingToTrainError: every part of the network is frozen.
         """
-        trained = self._trained_parameters()
-        # fp16's gradient scaler does not let gradients be clipped before a fused step.
-        fused = self.trainer.precision != "16-mixed"
-        optimizer = torch.optim.Adam(trained, lr=self.lr, fused=fused)
-        steps = torch.optim.lr_scheduler.MultiStepLR(
-            optimizer, milestones=self.lr_milestones, gamma=self.lr_gamma
+        return adam_with_schedules(
+            self._trained_parameters(),
+            lr=self.lr,
+            milestones=self.lr_milestones,
+            gamma=self.lr_gamma,
+            warmup_steps=self.warmup_steps,
+            # fp16's gradient scaler does not let gradients be clipped before a fused step.
+            fused=self.trainer.precision != "16-mixed",
         )
-        schedules: list[dict[str, Any]] = [{"scheduler": steps, "interval": "epoch"}]
-        if self.warmup_steps:
-            warmup = torch.optim.lr_scheduler.LinearLR(
-                optimizer, start_factor=1 / self.warmup_steps, total_iters=self.warmup_steps - 1
-            )
-            schedules.append({"scheduler": warmup, "interval": "step"})
-        return [optimizer], schedules
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor | None:
         """Play one episode on a batch."""

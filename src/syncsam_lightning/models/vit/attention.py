@@ -60,8 +60,8 @@ class WindowAttention(Attention):  # type: ignore[misc]
         # Split, not sliced: the gradient of a slice is an array of the whole's size.
         bands = [
             _joined([self._attend(part, row_table, column_table) for part in parts], dim=2)
-            for band in qkv.split(_lengths(tokens.shape[1], self.window), dim=1)
-            for parts in [band.split(_lengths(tokens.shape[2], self.window), dim=2)]
+            for band in torch.split(qkv, _lengths(tokens.shape[1], self.window), dim=1)
+            for parts in [torch.split(band, _lengths(tokens.shape[2], self.window), dim=2)]
         ]
         return cast(Tensor, self.proj(_joined(bands, dim=1)))
 
@@ -84,7 +84,7 @@ class WindowAttention(Attention):  # type: ignore[misc]
         # (3, G, n, h·w, d), in a single copy that everything below is computed from.
         q, k, v = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3).flatten(3, 4).unbind(0)
         by_row, by_column = _positional_scores(
-            q.unflatten(2, (height, width)), row_table, column_table
+            q.reshape(*q.shape[:2], height, width, -1), row_table, column_table
         )
         positions = [by_row[..., :height].flatten(2, 3), by_column[..., :width].flatten(2, 3)]
         picks = _one_hot_positions(height, width, like=k)
@@ -157,8 +157,8 @@ def _positional_scores(q: Tensor, row_table: Tensor, column_table: Tensor) -> tu
     by_row = q.permute(2, 0, 1, 3, 4).flatten(1, 3) @ row_table[:height]
     by_column = q.permute(3, 0, 1, 2, 4).flatten(1, 3) @ column_table[:width]
     return (
-        by_row.unflatten(1, (windows, heads, width)).permute(1, 2, 0, 3, 4),
-        by_column.unflatten(1, (windows, heads, height)).permute(1, 2, 3, 0, 4),
+        by_row.reshape(height, windows, heads, width, -1).permute(1, 2, 0, 3, 4),
+        by_column.reshape(width, windows, heads, height, -1).permute(1, 2, 3, 0, 4),
     )
 
 

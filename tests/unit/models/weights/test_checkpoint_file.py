@@ -68,7 +68,7 @@ def test_what_an_optimizer_hides_is_refused_and_not_run(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "none.pth"
-    with pytest.raises(WeightsError, match=re.escape(f"{path} does not exist; give the path")):
+    with pytest.raises(WeightsError, match=re.escape(f"{path} does not exist; give a checkpoint")):
         read_state_dict(path)
 
 
