@@ -55,26 +55,6 @@ def test_training_in_bfloat16_follows_float32_with_the_loss_in_float32(
     torch.testing.assert_close(half, exact, rtol=0.05, atol=0)
 
 
-@pytest.mark.slow
-def test_thirty_steps_fall_alike_in_every_precision(task, discs, trainer, tmp_path):
-    # Without the CNN: convolutions in fp16 take a CPU seconds each.
-    model = {"cnn": "none", "vit": "trained"}
-    ends = {}
-    for name, precision in {
-        "32-true": "32-true",
-        "bf16-mixed": "bf16-mixed",
-        "16-mixed": half(scale=2.0**10),
-    }.items():
-        run, _, losses = fit(task, discs, trainer, tmp_path, steps=30, precision=precision, **model)
-        assert run.precision == name
-        assert losses.dtype == torch.float32, name
-        # Batches differ, so that a single loss says little.
-        ends[name] = losses[-5:].mean()
-        assert ends[name] < 0.9 * losses[:5].mean(), (name, losses)
-    for name in ("bf16-mixed", "16-mixed"):
-        torch.testing.assert_close(ends[name], ends["32-true"], rtol=0.1, atol=0, msg=name)
-
-
 def test_lightning_has_no_fp16_on_a_cpu_and_says_so(trainer, tmp_path):
     with pytest.warns(UserWarning, match="AMP with fp16 is not supported on CPU. Using `precision"):
         run = trainer(tmp_path, precision="16-mixed")
