@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from syncsam_lightning.cli.main import main
@@ -78,7 +79,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_page_has_commands():
-    assert [len(commands(page)) for page in ("export.md", "hub.md", "fine_tune.md")] == [5, 1, 4]
+    assert [len(commands(page)) for page in ("export.md", "hub.md", "fine_tune.md")] == [5, 1, 5]
 
 
 def test_every_input_is_explained():
@@ -150,8 +151,8 @@ def test_onnx_and_programs_are_written_as_shown(here: Path, capsys: pytest.Captu
     assert {"encoder.onnx", "decoder.onnx", "encoder.pt2", "decoder.pt2", "int8"} <= names
 
 
-@pytest.mark.slow
-def test_the_guide_to_fine_tuning_runs_as_shown(here: Path):
+@pytest.fixture
+def my_images(here: Path) -> None:
     for number in range(12):
         pixels, mask = np.full((64, 80), 40, np.uint8), np.zeros((64, 80), np.uint8)
         mask[10 + number : 40, 20:50] = 1
@@ -159,8 +160,38 @@ def test_the_guide_to_fine_tuning_runs_as_shown(here: Path):
             path = here / f"my_images/{kind}/p{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path)
+
+
+@pytest.mark.usefixtures("my_images")
+def test_the_command_for_tables_runs_as_shown(here: Path):
+    (command,) = re.findall(r"`(syncsam predict --ckpt_path [^`]+)`", text("predict.md"))
+    assert main([*shlex.split(command)[1:], *QUICK]) == 0
+    assert len(list(here.rglob("predictions/**/*.png"))) > 0
+
+
+def test_the_network_of_the_demo_is_given_as_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (shown,) = re.findall(r"```yaml\n(.*?)```", text("fine_tune.md"), re.DOTALL)
+    (tmp_path / "network.yaml").write_text(shown)
+
+    def network_of(*configs: str) -> object:
+        with pytest.raises(SystemExit) as left:
+            main(["fit", *(f"--config={config}" for config in configs), "--print_config"])
+        assert left.value.code == 0
+        return yaml.safe_load(capsys.readouterr().out)["model"]["network"]
+
+    given = network_of("fine_tune.yaml", str(tmp_path / "network.yaml"))
+    assert given == network_of("demo.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("my_images")
+def test_the_guide_to_fine_tuning_runs_as_shown(here: Path):
+    options = {"export": [], "compare": [], "fit": [*SMALL, *QUICK]}
     for words in commands("fine_tune.md"):
-        options = [*SMALL, *QUICK] if "--config" in words else QUICK[:1]
-        assert main([*words, *(options if words[0] != "export" else [])]) == 0
+        known = options["fit"] if "--config" in words else options.get(words[0], QUICK[:1])
+        assert main([*words, *known]) == 0
+    assert "before" in (here / "compare/report.md").read_text()
     for name in ("before", "after"):
         assert (here / f"logs/{name}/version_0/test/report.md").is_file()

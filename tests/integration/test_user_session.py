@@ -95,7 +95,7 @@ class Head:
         for number in range(self.voxels.shape[2]):
             corner = to_lps @ nib.affines.apply_affine(self.affine, [*last, number])
             save_slice(
-                folder / f"IM{(number * 7) % self.voxels.shape[2]:04}",
+                folder / f"IM{(number * 5) % self.voxels.shape[2]:04}",
                 self.shown(self.voxels, number),
                 tuple(corner.round(6)),
                 ImageOrientationPatient=[*row.round(9), *column.round(9)],
