@@ -192,6 +192,6 @@ def test_the_guide_to_fine_tuning_runs_as_shown(here: Path):
     for words in commands("fine_tune.md"):
         known = options["fit"] if "--config" in words else options.get(words[0], QUICK[:1])
         assert main([*words, *known]) == 0
-    assert "before" in (here / "compare/report.md").read_text()
+    assert "before" in (here / "compare/comparison.md").read_text()
     for name in ("before", "after"):
         assert (here / f"logs/{name}/version_0/test/report.md").is_file()
