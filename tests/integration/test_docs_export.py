@@ -178,7 +178,7 @@ def test_the_network_of_the_demo_is_given_as_shown(
     def network_of(*configs: str) -> object:
         with pytest.raises(SystemExit) as left:
             main(["fit", *(f"--config={config}" for config in configs), "--print_config"])
-        assert left.value.code == 0
+        assert left.value.code in (0, None)
         return yaml.safe_load(capsys.readouterr().out)["model"]["network"]
 
     given = network_of("fine_tune.yaml", str(tmp_path / "network.yaml"))
