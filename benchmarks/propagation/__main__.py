@@ -20,14 +20,22 @@ from benchmarks.propagation.walks import NEVER, Outcome, Walk, walks
 from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
 from syncsam_lightning.volumes import parse_window
 
-AREA_CHANGES = (1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 1e9)
-SCORES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
-PIXELS = (1, 4, 10)
+AREA_CHANGES = (2.0, 3.0, 4.0, 6.0, 1e9)
+SCORES = (0.0, 0.5, 0.7, 0.8)
+OVERLAPS = (0.0, 0.25, 0.5, 0.75, 0.9)
 
 
 def rules() -> list[StopRule]:
     """Return every combination of values."""
-    return [StopRule(*values) for values in itertools.product(PIXELS, AREA_CHANGES, SCORES)]
+    pixels = (StopRule().min_pixels,)
+    return [
+        StopRule(*values) for values in itertools.product(pixels, AREA_CHANGES, SCORES, OVERLAPS)
+    ]
+
+
+def named(rule: StopRule) -> str:
+    """Return a rule's values as the table shows them."""
+    return f"{rule.max_area_change:g} {rule.min_score:g} {rule.min_overlap:g}"
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
@@ -48,7 +56,7 @@ def measured(found: Sequence[Walk]) -> list[dict[str, Any]]:
     lines = [{"rule": name, **summary(outcomes)} for name, outcomes in bounds.items()]
     ruled = [
         {
-            "rule": f"{rule.min_pixels} {rule.max_area_change:g} {rule.min_score:g}",
+            "rule": named(rule),
             **summary([walk.outcome(*walk.kept(rule)) for walk in found]),
         }
         for rule in rules()
@@ -74,10 +82,9 @@ def main(arguments: list[str]) -> int:
     )
     found = list(walks(predictor, options.folder))
     lines = measured(found)
-    print(f"{len(found)} walks; rule: min_pixels max_area_change min_score")
-    now = StopRule()
-    default = f"{now.min_pixels} {now.max_area_change:g} {now.min_score:g}"
-    for line in [*lines[: options.shown], *[one for one in lines if one["rule"] == default]]:
+    print(f"{len(found)} walks; rule: max_area_change min_score min_overlap; last: the default")
+    default = [line for line in lines if line["rule"] == named(StopRule())]
+    for line in [*lines[: options.shown], *default]:
         print("{rule:>12}  DSC {dice:.4f}  beyond {beyond:.2f}  missed {missed:.2f}".format(**line))
     if options.json:
         options.json.write_text(json.dumps({"walks": len(found), "rules": lines}, indent=1))

@@ -12,7 +12,7 @@ from syncsam_lightning.prediction import SlicePrompt, StopRule, VolumePredictor
 from syncsam_lightning.volumes import stack_of
 from syncsam_lightning.volumes.nifti import read_nifti
 
-NEVER = StopRule(min_pixels=1, max_area_change=1e9, min_score=0.0)
+NEVER = StopRule(min_pixels=1, max_area_change=1e9, min_score=0.0, min_overlap=0.0)
 SMALLEST = 20
 """Fewer pixels of truth on the prompted slice are not prompted."""
 

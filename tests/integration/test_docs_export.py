@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from syncsam_lightning.cli.main import main
@@ -106,7 +107,7 @@ def write_my_images(folder: Path) -> None:
 
 
 def test_every_page_has_commands():
-    assert [len(commands(page)) for page in ("export.md", "hub.md", "fine_tune.md")] == [5, 4, 4]
+    assert [len(commands(page)) for page in ("export.md", "hub.md", "fine_tune.md")] == [5, 4, 5]
 
 
 def test_every_input_is_explained():
@@ -252,11 +253,41 @@ np.savez("answers.npz", first=first, better=better, mask=mask)
     assert (answers["mask"] == better.masks[0]).mean() > 0.99
 
 
-@pytest.mark.slow
-def test_the_guide_to_fine_tuning_runs_as_shown(here: Path):
+@pytest.fixture
+def my_images(here: Path) -> None:
     write_my_images(here)
+
+
+@pytest.mark.usefixtures("my_images")
+def test_the_command_for_tables_runs_as_shown(here: Path):
+    (command,) = re.findall(r"`(syncsam predict --ckpt_path [^`]+)`", text("predict.md"))
+    assert main([*shlex.split(command)[1:], *QUICK]) == 0
+    assert len(list(here.rglob("predictions/**/*.png"))) > 0
+
+
+def test_the_network_of_the_demo_is_given_as_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (shown,) = re.findall(r"```yaml\n(.*?)```", text("fine_tune.md"), re.DOTALL)
+    (tmp_path / "network.yaml").write_text(shown)
+
+    def network_of(*configs: str) -> object:
+        with pytest.raises(SystemExit) as left:
+            main(["fit", *(f"--config={config}" for config in configs), "--print_config"])
+        assert left.value.code in (0, None)
+        return yaml.safe_load(capsys.readouterr().out)["model"]["network"]
+
+    given = network_of("fine_tune.yaml", str(tmp_path / "network.yaml"))
+    assert given == network_of("demo.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("my_images")
+def test_the_guide_to_fine_tuning_runs_as_shown(here: Path):
+    options = {"export": [], "compare": [], "fit": [*SMALL, *QUICK]}
     for words in commands("fine_tune.md"):
-        options = [*SMALL, *QUICK] if "--config" in words else QUICK[:1]
-        assert main([*words, *(options if words[0] != "export" else [])]) == 0
+        known = options["fit"] if "--config" in words else options.get(words[0], QUICK[:1])
+        assert main([*words, *known]) == 0
+    assert "before" in (here / "compare/comparison.md").read_text()
     for name in ("before", "after"):
         assert (here / f"logs/{name}/version_0/test/report.md").is_file()

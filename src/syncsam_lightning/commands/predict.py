@@ -30,6 +30,7 @@ def predict_files(
     min_pixels: int = 4,
     max_area_change: float = 4.0,
     min_score: float = 0.5,
+    min_overlap: float = 0.5,
     volume_format: Literal["auto", "nifti", "dicom_seg"] = "auto",
     sam_checkpoint: str | None = None,
     device: str = "auto",
@@ -54,6 +55,7 @@ def predict_files(
         min_pixels: an object ends before a slice where its mask is smaller.
         max_area_change: or changes its area more than so many times from slice to slice.
         min_score: or has a lower stability score.
+        min_overlap: or lies elsewhere: less of the smaller mask lies in the one beside it.
         volume_format: of the masks of volumes; auto: NIfTI for NIfTI, DICOM SEG for DICOM.
         sam_checkpoint: SAM's weights: auto, none or a file; by default as in training.
         device: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.
@@ -75,7 +77,7 @@ def predict_files(
     from syncsam_lightning.volumes import parse_window
 
     try:
-        stop = StopRule(min_pixels, max_area_change, min_score)
+        stop = StopRule(min_pixels, max_area_change, min_score, min_overlap)
     except ValueError as error:
         raise PredictOptionError(str(error)) from error
     shown = parse_window(window)

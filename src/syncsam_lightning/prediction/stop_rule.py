@@ -19,6 +19,9 @@ class StopRule:
         max_area_change: how many times larger or smaller than on the slice before a mask may be.
         min_score: least stability score (see
             :class:`~syncsam_lightning.prediction.Prediction`) of a mask; 0 switches it off.
+        min_overlap: least share of the smaller of two neighbouring masks that lies in the other
+            (the overlap coefficient): what jumps to a neighbour may have its size, but not its
+            place. 0 switches it off.
 
     Raises:
         ValueError: a value is out of range.
@@ -27,14 +30,16 @@ class StopRule:
     min_pixels: int = 4
     max_area_change: float = 4.0
     min_score: float = 0.5
+    min_overlap: float = 0.5
 
     def __post_init__(self) -> None:
         if self.min_pixels < 1:
             raise ValueError(f"min_pixels must be 1 or more, got {self.min_pixels}")
         if not self.max_area_change > 1:
             raise ValueError(f"max_area_change must be above 1, got {self.max_area_change}")
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"min_score must be within [0, 1], got {self.min_score}")
+        for name in ("min_score", "min_overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be within [0, 1], got {getattr(self, name)}")
 
     def reason(self, before: np.ndarray, after: np.ndarray, score: float) -> str | None:
         """Say why the object ends before the slice of ``after``; None: it goes on.
@@ -53,4 +58,7 @@ class StopRule:
             return f"the area shrank {old / new:.1f} times"
         if score < self.min_score:
             return f"the score fell to {score:.2f}"
+        overlap = int((before & after).sum()) / min(old, new)
+        if overlap < self.min_overlap:
+            return f"only {overlap:.0%} of the smaller mask lies in the one beside it"
         return None

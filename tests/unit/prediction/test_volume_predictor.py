@@ -227,7 +227,37 @@ def test_without_a_volume_there_is_nothing_to_ask(predictor: Predictor):
         VolumePredictor(predictor).predict([SlicePrompt(0, box=[0, 0, 1, 1])])
 
 
-@pytest.mark.parametrize("values", [{"min_pixels": 0}, {"max_area_change": 1}, {"min_score": 1.5}])
+def square(x: int, side: int) -> np.ndarray:
+    mask = np.zeros((40, 40), bool)
+    mask[10 : 10 + side, x : x + side] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("after", "score", "reason"),
+    [
+        (square(10, 10), 0.9, None),
+        (square(10, 6), 0.9, None),
+        (square(4, 19), 0.9, None),
+        (square(25, 10), 0.9, "only 0% of the smaller mask lies in the one beside it"),
+        (square(16, 10), 0.9, "only 40% of the smaller mask lies in the one beside it"),
+        (square(10, 10), 0.4, "the score fell to 0.40"),
+        (square(10, 4), 0.9, "the area shrank 6.2 times"),
+        (square(4, 25), 0.9, "the area grew 6.2 times"),
+        (square(10, 1), 0.9, "the mask has 1 pixels"),
+        (square(10, 0), 0.9, "the mask is empty"),
+    ],
+)
+def test_an_object_ends_where_the_next_mask_is_another(
+    after: np.ndarray, score: float, reason: str | None
+):
+    assert StopRule().reason(square(10, 10), after, score) == reason
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"min_pixels": 0}, {"max_area_change": 1}, {"min_score": 1.5}, {"min_overlap": -0.1}],
+)
 def test_a_stop_rule_out_of_range_is_refused(values: dict[str, float]):
     with pytest.raises(ValueError, match=next(iter(values))):
         StopRule(**values)

@@ -85,13 +85,13 @@ def test_a_compiled_run_goes_on_uncompiled_and_the_other_way_round(task, discs, 
     one, other = ends.values()
     assert list(one) == list(other)
     assert not [key for key in one if "_orig_mod" in key]
-    for key in one:
-        # Adam divides by the size of a gradient: where it is almost zero, its sign is rounding. The
-        # statistics of a BatchNorm follow all weights before it.
-        limit = 20e-3 if "running_" in key else 1e-3 * WHOLE
-        torch.testing.assert_close(
-            one[key], other[key], rtol=1e-2, atol=limit, msg=lambda text, key=key: f"{key}: {text}"
-        )
+    # As a whole: Adam divides by the size of a gradient, so that where it is almost zero its sign,
+    # and with it the step, is rounding.
+    apart, moved = (
+        sum((one[key] - ends[key]).square().sum() for key in one if one[key].is_floating_point())
+        for ends in (other, state(begun))
+    )
+    assert apart < 0.01 * moved
 
 
 @pytest.mark.slow
