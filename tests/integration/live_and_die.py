@@ -115,12 +115,11 @@ def kill(ranks: list[Any], aim: str, chance: random.Random) -> str | None:
     while ranks[0].is_alive() and not is_reached():
         time.sleep(0.001)
     time.sleep(chance.uniform(0, SECONDS[aim]))
-    ended = not ranks[0].is_alive()
     for rank in ranks:
-        os.kill(rank.pid, signal.SIGKILL)
+        rank.kill()
     for rank in ranks:
         rank.join()
-    return None if ended else STAGES[stage.value]
+    return STAGES[stage.value] if ranks[0].exitcode == -signal.SIGKILL else None
 
 
 def run(lives: list[dict[str, Any]], seed: int, args: list[str]) -> dict[str, Any]:
