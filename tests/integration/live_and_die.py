@@ -20,9 +20,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import torch._dynamo  # by the first optimiser's step; imported once, for all
+import torch.utils.tensorboard  # by the logger; likewise
 
 from syncsam_lightning.cli.lightning_cli import SyncSAMCLI  # noqa: F401  imported once, for all
 from syncsam_lightning.cli.main import main
+from syncsam_lightning.data.plugins import load_datamodules
 from syncsam_lightning.training.checkpoint import AtomicCheckpointIO
 
 STAGES = ("start", "step", "validation", "checkpoint", "between")
@@ -112,12 +115,11 @@ def kill(ranks: list[Any], aim: str, chance: random.Random) -> str | None:
     while ranks[0].is_alive() and not is_reached():
         time.sleep(0.001)
     time.sleep(chance.uniform(0, SECONDS[aim]))
-    ended = not ranks[0].is_alive()
     for rank in ranks:
-        os.kill(rank.pid, signal.SIGKILL)
+        rank.kill()
     for rank in ranks:
         rank.join()
-    return None if ended else STAGES[stage.value]
+    return STAGES[stage.value] if ranks[0].exitcode == -signal.SIGKILL else None
 
 
 def run(lives: list[dict[str, Any]], seed: int, args: list[str]) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def run(lives: list[dict[str, Any]], seed: int, args: list[str]) -> dict[str, An
     Returns:
         what each life was doing when it was killed, and the statuses of the last.
     """
+    load_datamodules()
     chance, killed = random.Random(seed), []
     for life in lives:
         ranks = begin([*args, *life["args"]], life["world"])

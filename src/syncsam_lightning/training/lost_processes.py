@@ -57,7 +57,7 @@ def lost_processes_told() -> Iterator[None]:
         if isinstance(error, DistError) or _GLOO in message:
             rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK", "0")
             raise LostProcessError(
-                f"rank {rank} has lost another rank, which ended or stood still for longer than "
-                f"--rank_timeout; its own output says why ({message}): {_GO_ON}"
+                f"rank {rank} has lost another rank, which ended, or took longer to start or to "
+                f"answer than --rank_timeout; its own output says why ({message}): {_GO_ON}"
             ) from error
         raise
