@@ -230,5 +230,5 @@ def test_weights_loaded_by_hand_are_left_alone(discs, task, trainer, tmp_path, w
 
 
 def test_missing_weights_are_named(task, fit, tmp_path):
-    with pytest.raises(WeightsError, match=r"nowhere\.pth does not exist; give the path of a file"):
+    with pytest.raises(WeightsError, match=r"nowhere\.pth does not exist; give a checkpoint"):
         fit(task(weights=tmp_path / "nowhere.pth"), 1)
