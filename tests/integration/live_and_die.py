@@ -99,8 +99,8 @@ def begin(args: list[str], world: int) -> list[Any]:
     return ranks
 
 
-def kill(ranks: list[Any], aim: str, chance: random.Random) -> str | None:
-    """Kill a life about when it does what is aimed at.
+def kill(ranks: list[Any], aim: str, least: int, chance: random.Random) -> str | None:
+    """Kill a life about when it does what is aimed at, after ``least`` steps of its own.
 
     Returns:
         what it was doing; None if it had ended.
@@ -110,7 +110,7 @@ def kill(ranks: list[Any], aim: str, chance: random.Random) -> str | None:
     def is_reached() -> bool:
         if aim == "anywhere":
             return steps_of_life.value >= steps
-        return STAGES[stage.value] == aim
+        return steps_of_life.value >= least and STAGES[stage.value] == aim
 
     while ranks[0].is_alive() and not is_reached():
         time.sleep(0.001)
@@ -126,7 +126,8 @@ def run(lives: list[dict[str, Any]], seed: int, args: list[str]) -> dict[str, An
     """Live and die as told; a life with nothing to aim at may live to its end.
 
     Args:
-        lives: each with ``aim`` (None: let it live), ``world`` and further ``args``.
+        lives: each with ``aim`` (None: let it live), ``world``, further ``args`` and, if need be,
+            ``least``.
         seed: of the moments.
         args: of every life.
 
@@ -141,7 +142,7 @@ def run(lives: list[dict[str, Any]], seed: int, args: list[str]) -> dict[str, An
             for rank in ranks:
                 rank.join()
             continue
-        doing = kill(ranks, life["aim"], chance)
+        doing = kill(ranks, life["aim"], life.get("least", 0), chance)
         if doing is None:
             sys.exit(f"the run ended after {len(killed)} of {len(lives) - 1} kills")
         killed.append(doing)

@@ -158,7 +158,9 @@ def test_thirty_kills_over_240_steps(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("alone_size", [4, 2], ids=["the same global batch", "another"])
 def test_ranks_that_change_between_kills(tmp_path: Path, alone_size: int):
-    lives = [life("step", 2, 2), life("validation", 1, alone_size), life(None, 2, 2)]
+    # Of each, the steps up to its newest checkpoint stay.
+    lives = [life("step", 2, 2), life("step", 1, alone_size), life(None, 2, 2)]
+    lives = [{**one, "least": 5} for one in lives]
     steps = 27
     options = ["--trainer.val_check_interval=6", "--model.network.frozen=[cnn,decoder]"]
     prepare(tmp_path)
@@ -166,6 +168,8 @@ def test_ranks_that_change_between_kills(tmp_path: Path, alone_size: int):
     print(f"2 ranks, killed in {fell[0]}; 1 rank, killed in {fell[1]}; 2 ranks")
     seen = steps_kept(tmp_path / "killed")
     assert list(seen) == list(range(steps))
+    begins = [line["step"] for line in lines(tmp_path / "killed", "steps.jsonl")]
+    assert begins.count(0) == 2, "the first life left no checkpoint"
     check_epochs(seen, whole=1)
     if alone_size == GLOBAL_BATCH:
         train(tmp_path / "alone", [life()], steps, *options)
