@@ -22,6 +22,7 @@ import lightning.pytorch as pl
 import torch
 import torch._dynamo  # by the first optimiser's step; imported once, for all
 import torch.utils.tensorboard  # by the logger; likewise
+from lightning.pytorch.plugins import DoublePrecision
 
 from syncsam_lightning.cli.lightning_cli import SyncSAMCLI  # noqa: F401  imported once, for all
 from syncsam_lightning.cli.main import main
@@ -77,6 +78,13 @@ class TellingIO(AtomicCheckpointIO):
         before, stage.value = stage.value, STAGES.index("checkpoint")
         super().save_checkpoint(*args, **kwargs)
         stage.value = before
+
+
+class Double(DoublePrecision):
+    """Weights and arithmetic in float64; batches hold bytes, which stay as they are."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 def one_rank(args: list[str], world: int, rank: int) -> None:
