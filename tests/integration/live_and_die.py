@@ -22,6 +22,7 @@ import lightning.pytorch as pl
 import torch
 import torch._dynamo  # by the first optimiser's step; imported once, for all
 import torch.utils.tensorboard  # by the logger; likewise
+from lightning.pytorch.plugins import DoublePrecision
 
 from syncsam_lightning.cli.lightning_cli import SyncSAMCLI  # noqa: F401  imported once, for all
 from syncsam_lightning.cli.main import main
@@ -79,6 +80,13 @@ class TellingIO(AtomicCheckpointIO):
         stage.value = before
 
 
+class Double(DoublePrecision):
+    """Weights and arithmetic in float64; batches hold bytes, which stay as they are."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
 def one_rank(args: list[str], world: int, rank: int) -> None:
     torch.set_num_threads(1)
     if world > 1:
@@ -99,8 +107,8 @@ def begin(args: list[str], world: int) -> list[Any]:
     return ranks
 
 
-def kill(ranks: list[Any], aim: str, chance: random.Random) -> str | None:
-    """Kill a life about when it does what is aimed at.
+def kill(ranks: list[Any], aim: str, least: int, chance: random.Random) -> str | None:
+    """Kill a life about when it does what is aimed at, after ``least`` steps of its own.
 
     Returns:
         what it was doing; None if it had ended.
@@ -110,7 +118,7 @@ def kill(ranks: list[Any], aim: str, chance: random.Random) -> str | None:
     def is_reached() -> bool:
         if aim == "anywhere":
             return steps_of_life.value >= steps
-        return STAGES[stage.value] == aim
+        return steps_of_life.value >= least and STAGES[stage.value] == aim
 
     while ranks[0].is_alive() and not is_reached():
         time.sleep(0.001)
@@ -126,7 +134,8 @@ def run(lives: list[dict[str, Any]], seed: int, args: list[str]) -> dict[str, An
     """Live and die as told; a life with nothing to aim at may live to its end.
 
     Args:
-        lives: each with ``aim`` (None: let it live), ``world`` and further ``args``.
+        lives: each with ``aim`` (None: let it live), ``world``, further ``args`` and, if need be,
+            ``least``.
         seed: of the moments.
         args: of every life.
 
@@ -141,7 +150,7 @@ def run(lives: list[dict[str, Any]], seed: int, args: list[str]) -> dict[str, An
             for rank in ranks:
                 rank.join()
             continue
-        doing = kill(ranks, life["aim"], chance)
+        doing = kill(ranks, life["aim"], life.get("least", 0), chance)
         if doing is None:
             sys.exit(f"the run ended after {len(killed)} of {len(lives) - 1} kills")
         killed.append(doing)
