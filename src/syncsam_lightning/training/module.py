@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,6 @@ from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor, nn
 
 from syncsam_lightning.data.batch import ImageBatch
-from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.errors import NothingToTrainError
 from syncsam_lightning.evaluation.evaluator import Evaluator
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
@@ -29,6 +29,7 @@ from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.callbacks.damage import DamagedRows
+from syncsam_lightning.training.frame import check_frame
 from syncsam_lightning.training.gradients import backward_over_ranks
 from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.optimization import adam_with_schedules
@@ -185,14 +186,20 @@ class InteractiveSegmentation(LightningModule):
         """
         if stage == "fit":
             check_strategy(self.trainer.strategy)
+            self._take_feedback_of_training()
             self._trained_parameters()  # on several ranks, DDP would refuse in words of its own
-        self._check_frame()
+        check_frame(self.network, getattr(self.trainer, "datamodule", None))
         set_matmul_precision(self.matmul_precision)
         untrained = self._is_untrained()
         self._load_pretrained(begins=untrained and stage == "fit", untrained=untrained)
         self._begun = self._begun or stage == "fit"
         if self.backend != NO_BACKEND:
             self.network.compile_parts(backend=self.backend)
+
+    def _take_feedback_of_training(self) -> None:
+        """Measure as was trained: a network gets its answers back as the episodes gave them."""
+        spec = self.network.input_spec
+        self.network.input_spec = replace(spec, feedback=self.episode.feedback)
 
     def on_validation_start(self) -> None:
         """Warn if the weights are without training; only now a checkpoint has been restored."""
@@ -203,19 +210,6 @@ class InteractiveSegmentation(LightningModule):
             )
 
     on_test_start = on_predict_start = on_validation_start
-
-    def _check_frame(self) -> None:
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if not isinstance(datamodule, StreamingDataModule):
-            return
-        spec, name = self.network.input_spec, type(self.network).__name__
-        for key, wanted in (("image_size", spec.size), ("image_fit", spec.fit)):
-            if (found := getattr(datamodule, key)) != wanted:
-                data = type(datamodule).__name__
-                raise ValueError(
-                    f"{name} takes images with {key}={wanted!r}, but {data} has {key}={found!r}: "
-                    f"build {data} with {key}={wanted!r}"
-                )
 
     def _load_pretrained(self, *, begins: bool, untrained: bool) -> None:
         if begins or not self._has_frozen_weights:
@@ -240,6 +234,7 @@ class InteractiveSegmentation(LightningModule):
             begins=False, untrained=False
         )  # `load_from_checkpoint` comes here without `setup`
         self._begun = True
+        self._take_feedback_of_training()
         put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     # Training

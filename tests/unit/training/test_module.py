@@ -342,6 +342,21 @@ def test_a_checkpoint_of_another_network_is_told_by_its_first_difference(
         trainer(tmp_path).test(wide, discs(), ckpt_path=tmp_path / "x.ckpt")
 
 
+def test_a_network_is_measured_with_the_feedback_that_it_was_trained_with(
+    discs, task, trainer, tmp_path
+):
+    episode = TrainingEpisode(iterations=1, feedback="sigmoid")
+    trained = task(episode=episode)
+    assert trained.network.input_spec.feedback == "logits"  # nothing has been trained yet
+    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    run.fit(trained, discs())
+    assert trained.network.input_spec.feedback == "sigmoid"
+    run.save_checkpoint(tmp_path / "x.ckpt")
+    fresh = task(episode=episode)
+    trainer(tmp_path).test(fresh, discs(), ckpt_path=tmp_path / "x.ckpt", weights_only=True)
+    assert fresh.network.input_spec.feedback == "sigmoid"
+
+
 def test_measuring_without_a_checkpoint_is_announced(discs, task, trainer, tmp_path, caplog):
     module = task(cnn="none")
     trainer(tmp_path).validate(module, discs(), verbose=False)
