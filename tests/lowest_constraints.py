@@ -6,6 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
+USER_EXTRAS = ("surface", "dicom", "export", "hub")
+"""What users install; the tools of developers are pinned by constraints.txt."""
+
 _BOUND = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*>=\s*(?P<version>[0-9][^,; ]*)")
 
 
@@ -28,7 +31,9 @@ def main() -> None:
     """Print the constraints."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     print("# Written by `make constraints-lowest.txt`: the lower bounds of pyproject.toml.")
-    print("\n".join(lowest(project["dependencies"])))
+    extras = project["optional-dependencies"]
+    used = [entry for extra in USER_EXTRAS for entry in extras[extra]]
+    print("\n".join(lowest([*project["dependencies"], *used])))
 
 
 if __name__ == "__main__":

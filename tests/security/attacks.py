@@ -16,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from PIL import Image
 from syncsam_datamodules.imed361m.files import find_listed
 from syncsam_datamodules.imed361m.index import DataSet
 from syncsam_datamodules.imed361m.labels import SparseLabels
 from syncsam_datamodules.imed361m.pseudo import pseudo_instances
+from syncsam_datamodules.mask_folder import MaskFolder
 from syncsam_datamodules.samed2d.index import Classes
 
 from syncsam_lightning.cli.checkpoint_config import checkpoint_config
@@ -29,9 +31,13 @@ from syncsam_lightning.data.nifti import read_volume
 from syncsam_lightning.data.readers import read_image
 from syncsam_lightning.data.sources import Entry, EntryIndex, open_source
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts, prompt_table
+from syncsam_lightning.hub import load_pretrained
+from syncsam_lightning.hub.folder import CONFIG, WEIGHTS
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
+from syncsam_lightning.prediction.prompt_list import read_prompts
 from syncsam_lightning.records import Skipped
-from tests.fuzz import seeds
+from syncsam_lightning.volumes.reading import read_volume as read_any_volume
+from tests.fuzz import folder_seeds, seeds
 from tests.fuzz.targets import LABEL_NAME, OneFile
 
 
@@ -200,6 +206,67 @@ def many_prompts(folder: Path) -> object:
     return RecordedPrompts(path)
 
 
+def dicom(**tags: object) -> Callable[[Path], object]:
+    """Return an attack by a DICOM file some attributes of which are wrong."""
+
+    def run(folder: Path) -> object:
+        path = folder / "slice.dcm"
+        path.write_bytes(folder_seeds.slice_file(**tags))
+        return read_any_volume(path)
+
+    return run
+
+
+def volume_to_predict(name: str) -> Callable[[Path], object]:
+    """Return an attack by a volume of some hundred bytes that declares 17 GB."""
+
+    def run(folder: Path) -> object:
+        data = bytearray(nib.Nifti1Image(np.zeros((2, 3, 4)), np.eye(4)).to_bytes())
+        data[40:56] = struct.pack("<8h", 3, 1290, 1290, 1290, 1, 1, 1, 1)
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return read_any_volume(folder / name)
+
+    return run
+
+
+def prompts_to_predict(content: bytes, name: str = "prompts.json") -> Callable[[Path], object]:
+    """Return an attack by a file of prompts."""
+
+    def run(folder: Path) -> object:
+        (folder / name).write_bytes(content)
+        return read_prompts(folder / name)
+
+    return run
+
+
+def model_folder(name: str, content: bytes) -> Callable[[Path], object]:
+    """Return an attack by one file of a model's folder."""
+
+    def run(folder: Path) -> object:
+        for file, sound in folder_seeds.model_folder().items():
+            hostile = content.replace(b"FOLDER", str(folder).encode())
+            (folder / file).write_bytes(hostile if file == name else sound)
+        return load_pretrained(folder)
+
+    return run
+
+
+def pickled_model(folder: Path) -> object:
+    return model_folder(WEIGHTS, pickle.dumps(payload(folder)))(folder)
+
+
+def bomb_among_masks(folder: Path) -> object:
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    picture = seeds.saved(lambda path: Image.fromarray(seeds.PIXELS).save(path, "PNG"))
+    (folder / "images" / "a.png").write_bytes(picture)
+    (folder / "masks" / "a.png").write_bytes(seeds.png_header(100_000, 100_000))
+    for item in MaskFolder(str(folder)).records(folder):
+        if isinstance(item, Skipped):
+            raise RefusedError(item.reason)
+    return None
+
+
 ATTACKS = [
     Attack("archive: a name that leaves the folder", named("../out.png"), "leaves the release"),
     Attack("archive: an absolute name", named("/etc/x.png"), "is an absolute path"),
@@ -263,6 +330,52 @@ ATTACKS = [
         "table: pixels that declare 4 TB",
         lambda folder: decode_image(seeds.frames()[3], (8, 9, 3)),
         "4398046511104 bytes are declared instead of 216",
+    ),
+    Attack(
+        "DICOM: a slice that declares 65,535 x 65,535 pixels",
+        dicom(Rows=65535, Columns=65535),
+        "declares 65535 x 65535 pixels, expected 1 to",
+    ),
+    Attack("DICOM: pixels that are not there", dicom(PixelData=b""), "pixels cannot be decoded"),
+    Attack(
+        "NIfTI to predict: a header that declares 17 GB",
+        volume_to_predict("x.nii"),
+        "declares 17173512352 bytes, which its",
+    ),
+    Attack(
+        "NIfTI to predict: a zipped header that declares 17 GB",
+        volume_to_predict("x.nii.gz"),
+        "declares 17173512352 bytes, which its",
+    ),
+    Attack(
+        "prompts to predict: 100,000 nested brackets",
+        prompts_to_predict(seeds.nested("[", "]")),
+        "is not JSON: maximum recursion depth",
+    ),
+    Attack(
+        "prompts to predict: a number of 400 digits",
+        prompts_to_predict(b'[{"image": "a", "box": [1, 2, 3, ' + b"9" * 400 + b"]}]"),
+        "a coordinate has too many digits",
+    ),
+    Attack("mask folder: a PNG that declares 100,000 x 100,000 pixels", bomb_among_masks, "cannot"),
+    Attack(
+        "model: a config that names a function of the system",
+        model_folder(
+            CONFIG,
+            b'{"format": 1, "model": {"class_path": "os.mkdir", "init_args": {"path": "x"}}}',
+        ),
+        "which is no PromptableModel",
+    ),
+    Attack(
+        "model: a config of 100,000 nested objects",
+        model_folder(CONFIG, seeds.nested('{"a":')),
+        "can't be read: maximum recursion depth",
+    ),
+    Attack("model: a pickled call for weights", pickled_model, "does not hold the weights"),
+    Attack(
+        "model: weights that declare 2^64 bytes",
+        model_folder(WEIGHTS, folder_seeds.model_weights()[1]),
+        "does not hold the weights",
     ),
 ]
 

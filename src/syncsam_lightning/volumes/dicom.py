@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,14 @@ _TAGS = (
     "RescaleSlope",
     "RescaleIntercept",
 )
+MAX_SLICE_PIXELS = 1 << 26
+"""Largest slice that is read; a header that declares more is refused before any allocation."""
+
 # Degrees of freedom that scanners need: positions are written with few decimals.
 _SPACING_TOLERANCE = 0.05
 _DIRECTION_TOLERANCE = 1e-3
+_NORMAL_TOLERANCE = 0.01
+_SMALLEST_SPACING = 1e-6  # millimetres; what is less is damage, and an affine without an inverse
 
 
 class MissingPackageError(SyncSAMError):
@@ -53,6 +59,22 @@ def need(name: str) -> ModuleType:
             f"DICOM needs the package {name.split('.')[0]}, which cannot be imported ({error}): "
             "pip install 'syncsam-lightning[dicom]'"
         ) from error
+
+
+def _unreadable(pydicom: ModuleType) -> tuple[type[Exception], ...]:
+    """Return what pydicom and its decoders raise for damaged files."""
+    return (
+        OSError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        struct.error,
+        pydicom.errors.BytesLengthException,
+    )
 
 
 def is_dicom(path: Path) -> bool:
@@ -130,7 +152,8 @@ def read_series(files: Sequence[Path]) -> Volume:
         _check_image(path, header)
     ordered, affine = _place(headers)
     first = headers[ordered[0]]
-    shape = (int(first.Columns), int(first.Rows), len(ordered))
+    rows, columns = _size(ordered[0], first)
+    shape = (columns, rows, len(ordered))
     if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise BrokenInputError(str(ordered[0]), f"its series has {shape} voxels, over the limit")
     slices = [_pixels(path) for path in ordered]
@@ -141,44 +164,92 @@ def read_series(files: Sequence[Path]) -> Volume:
 def _header(path: Path) -> Any:
     pydicom = need("pydicom")
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        # Values are made from their bytes when they are first looked at: here, where it may fail.
+        for _ in header:
+            pass
     except pydicom.errors.InvalidDicomError as error:
         raise BrokenInputError(str(path), "not a DICOM file") from error
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        raise BrokenInputError(str(path), f"cannot be read ({error})") from error
+    except _unreadable(pydicom) as error:
+        reason = " ".join(str(error).split())
+        raise BrokenInputError(str(path), f"cannot be read ({reason})") from error
+    return header
+
+
+def _numbers(path: Path, header: Any, name: str, count: int) -> np.ndarray | None:
+    """Return the ``count`` float64 values of a tag, or None if it is not there or empty.
+
+    Raises:
+        BrokenInputError: they are more or fewer, or not all finite numbers.
+    """
+    given = header.get(name)
+    if given is None or (hasattr(given, "__len__") and not len(given)):
+        return None
+    try:
+        values = np.asarray(given, np.float64).reshape(-1)
+    except (ValueError, TypeError, OverflowError):
+        values = np.zeros(0)
+    if len(values) != count or not np.isfinite(values).all():
+        what = "a finite number" if count == 1 else f"{count} finite numbers"
+        raise BrokenInputError(str(path), f"has {name} {given}, expected {what}")
+    return values
+
+
+def _number(path: Path, header: Any, name: str, default: int) -> int:
+    values = _numbers(path, header, name, 1)
+    return default if values is None else int(values[0])
 
 
 def _check_image(path: Path, header: Any) -> None:
-    if int(header.get("NumberOfFrames") or 1) > 1:
+    if _number(path, header, "NumberOfFrames", 1) > 1:
         raise BrokenInputError(
             str(path),
             "holds several frames; series of one image per file are read: split it up "
             "or convert it to NIfTI (dcm2niix does)",
         )
-    if int(header.get("SamplesPerPixel") or 1) != 1:
+    if _number(path, header, "SamplesPerPixel", 1) != 1:
         raise BrokenInputError(str(path), "is a colour image; save it as PNG to segment it")
+    rows, columns = _size(path, header)
+    if rows < 1 or columns < 1 or rows * columns > MAX_SLICE_PIXELS:
+        raise BrokenInputError(
+            str(path),
+            f"declares {rows} x {columns} pixels, expected 1 to {MAX_SLICE_PIXELS:,} in all",
+        )
+
+
+def _size(path: Path, header: Any) -> tuple[int, int]:
+    """Return the number of rows and of columns."""
+    return _number(path, header, "Rows", 0), _number(path, header, "Columns", 0)
 
 
 def _place(headers: dict[Path, Any]) -> tuple[list[Path], np.ndarray]:
     """Return the files in order, and the affine of their voxels."""
     paths = list(headers)
-    placed = [path for path in paths if _has_position(headers[path])]
-    if len(placed) < len(paths):
-        if len(paths) > 1:
-            lost = next(path for path in paths if path not in placed)
-            raise BrokenInputError(str(lost), "does not say where in the patient it lies")
-        rows, columns = _pixel_spacing(headers[paths[0]])
-        return paths, np.diag([-columns, -rows, 1.0, 1.0])
     first = headers[paths[0]]
-    along_row, along_column = np.asarray(first.ImageOrientationPatient, np.float64).reshape(2, 3)
+    positions: dict[Path, np.ndarray] = {}
+    directions: dict[Path, np.ndarray] = {}
+    for path, header in headers.items():
+        position = _numbers(path, header, "ImagePositionPatient", 3)
+        direction = _numbers(path, header, "ImageOrientationPatient", 6)
+        if position is not None and direction is not None:
+            positions[path], directions[path] = position, direction
+        elif len(paths) > 1:
+            raise BrokenInputError(str(path), "does not say where in the patient it lies")
+        else:
+            rows, columns = _pixel_spacing(path, header)
+            return paths, np.diag([-columns, -rows, 1.0, 1.0])
+    along_row, along_column = directions[paths[0]].reshape(2, 3)
     normal = np.cross(along_row, along_column)
+    if abs(np.linalg.norm(normal) - 1) > _NORMAL_TOLERANCE:
+        given = first.ImageOrientationPatient
+        reason = f"has ImageOrientationPatient {given}, expected two directions at right angles"
+        raise BrokenInputError(str(paths[0]), reason)
     for path, header in headers.items():
         _check_same(path, header, paths[0], first)
-    positions = {p: np.asarray(h.ImagePositionPatient, np.float64) for p, h in headers.items()}
     heights = {path: float(position @ normal) for path, position in positions.items()}
     ordered = sorted(paths, key=lambda path: (heights[path], path))
     step = _step(ordered, [heights[path] for path in ordered], positions, normal)
-    rows, columns = _pixel_spacing(first)
+    rows, columns = _pixel_spacing(paths[0], first)
     to_patient = np.eye(4)
     to_patient[:3, 0] = along_row * columns
     to_patient[:3, 1] = along_column * rows
@@ -188,15 +259,17 @@ def _place(headers: dict[Path, Any]) -> tuple[list[Path], np.ndarray]:
     return ordered, np.diag([-1.0, -1.0, 1.0, 1.0]) @ to_patient
 
 
-def _has_position(header: Any) -> bool:
-    position, direction = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-    return position is not None and direction is not None and len(position) == 3
-
-
-def _pixel_spacing(header: Any) -> tuple[float, float]:
-    """Return the distances between rows and between columns."""
-    rows, columns = header.get("PixelSpacing") or (1.0, 1.0)
-    return float(rows), float(columns)
+def _pixel_spacing(path: Path, header: Any) -> tuple[float, float]:
+    """Return the distances between rows and between columns; 1 if they are not known."""
+    spacing = _numbers(path, header, "PixelSpacing", 2)
+    if spacing is None:
+        return 1.0, 1.0
+    if (spacing < _SMALLEST_SPACING).any():
+        raise BrokenInputError(
+            str(path), f"has PixelSpacing {header.PixelSpacing}, expected numbers above 0"
+        )
+    rows, columns = spacing.tolist()
+    return rows, columns
 
 
 def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
@@ -207,9 +280,12 @@ def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
                 f"has {name} {header.get(name)}, but {reference.name} of the same "
                 f"series {first.get(name)}",
             )
-    for name in ("ImageOrientationPatient", "PixelSpacing"):
-        ours, theirs = (np.asarray(h.get(name) or (), np.float64) for h in (header, first))
-        if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=_DIRECTION_TOLERANCE):
+    for name, count in (("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
+        ours = _numbers(path, header, name, count)
+        theirs = _numbers(reference, first, name, count)
+        both = ours is not None and theirs is not None
+        same = np.allclose(ours, theirs, atol=_DIRECTION_TOLERANCE) if both else ours is theirs
+        if not same:
             raise BrokenInputError(
                 str(path),
                 f"has another {name} than {reference.name} of the same series: "
@@ -252,15 +328,7 @@ def _pixels(path: Path) -> np.ndarray:
         dataset = pydicom.dcmread(path)
         stored = dataset.pixel_array
         values = pydicom.pixels.apply_modality_lut(stored, dataset)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
+    except _unreadable(pydicom) as error:
         reason = " ".join(str(error).split())
         raise BrokenInputError(str(path), f"its pixels cannot be decoded ({reason})") from error
     if values.ndim != 2:

@@ -9,11 +9,23 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel import orientations
 
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
+
+_NO_NIFTI = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    nib.wrapstruct.WrapStructError,
+)
+# What nibabel raises for damaged files beside its own.
+_UNREADABLE = (OSError, EOFError, ValueError, OverflowError, TypeError, LookupError, zlib.error)
+
+_MOST_INFLATED = 1032
+"""Bytes that one byte of deflated data becomes at most (RFC 1951: 258 for two bits)."""
 
 
 def is_nifti(path: Path) -> bool:
@@ -33,12 +45,11 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
         raise BrokenInputError(name, "file not found", kind="file not found")
     try:
         image: Any = nib.load(name)
-        if np.prod(image.shape, dtype=np.float64) > MAX_VOXELS:
-            raise BrokenInputError(name, f"declares {image.shape} voxels, over the limit")
+        _check_declared(image, Path(name))
         voxels = np.asanyarray(image.dataobj)
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
+    except _NO_NIFTI as error:
         raise BrokenInputError(name, f"not a NIfTI file ({error})") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be decoded ({error})") from error
     if voxels.ndim == 4 and voxels.shape[3] == 1:
         voxels = voxels[..., 0]
@@ -47,9 +58,27 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
     if not np.isfinite(voxels).all():
         raise BrokenInputError(name, "holds values that are not finite")
     affine = np.asarray(image.affine, np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    if (
+        not np.isfinite(affine).all()
+        or abs(np.linalg.det(affine[:3, :3])) < 1e-12
+        or np.isnan(orientations.io_orientation(affine)).any()  # an axis that hardly has a length
+    ):
         raise BrokenInputError(name, "its affine does not span three axes")
     return Volume(voxels, affine, (Path(name),), header=image.header)
+
+
+def _check_declared(image: Any, path: Path) -> None:
+    """Raise for a header that declares more than is read, or than the file can hold."""
+    shape, held = image.shape, path.stat().st_size
+    voxels = np.prod(shape, dtype=np.float64)
+    if voxels > MAX_VOXELS:
+        raise BrokenInputError(str(path), f"declares {shape} voxels, over the limit")
+    declared = image.dataobj.offset + voxels * image.get_data_dtype().itemsize
+    most = held * _MOST_INFLATED if path.name.lower().endswith(".gz") else held
+    if declared > most:
+        raise BrokenInputError(
+            str(path), f"declares {declared:.0f} bytes, which its {held} bytes cannot hold"
+        )
 
 
 def write_nifti(path: str | os.PathLike[str], mask: np.ndarray, volume: Volume) -> None:

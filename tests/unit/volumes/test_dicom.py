@@ -86,6 +86,39 @@ def test_a_file_that_does_not_fit_its_series_is_named(
         read_series(files)
 
 
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"ImagePositionPatient": [1, 2]}, "ImagePositionPatient .* expected 3 finite numbers"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0]}, "ImageOrientationPatient .* expected 6 finite"),
+        ({"ImageOrientationPatient": [0] * 6}, "expected two directions at right angles"),
+        ({"PixelSpacing": [0, 0]}, "PixelSpacing .* expected numbers above 0"),
+        ({"Rows": [5, 5]}, "Rows .* expected a finite number"),
+        ({"Rows": 0}, "declares 0 x 6 pixels"),
+        ({"Rows": 65535, "Columns": 65535}, "declares 65535 x 65535 pixels, expected 1 to"),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_named(dicom: Write, tags: dict[str, object], reason: str):
+    # Found by fuzzing: each was an exception of NumPy's, or a request for gigabytes.
+    file = dicom(VOXELS[..., :1])[0]
+    edit(file, **tags)
+    with pytest.raises(BrokenInputError, match=rf"000: .*{reason}"):
+        read_series([file])
+
+
+def test_values_whose_bytes_are_no_numbers_are_named(dicom: Write):
+    # Found by fuzzing: pydicom makes a value of its bytes when it is first asked for.
+    file = dicom(VOXELS[..., :1])[0]
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    whole = file.read_bytes()
+    at = whole.index(rows)
+    file.write_bytes(whole[:at] + rows[:-2] + b"\x01\x00" + whole[at + len(rows) + 1 :])
+    with pytest.raises(BrokenInputError, match=r"000: cannot be read"):
+        read_series([file])
+    (error,) = find_series([file])[1]
+    assert error.path == str(file)
+
+
 def test_slices_of_another_size_are_named(dicom: Write):
     files = dicom(VOXELS, names=(0, 1, 2, 3))
     edit(files[3], Rows=4, PixelData=b"\0" * 48)
