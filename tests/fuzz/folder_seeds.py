@@ -56,6 +56,14 @@ def slice_file(number: int = 1, **tags: object) -> bytes:
     return saved(lambda path: image.save_as(path, enforce_file_format=True))
 
 
+def greedy_slice() -> bytes:
+    """Return a slice whose Modality says that it has 4 GiB."""
+    greedy = bytearray(slice_file())
+    at = greedy.index(b"\x08\x00\x60\x00CS")
+    greedy[at + 4 : at + 12] = b"UN\0\0\xf0\xff\xff\xff"
+    return bytes(greedy)
+
+
 def dicom_files() -> list[bytes]:
     """Slices: plain, compressed, without a place, with pixels that aren't there, in colour."""
     whole = slice_file()
@@ -64,6 +72,7 @@ def dicom_files() -> list[bytes]:
     return [
         whole,
         saved(compressed.save_as),
+        greedy_slice(),
         slice_file(Rows=65535, Columns=65535),
         slice_file(Rows=0, Columns=0),
         slice_file(PixelData=b""),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -161,10 +163,29 @@ def read_series(files: Sequence[Path]) -> Volume:
     return Volume(voxels, affine, tuple(ordered), modality=str(first.get("Modality", "")))
 
 
+class _Bounded(io.BufferedReader):
+    """A file that reads no more than it holds.
+
+    Python makes room for what is asked for before it reads, and pydicom asks for as much as a
+    damaged element says that it has: up to 4 GiB.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._held = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to ``size`` bytes; all if it is None or negative."""
+        if size is None or size < 0:
+            return super().read()
+        return super().read(max(0, min(size, self._held - self.tell())))
+
+
 def _header(path: Path) -> Any:
     pydicom = need("pydicom")
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        with _Bounded(path) as file:
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
         # Values are made from their bytes when they are first looked at: here, where it may fail.
         for _ in header:
             pass
@@ -325,7 +346,8 @@ def _step(
 def _pixels(path: Path) -> np.ndarray:
     pydicom = need("pydicom")
     try:
-        dataset = pydicom.dcmread(path)
+        with _Bounded(path) as file:
+            dataset = pydicom.dcmread(file)
         stored = dataset.pixel_array
         values = pydicom.pixels.apply_modality_lut(stored, dataset)
     except _unreadable(pydicom) as error:

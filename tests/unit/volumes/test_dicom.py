@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import struct
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +119,22 @@ def test_values_whose_bytes_are_no_numbers_are_named(dicom: Write):
         read_series([file])
     (error,) = find_series([file])[1]
     assert error.path == str(file)
+
+
+def test_an_element_that_says_it_has_gigabytes_takes_none(dicom: Write):
+    # Found by fuzzing: Python makes room for as much as pydicom asks a file for.
+    file = dicom(VOXELS[..., :1])[0]
+    whole = bytearray(file.read_bytes())
+    at = whole.index(b"\x08\x00\x60\x00CS")  # Modality
+    whole[at + 4 : at + 12] = b"UN\0\0" + struct.pack("<L", 0xFFFFFFF0)
+    file.write_bytes(whole)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BrokenInputError, match="000: "):
+            read_series([file])
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_slices_of_another_size_are_named(dicom: Write):
