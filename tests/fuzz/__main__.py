@@ -21,6 +21,8 @@ from pathlib import Path
 from tests.fuzz.targets import TARGETS
 
 _COVERED = re.compile(r"\bcov: (\d+)")
+MOST_FINDINGS = 5
+"""Of one run of a reader: one fault shows again and again until it is mended."""
 HINT = "mend the reader, and add the input to its seeds in tests/fuzz/seeds.py"
 
 
@@ -61,12 +63,13 @@ class Outcome:
 def fuzz(reader: str, engine: str, seconds: float, seed: int, keep: Path) -> Outcome:
     """Fuzz one reader in a process of its own.
 
-    A finding ends the process; fuzzing begins anew, with another seed, until the time is up.
+    A finding ends the process; fuzzing begins anew, with another seed, until the time is up or
+    there are enough findings to begin with.
     """
     done = elapsed = 0.0
     branches = 0
     findings: list[str] = []
-    while seconds - elapsed > 1:
+    while seconds - elapsed > 1 and len(findings) < MOST_FINDINGS:
         with tempfile.TemporaryDirectory() as folder:
             options = [reader, str(seconds - elapsed), str(seed + len(findings)), folder]
             result = subprocess.run(
