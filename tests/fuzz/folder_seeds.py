@@ -245,5 +245,6 @@ def release_files() -> list[bytes]:
     sound = numbered(release().values())
     bomb = png_header(100_000, 100_000)
     colours = saved(lambda path: Image.new("RGB", (36, 24), (1, 2, 3)).save(path, "PNG"))
-    others = [bomb, colours, *nifti_files(), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
-    return sound + [bytes([n]) + other for n in range(len(PLACES)) for other in others]
+    pictures = [bomb, colours, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+    hostile = [nifti_files() if ".nii" in place else pictures for place in PLACES]
+    return sound + [bytes([number]) + one for number, files in enumerate(hostile) for one in files]

@@ -304,8 +304,10 @@ def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
     for name, count in (("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
         ours = _numbers(path, header, name, count)
         theirs = _numbers(reference, first, name, count)
-        both = ours is not None and theirs is not None
-        same = np.allclose(ours, theirs, atol=_DIRECTION_TOLERANCE) if both else ours is theirs
+        if ours is None or theirs is None:
+            same = ours is theirs
+        else:
+            same = np.allclose(ours, theirs, atol=_DIRECTION_TOLERANCE)
         if not same:
             raise BrokenInputError(
                 str(path),
