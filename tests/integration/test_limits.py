@@ -91,7 +91,7 @@ def test_a_table_in_a_folder_that_is_read_only(tmp_path: Path, read_only: list[s
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert "Read-only file system" in line
-    assert "fixed/t.lance" in line
+    assert "fixed/t.lock" in line
 
 
 CONVERSION = """
