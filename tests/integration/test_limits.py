@@ -94,47 +94,6 @@ def test_a_table_in_a_folder_that_is_read_only(tmp_path: Path, read_only: list[s
     assert "fixed/t.lock" in line
 
 
-CONVERSION = """
-import re, sys, time
-from pathlib import Path
-import numpy as np
-from syncsam_lightning.data.conversion.convert import convert
-from syncsam_lightning.records import NamedMask, RawSample
-
-def samples(count):
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        yield RawSample(
-            id=f"image-{number}", image=rng.integers(0, 256, (256, 256, 3), np.uint8),
-            masks=[NamedMask("organ", rng.random((256, 256)) < 0.1)],
-            modality="ct", source="here", case=f"case-{number}",
-        )
-
-for count in (60, 600):
-    begin = time.process_time()
-    convert(samples(count), Path(f"{count}.lance"), image_size=256,
-            split_of=lambda sample: "train", settings={})
-    peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
-    print(peak, (time.process_time() - begin) / count)
-"""
-
-
-@pytest.mark.promise("Limits: converting more images takes no more memory, and each its time")
-def test_a_conversion_keeps_to_its_memory_and_its_time(tmp_path: Path):
-    done = subprocess.run(
-        [sys.executable, "-c", CONVERSION],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = done.stdout.splitlines()[-2:]
-    (few, _), (many, seconds) = (map(float, line.split()) for line in lines)
-    # The 540 images more are 101 MiB of pixels.
-    assert many - few < 40
-    assert seconds < 0.1  # of processor time for an image of 256 x 256; some 10 ms are usual
-
-
 def resident() -> float:
     """Return the memory that this process has now, in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
