@@ -7,11 +7,13 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
 MINUTES ?= 10
-LOWEST_TESTS ?= tests/unit/data tests/unit/datamodules tests/unit/geometry tests/unit/interaction \
-	tests/unit/losses tests/unit/prompts tests/unit/training tests/security \
-	--ignore tests/unit/data/sources/test_object_store.py --ignore tests/unit/data/test_object_store.py
+# What users run, without what needs developers' tools (a loopback object store).
+USER_TESTS ?= tests/unit tests/security --ignore tests/unit/data/sources/test_object_store.py \
+	--ignore tests/unit/data/test_object_store.py --ignore tests/unit/data/conversion/test_remote.py
+USER_EXTRAS := .[surface,dicom,export,hub]
+TEST_TOOLS := 'pytest>=8.3' 'hypothesis>=6.110'
 
-.PHONY: help setup demo test test-slow test-faults test-lowest bench bench-data bench-eval bench-export lint format clean
+.PHONY: help setup demo test test-slow test-faults test-lowest test-newest bench bench-data bench-eval bench-export lint format clean
 
 help:
 	@echo "make setup      environment in $(VENV)"
@@ -19,7 +21,8 @@ help:
 	@echo "make test       every test that is not slow"
 	@echo "make test-slow  the slow tests"
 	@echo "make test-faults what tries to break our promises, with a table in promises/, then fuzzing"
-	@echo "make test-lowest the core tests with the lowest versions of all dependencies"
+	@echo "make test-lowest the users' tests with the lowest versions of all dependencies"
+	@echo "make test-newest the same with the newest versions that pyproject.toml allows"
 	@echo "make bench      how fast the model trains and answers, beside the plain way (an hour)"
 	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
 	@echo "make bench-eval how much encoding an image once saves in an evaluation (minutes)"
@@ -65,9 +68,17 @@ constraints-lowest.txt: pyproject.toml tests/lowest_constraints.py
 test-lowest: constraints-lowest.txt
 	test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $< torch torchvision
-	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $< --editable '.' \
-		'pytest>=8.3' 'hypothesis>=6.110'
-	$(VENV)-lowest/bin/python -m pytest -q -m "not slow" $(LOWEST_TESTS)
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $< --editable '$(USER_EXTRAS)' \
+		$(TEST_TOOLS)
+	$(VENV)-lowest/bin/python -m pytest -q -m "not slow" $(USER_TESTS)
+
+# Another one, with the newest that pip finds now.
+test-newest:
+	test -x $(VENV)-newest/bin/python || $(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install --quiet --upgrade torch torchvision
+	$(VENV)-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager \
+		--editable '$(USER_EXTRAS)' $(TEST_TOOLS)
+	$(VENV)-newest/bin/python -m pytest -q -m "not slow" $(USER_TESTS)
 
 bench-data: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data --json bench-data.json $(BENCH_ARGS)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+USER_EXTRAS = ("surface", "dicom", "export", "hub")
+"""What users install; the tools of developers are pinned by constraints.txt."""
 
 _BOUND = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*>=\s*(?P<version>[0-9][^,; ]*)")
 
@@ -24,11 +29,17 @@ def lowest(requirements: list[str]) -> list[str]:
     return pinned
 
 
+def requirements(project: Mapping[str, Any]) -> list[str]:
+    """Return what users install, of the table ``project`` of pyproject.toml."""
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *(entry for extra in USER_EXTRAS for entry in extras[extra])]
+
+
 def main() -> None:
     """Print the constraints."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     print("# Written by `make constraints-lowest.txt`: the lower bounds of pyproject.toml.")
-    print("\n".join(lowest(project["dependencies"])))
+    print("\n".join(lowest(requirements(project))))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+ROOT = Path(__file__).parents[2]
+CONFTEST = ROOT / "tests" / "conftest.py"
 pytest_plugins = ["pytester"]
 
 TESTS = """
@@ -48,3 +52,31 @@ def test_each_promise_stands_with_its_tests_and_their_outcome(
     lines = (pytester.path / "out" / "promises.md").read_text().splitlines()
     assert "| held \\| always | **passed** | test_it.py::test_good: passed |" in lines
     assert sum("**failed**" in line for line in lines) == 2
+
+
+def tried(path: Path) -> set[str]:
+    """Return the promises that a file names: the texts that begin with a heading of the page."""
+    texts = (
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return {text for text in texts if PROMISE.fullmatch(text)}
+
+
+HEADINGS = ("Ranks", "Resume", "Numbers", "Input", "Limits", "Supply")
+PROMISE = re.compile(rf"(?:{'|'.join(HEADINGS)}): [^\n]+")
+
+
+def test_the_page_lists_every_promise_that_a_test_tries_to_break():
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    marked = set().union(*map(tried, tests))
+    listed: dict[str, list[str]] = defaultdict(list)
+    heading = ""
+    for line in (ROOT / "docs" / "promises.md").read_text(encoding="utf-8").splitlines():
+        heading = line[3:] if line.startswith("## ") else heading
+        if heading in HEADINGS and line.startswith("- "):
+            listed[heading].append(line[2:])
+    assert tuple(listed) == HEADINGS
+    told = [f"{heading}: {text}" for heading, texts in listed.items() for text in texts]
+    assert sorted(told) == sorted(marked)

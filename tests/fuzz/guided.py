@@ -43,7 +43,8 @@ def main(reader: str, seconds: float, seed: int, folder: str) -> None:
         return atheris.Mutate(data, most)[:most]
 
     options = [f"-seed={seed + 1}", f"-max_len={LONGEST}", "-timeout=0", "-rss_limit_mb=0"]
-    options += [f"-artifact_prefix={folder}/", "-verbosity=0", str(corpus)]
+    # What libFuzzer says on its way is where the number of branches is read from.
+    options += [f"-artifact_prefix={folder}/", str(corpus)]
     atheris.Setup([sys.argv[0], *options], run, custom_mutator=mutator)
     atheris.Fuzz()
 

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import io
-import tempfile
-import warnings
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from syncsam_datamodules.imed361m.index import DataSet
@@ -24,54 +18,16 @@ from syncsam_lightning.cli.newest_checkpoint import newest_checkpoint
 from syncsam_lightning.data.codec import CorruptPixelsError, decode_image, decode_mask
 from syncsam_lightning.data.readers import read_grey, read_image, read_labels, read_mask
 from syncsam_lightning.data.sources import Entry, open_source
-from syncsam_lightning.errors import SyncSAMError
 from syncsam_lightning.evaluation.comparison.results import read_runs
 from syncsam_lightning.evaluation.examples import read_examples
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
 from syncsam_lightning.volumes.stored import read_stored
-from tests.fuzz import seeds
+from tests.fuzz import folder_seeds, folder_targets, seeds
+from tests.fuzz.target import Target, folder, refused, written
 
 MAX_ENTRIES = 1000
 LABEL_NAME = "x.(3, 8, 9, 1).npz"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A reader.
-
-    Args:
-        run: reads bytes; raises for anything but a result or an error of ours.
-        seeds: makes files that it can read, and some that it must refuse.
-    """
-
-    run: Callable[[bytes], None]
-    seeds: Callable[[], list[bytes]]
-
-
-def refused(read: Callable[[], object]) -> None:
-    """Run a reader that may refuse in our own words; let any other exception through."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            read()
-    except SyncSAMError as error:
-        if not str(error):
-            raise AssertionError("an error without a message") from error
-
-
-@cache
-def folder() -> Path:
-    """Return a folder of this process for readers that need a path."""
-    return Path(tempfile.mkdtemp(prefix="fuzz-"))
-
-
-def written(name: str, data: bytes) -> Path:
-    """Write a file and return its path."""
-    path = folder() / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 class OneFile:
@@ -263,4 +219,22 @@ TARGETS: dict[str, Target] = {
     "configs (YAML)": Target(config, seeds.configs),
     "checkpoints": Target(checkpoint, seeds.checkpoints),
     "pixels of a row (zstd)": Target(codec, seeds.frames),
+    "files of a table (Lance)": Target(folder_targets.table, folder_seeds.table_files),
+    "images to predict (DICOM)": Target(folder_targets.dicom, folder_seeds.dicom_files),
+    "series to predict (DICOM)": Target(folder_targets.dicom_series, folder_seeds.dicom_files),
+    "volumes to predict (NIfTI)": Target(
+        folder_targets.predicted_nifti, folder_seeds.predicted_volumes
+    ),
+    "prompts to predict (JSON)": Target(folder_targets.prompts_json, folder_seeds.prompt_lists),
+    "prompts to predict (CSV)": Target(folder_targets.prompts_csv, folder_seeds.prompt_tables),
+    "model's config (JSON)": Target(folder_targets.model_config, folder_seeds.model_configs),
+    "model's weights (safetensors)": Target(
+        folder_targets.model_weights, folder_seeds.model_weights
+    ),
+    "zero-shot release (PNG, TIFF)": Target(
+        folder_targets.zero_shot_release, folder_seeds.release_files
+    ),
+    "mask folder (PNG, TIFF, NIfTI)": Target(
+        folder_targets.mask_folder, folder_seeds.release_files
+    ),
 }

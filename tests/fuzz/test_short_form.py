@@ -33,6 +33,9 @@ def time_limit():
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.promise(
+    "Input: every reader gives a result or refuses in our own words, whatever bytes it meets"
+)
 @pytest.mark.parametrize("name", TARGETS)
 def test_whole_cut_off_and_hostile_files(name):
     for data in every_seed(TARGETS[name].seeds):
@@ -40,6 +43,9 @@ def test_whole_cut_off_and_hostile_files(name):
             TARGETS[name].run(data)
 
 
+@pytest.mark.promise(
+    "Input: every reader gives a result or refuses in our own words, whatever bytes it meets"
+)
 @pytest.mark.parametrize("name", TARGETS)
 def test_files_that_were_changed(name):
     target = TARGETS[name]
@@ -57,6 +63,9 @@ def test_files_that_were_changed(name):
     check()
 
 
+@pytest.mark.promise(
+    "Input: every reader gives a result or refuses in our own words, whatever bytes it meets"
+)
 @pytest.mark.parametrize("name", TARGETS)
 def test_bytes_that_are_no_file(name):
     @settings(max_examples=20, derandomize=True, deadline=None, database=None)

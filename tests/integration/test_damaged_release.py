@@ -116,6 +116,9 @@ def objects(table: Path) -> dict[str, tuple[bytes, set[tuple[str, bytes]]]]:
     }
 
 
+@pytest.mark.promise(
+    "Input: of a damaged release all that is whole is used, and every defect is named"
+)
 def test_every_defect_is_told_and_nothing_else_is_lost(tmp_path: Path, capsys) -> None:
     whole, broken = tmp_path / "whole.lance", tmp_path / "broken.lance"
     prepare("SAMed2D", str(SAMPLE), str(whole), workers=1)

@@ -108,6 +108,9 @@ def told(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
 
+@pytest.mark.promise(
+    "Input: damage to a row of a table is noticed, the row is named and the others are used"
+)
 def test_every_rank_steps_as_often_as_without_damage(runs):
     assert [told(runs, name)["steps"] for name in ("1-0", "2-0", "2-1")] == [8, 8, 8]
     assert told(runs, "2-0")["sum"] == told(runs, "2-1")["sum"]

@@ -94,6 +94,7 @@ def leftovers(table: Path) -> list[str]:
     return sorted(path.name for path in table.parent.iterdir())
 
 
+@pytest.mark.promise("Resume: a conversion killed at any moment goes on and ends in the same table")
 @pytest.mark.slow
 def test_ten_kills_in_a_row_change_nothing(release: Path, undisturbed: str, tmp_path: Path):
     table = tmp_path / "t.lance"
@@ -105,6 +106,7 @@ def test_ten_kills_in_a_row_change_nothing(release: Path, undisturbed: str, tmp_
     assert leftovers(table) == ["t.lance", "t.skipped.jsonl"]
 
 
+@pytest.mark.promise("Resume: a conversion killed at any moment goes on and ends in the same table")
 @pytest.mark.slow
 def test_kills_at_random_times_change_nothing(release: Path, undisturbed: str, tmp_path: Path):
     table = tmp_path / "t.lance"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from syncsam_lightning.data.schema import (
 from syncsam_lightning.errors import DamagedRowError, DatasetNotFoundError, TableError
 from syncsam_lightning.records import ImageRecord, Split
 
-# What reading damaged bytes raises. A panic of the reader is no Exception (see _is_panic).
+# What reading damaged bytes raises. A panic of the reader is no Exception (see _is_damage).
 _UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, pa.ArrowException)
 
 
@@ -97,7 +98,9 @@ class Table:
             raise self._missing()
         try:
             dataset = lance.dataset(self.location.uri, storage_options=self.location.open_options())
-        except (OSError, ValueError) as error:
+        except BaseException as error:
+            if not _is_damage(error):
+                raise
             if "was not found" in str(error) or "Not a directory" in str(error):
                 if self.location.is_remote:
                     raise self._missing() from error
@@ -108,7 +111,9 @@ class Table:
         version = (dataset.schema.metadata or {}).get(FORMAT_KEY)
         if version is None:
             raise TableError(f"{self} is a Lance table, but was not made by syncsam prepare")
-        self._format = int(version)
+        self._format = _whole_number(version)
+        if self._format < 1:
+            raise TableError(f"{self} has format {version!r}, expected a number: prepare it again")
         if self._format > FORMAT_VERSION:
             raise TableError(
                 f"{self} has format {self._format}, this version reads up to {FORMAT_VERSION}: "
@@ -124,12 +129,20 @@ class Table:
         )
 
     def __len__(self) -> int:
-        return int(self.dataset.count_rows())
+        with self._told("the number of rows"):
+            return int(self.dataset.count_rows())
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the table was prepared with."""
-        settings: dict[str, Any] = json.loads(self.dataset.schema.metadata[SETTINGS_KEY])
+        """What the table was prepared with.
+
+        Raises:
+            TableError: they are damaged.
+        """
+        with self._told("the settings"):
+            settings = json.loads(self.dataset.schema.metadata[SETTINGS_KEY])
+            if not isinstance(settings, dict):
+                raise ValueError(f"expected a mapping, got {type(settings).__name__}")
         return settings
 
     def offsets(self, split: Split) -> np.ndarray:
@@ -143,14 +156,18 @@ class Table:
         Raises:
             TableError: the table can't be read.
         """
-        try:
+        with self._told(f"the columns {', '.join(columns)}"):
             yield from self.dataset.scanner(columns=list(columns), scan_in_order=True).to_batches()
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Say of what reading failed."""
+        try:
+            yield
         except BaseException as error:
-            if not (isinstance(error, _UNREADABLE) or _is_panic(error)):
+            if not _is_damage(error):
                 raise
-            raise TableError(
-                f"the columns {', '.join(columns)} of {self} cannot be read: {_reason(error)}"
-            ) from error
+            raise TableError(f"{what} of {self} cannot be read: {_reason(error)}") from error
 
     def rows(self, offsets: Sequence[int] | np.ndarray) -> list[StoredRow]:
         """Read rows by position, in one request, in the order asked for; pixels stay encoded.
@@ -166,7 +183,7 @@ class Table:
         except TableError:
             raise
         except BaseException as error:
-            if not (isinstance(error, _UNREADABLE) or _is_panic(error)):
+            if not _is_damage(error):
                 raise
             self._check_place(error)
             raise self._unreadable(positions, error) from error
@@ -228,9 +245,14 @@ class Table:
             ) from error
 
 
-def _is_panic(error: BaseException) -> bool:
+def _is_damage(error: BaseException) -> bool:
     # Lance's Rust code panics on some damaged bytes, which Python sees as a BaseException.
-    return type(error).__name__ == "PanicException"
+    return isinstance(error, _UNREADABLE) or type(error).__name__ == "PanicException"
+
+
+def _whole_number(text: bytes) -> int:
+    """Return a number out of a table's metadata, 0 if it is none."""
+    return int(text) if text.isdigit() and len(text) < 10 else 0
 
 
 def _reason(error: BaseException) -> str:

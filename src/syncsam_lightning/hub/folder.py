@@ -152,7 +152,7 @@ def read_config(folder: Path) -> Mapping[str, Any]:
             f"{path} does not exist: give a folder that `syncsam export safetensors` wrote, "
             "or a repository of such files"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HubError(f"{path} can't be read: {error}") from error
     if not isinstance(config, dict) or "format" not in config or "model" not in config:
         raise HubError(f"{path} is the config of another program: it names no format and model")

@@ -18,6 +18,7 @@ from syncsam_lightning.prediction.mask_files import (
     VolumeFormat,
     write_image_masks,
     write_volume_masks,
+    written_whole,
 )
 from syncsam_lightning.prediction.predictor import Predictor
 from syncsam_lightning.prediction.prompt_list import ListedPrompt, group_objects
@@ -87,16 +88,23 @@ class Outcome:
     skipped: list[Skipped] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
-        """Write ``predictions.csv`` and, if anything was skipped, ``skipped.jsonl``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LIST).open("w", newline="", encoding="utf-8") as file:
+        """Write ``predictions.csv`` and, if anything was skipped, ``skipped.jsonl``.
+
+        Raises:
+            UnwritableOutputError: the folder can't be written to.
+        """
+        with (
+            written_whole(folder / LIST) as place,
+            place.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, [column.name for column in fields(Found)])
             writer.writeheader()
             writer.writerows(asdict(one) for one in self.found)
         lines = [json.dumps({"path": s.path, "reason": s.reason}) for s in self.skipped]
         target = folder / SKIPPED
         if lines:
-            target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            with written_whole(target) as place:
+                place.write_text("\n".join(lines) + "\n", encoding="utf-8")
         else:
             target.unlink(missing_ok=True)  # that of an earlier run
 
@@ -138,6 +146,7 @@ class FilePredictor:
         Raises:
             UnsupportedPromptError: the model can't be prompted this way at all.
             MissingPackageError: a package for the format is not installed.
+            UnwritableOutputError: the output can't be written to.
         """
         outcome = Outcome()
         for source, prompts in pairs:

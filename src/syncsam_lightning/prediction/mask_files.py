@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,34 @@ VolumeFormat = Literal["auto", "nifti", "dicom_seg"]
 
 class OutputError(SyncSAMError):
     """Masks can't be written the way that was asked for."""
+
+
+class UnwritableOutputError(SyncSAMError):
+    """The folder for masks can't be written to, or its disk is full; what is in it is whole."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a place to write a file to, which gets the file's name if the block ends well.
+
+    Args:
+        path: of the file; folders above it are made.
+
+    Raises:
+        UnwritableOutputError: the system refuses to write.
+    """
+    partial = path.with_name(f".writing-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise UnwritableOutputError(
+            f"{path} could not be written ({error}): make room, or give another folder as --output"
+        ) from error
+    finally:
+        with suppress(OSError):  # of a folder that isn't there
+            partial.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +84,12 @@ def write_image_masks(folder: Path, image: Input, objects: Sequence[ObjectMask])
 
     Raises:
         OutputError: two objects would have one file.
+        UnwritableOutputError: the folder can't be written to.
     """
     paths = _paths(folder, image, objects, ".png")
     for path, found in zip(paths, objects, strict=True):
-        Image.fromarray(found.mask.astype(np.uint8) * 255).save(path)
+        with written_whole(path) as place:
+            Image.fromarray(found.mask.astype(np.uint8) * 255).save(place)
     return paths
 
 
@@ -89,11 +120,13 @@ def write_volume_masks(
 
     Raises:
         OutputError: two objects would have one file, or SEG is asked for what was no DICOM series.
+        UnwritableOutputError: the folder can't be written to.
     """
     if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
         paths = _paths(folder, source, objects, ".nii.gz")
         for path, found in zip(paths, objects, strict=True):
-            write_nifti(path, found.mask, volume)
+            with written_whole(path) as place:
+                write_nifti(place, found.mask, volume)
         return list(paths)
     if source.kind != "dicom":
         raise OutputError(f"{source.name} is no DICOM series, so that its masks can't be DICOM SEG")
@@ -101,8 +134,8 @@ def write_volume_masks(
     kept = {found.name: found.mask for found in objects if found.mask.any()}
     target = folder / f"{source.stem}.seg.dcm"
     if kept:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_segmentation(target, kept, volume, algorithm=algorithm)
+        with written_whole(target) as place:
+            write_segmentation(place, kept, volume, algorithm=algorithm)
     return [target if found.name in kept else None for found in objects]
 
 
@@ -112,10 +145,7 @@ def _paths(folder: Path, source: Input, objects: Sequence[ObjectMask], suffix: s
         for found in objects
     ]
     _check_names(names, source)
-    paths = [folder / f"{source.stem}--{name}{suffix}" for name in names]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return paths
+    return [folder / f"{source.stem}--{name}{suffix}" for name in names]
 
 
 def _check_names(names: Sequence[str], source: Input) -> None:

@@ -130,7 +130,7 @@ def read_prompts(path: Path) -> list[ListedPrompt]:
     else:
         try:
             entries, first = json.loads(text), 0
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # digits or brackets without end
             raise PromptFileError(f"{path} is not JSON: {error}") from error
     place = "line" if suffix == ".csv" else "entry"
     _check(entries, path, place, first)
@@ -167,7 +167,11 @@ def _reason(error: Any) -> str:
 
 
 def _prompt(entry: Mapping[str, Any], where: str) -> ListedPrompt:
-    points = tuple(tuple(map(float, point)) for point in entry.get("points", ()))
+    try:
+        points = tuple(tuple(map(float, point)) for point in entry.get("points", ()))
+        box = tuple(map(float, entry["box"])) if "box" in entry else None
+    except OverflowError as error:
+        raise PromptFileError(f"{where}: a coordinate has too many digits ({error})") from error
     labels = tuple(entry.get("point_labels", (1,) * len(points)))
     if len(labels) != len(points):
         raise PromptFileError(f"{where}: {len(points)} points, but {len(labels)} point_labels")
@@ -176,7 +180,7 @@ def _prompt(entry: Mapping[str, Any], where: str) -> ListedPrompt:
         label=entry.get("label", DEFAULT_LABEL),
         object=entry.get("object"),
         slice=entry.get("slice"),
-        box=tuple(map(float, entry["box"])) if "box" in entry else None,
+        box=box,
         points=points,
         point_labels=labels,
         where=where,
@@ -185,7 +189,10 @@ def _prompt(entry: Mapping[str, Any], where: str) -> ListedPrompt:
 
 def _csv_entries(text: str, path: Path) -> list[dict[str, Any]]:
     reader = csv.DictReader(text.splitlines(), strict=True)
-    columns = reader.fieldnames or ()
+    try:
+        columns = reader.fieldnames or ()
+    except csv.Error as error:
+        raise PromptFileError(f"{path}, line 1 is not CSV: {error}") from error
     if unknown := [name for name in columns if name not in CSV_COLUMNS]:
         raise PromptFileError(
             f"{path}: unknown column {unknown[0]!r}; known are {', '.join(CSV_COLUMNS)}"

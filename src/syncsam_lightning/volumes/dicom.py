@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import io
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from syncsam_lightning.errors import BrokenInputError, SyncSAMError
+from syncsam_lightning.volumes.dicom_header import number
 from syncsam_lightning.volumes.frames import frame_headers, num_frames
 from syncsam_lightning.volumes.slice_geometry import place_slices
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
@@ -33,6 +38,8 @@ _TAGS = (
     "RescaleSlope",
     "RescaleIntercept",
 )
+MAX_SLICE_PIXELS = 1 << 26
+"""Largest slice that is read; a header that declares more is refused before any allocation."""
 
 
 class MissingPackageError(SyncSAMError):
@@ -52,6 +59,30 @@ def need(name: str) -> ModuleType:
             f"DICOM needs the package {name.split('.')[0]}, which cannot be imported ({error}): "
             "pip install 'syncsam-lightning[dicom]'"
         ) from error
+
+
+@contextmanager
+def _refusing(path: Path, what: str) -> Iterator[None]:
+    """Say in our words what pydicom and its decoders raise for a damaged file."""
+    pydicom = need("pydicom")
+    try:
+        yield
+    except pydicom.errors.InvalidDicomError as error:
+        raise BrokenInputError(str(path), "not a DICOM file") from error
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        struct.error,
+        pydicom.errors.BytesLengthException,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise BrokenInputError(str(path), f"{what} ({reason})") from error
 
 
 def is_dicom(path: Path) -> bool:
@@ -128,7 +159,7 @@ def read_series(files: Sequence[Path]) -> Volume:
     headers = {path: _header(path) for path in files}
     for path, header in headers.items():
         _check_image(path, header)
-    if enhanced := [path for path, header in headers.items() if num_frames(header) > 1]:
+    if enhanced := [path for path, header in headers.items() if num_frames(path, header) > 1]:
         return _read_frames(enhanced[0], len(headers))
     ordered, affine = place_slices(headers)
     first = headers[ordered[0]]
@@ -146,38 +177,71 @@ def _read_frames(path: Path, num_files: int) -> Volume:
             f"holds several frames and is one of {num_files} files of its series: give it alone",
         )
     dataset = _read(path)
-    headers = frame_headers(path, dataset)
+    with _refusing(path, "does not say readably where its frames lie"):
+        headers = frame_headers(path, dataset)
     ordered, affine = place_slices(headers)
     _check_size(path, dataset, len(ordered))
     frames = list(headers)
     order = tuple(frames.index(frame) for frame in ordered)
     stored = _decoded(path, dataset)
+    if len(stored) < len(frames):
+        raise BrokenInputError(str(path), f"holds {len(stored)} of its {len(frames)} frames")
     slices = [_values(path, stored[n], headers[frames[n]], dataset) for n in order]
     voxels = np.stack(slices, axis=-1).swapaxes(0, 1)
     return Volume(voxels, affine, (path,), str(dataset.get("Modality", "")), frames=order)
 
 
+class _Bounded(io.BufferedReader):
+    """A file that reads no more than it holds.
+
+    Python makes room for what is asked for before it reads, and pydicom asks for as much as a
+    damaged element says that it has: up to 4 GiB.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._held = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to ``size`` bytes; all if it is None or negative."""
+        if size is None or size < 0:
+            return super().read()
+        return super().read(max(0, min(size, self._held - self.tell())))
+
+
 def _header(path: Path) -> Any:
-    return _read(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    header = _read(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    # Values are made from their bytes when they are first looked at: here, where it may fail.
+    with _refusing(path, "cannot be read"):
+        for _ in header:
+            pass
+    return header
 
 
 def _read(path: Path, **options: Any) -> Any:
-    pydicom = need("pydicom")
-    try:
-        return pydicom.dcmread(path, **options)
-    except pydicom.errors.InvalidDicomError as error:
-        raise BrokenInputError(str(path), "not a DICOM file") from error
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        raise BrokenInputError(str(path), f"cannot be read ({error})") from error
+    with _refusing(path, "cannot be read"), _Bounded(path) as file:
+        return need("pydicom").dcmread(file, **options)
 
 
 def _check_image(path: Path, header: Any) -> None:
-    if int(header.get("SamplesPerPixel") or 1) != 1:
+    if number(path, header, "SamplesPerPixel", 1) != 1:
         raise BrokenInputError(str(path), "is a colour image; save it as PNG to segment it")
+    rows, columns = _size(path, header)
+    if rows < 1 or columns < 1 or rows * columns > MAX_SLICE_PIXELS:
+        raise BrokenInputError(
+            str(path),
+            f"declares {rows} x {columns} pixels, expected 1 to {MAX_SLICE_PIXELS:,} in all",
+        )
+
+
+def _size(path: Path, header: Any) -> tuple[int, int]:
+    """Return the number of rows and of columns."""
+    return number(path, header, "Rows", 0), number(path, header, "Columns", 0)
 
 
 def _check_size(path: Path, header: Any, slices: int) -> None:
-    shape = (int(header.Columns), int(header.Rows), slices)
+    rows, columns = _size(path, header)
+    shape = (columns, rows, slices)
     if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise BrokenInputError(str(path), f"its series has {shape} voxels, over the limit")
 
@@ -187,32 +251,16 @@ def _pixels(path: Path) -> np.ndarray:
     return _values(path, _decoded(path, dataset), dataset, dataset)
 
 
-# What pydicom and its decoders raise for damaged pixels.
-_UNDECODABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    RuntimeError,
-    NotImplementedError,
-)
-
-
 def _decoded(path: Path, dataset: Any) -> np.ndarray:
-    try:
+    with _refusing(path, "its pixels cannot be decoded"):
         stored: np.ndarray = dataset.pixel_array
-    except _UNDECODABLE as error:
-        raise _undecodable(path, error) from error
     return stored
 
 
 def _values(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.ndarray:
     """Return what ``(H, W)`` stored values measure, by the slope and intercept of ``scale``."""
-    try:
+    with _refusing(path, "its pixels cannot be decoded"):
         values = need("pydicom").pixels.apply_modality_lut(stored, scale)
-    except _UNDECODABLE as error:
-        raise _undecodable(path, error) from error
     if values.ndim != 2:
         raise BrokenInputError(str(path), f"has pixels of shape {values.shape}, expected two axes")
     values = values.astype(np.float32)
@@ -221,8 +269,3 @@ def _values(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.ndar
     inverted = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
     result: np.ndarray = -values if inverted else values
     return result
-
-
-def _undecodable(path: Path, error: Exception) -> BrokenInputError:
-    reason = " ".join(str(error).split())
-    return BrokenInputError(str(path), f"its pixels cannot be decoded ({reason})")

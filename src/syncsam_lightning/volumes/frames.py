@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes.dicom_header import number
 
 # Where PS3.3 C.7.6.16 puts what an image of one frame says of itself.
 _PLACES = {
@@ -17,9 +18,13 @@ _PLACES = {
 }
 
 
-def num_frames(header: Any) -> int:
-    """Return how many frames an image has."""
-    return int(header.get("NumberOfFrames") or 1)
+def num_frames(path: Path, header: Any) -> int:
+    """Return how many frames an image has.
+
+    Raises:
+        BrokenInputError: its header says it with something else than a finite number.
+    """
+    return number(path, header, "NumberOfFrames", 1)
 
 
 def frame_headers(path: Path, dataset: Any) -> dict[Path, Any]:
@@ -32,13 +37,15 @@ def frame_headers(path: Path, dataset: Any) -> dict[Path, Any]:
     Raises:
         BrokenInputError: the file does not say where its frames lie, as films and multi-frame
             ultrasound don't.
+        Exception: what pydicom raises where it makes values of damaged bytes.
     """
     shared = dataset.get("SharedFunctionalGroupsSequence") or [{}]
     own = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    if len(own) != num_frames(dataset):
+    count = num_frames(path, dataset)
+    if len(own) != count:
         raise BrokenInputError(
             str(path),
-            f"holds {num_frames(dataset)} frames and does not say where each lies in the patient, "
+            f"holds {count} frames and does not say where each lies in the patient, "
             "so that they make no volume: save them as PNG, or convert the series to NIfTI "
             "(dcm2niix does)",
         )

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 
 from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes.dicom_header import numbers
+from syncsam_lightning.volumes.volume import spans_space
 
 # Degrees of freedom that scanners need: positions are written with few decimals.
 _SPACING_TOLERANCE = 0.05
 _DIRECTION_TOLERANCE = 1e-3
+_NORMAL_TOLERANCE = 0.01
+_SMALLEST_SPACING = 1e-6  # millimetres; what is less is damage, and an affine without an inverse
 
 
 def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
@@ -30,41 +34,57 @@ def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
         BrokenInputError: they are no stack of parallel slices at equal distances; names the slice.
     """
     paths = list(headers)
-    placed = [path for path in paths if _has_position(headers[path])]
-    if len(placed) < len(paths):
-        if len(paths) > 1:
-            lost = next(path for path in paths if path not in placed)
-            raise BrokenInputError(str(lost), "does not say where in the patient it lies")
-        rows, columns = _pixel_spacing(headers[paths[0]])
-        return paths, np.diag([-columns, -rows, 1.0, 1.0])
     first = headers[paths[0]]
-    along_row, along_column = np.asarray(first.ImageOrientationPatient, np.float64).reshape(2, 3)
+    positions: dict[Path, np.ndarray] = {}
+    directions: dict[Path, np.ndarray] = {}
+    for path, header in headers.items():
+        position = numbers(path, header, "ImagePositionPatient", 3)
+        direction = numbers(path, header, "ImageOrientationPatient", 6)
+        if position is not None and direction is not None:
+            positions[path], directions[path] = position, direction
+        elif len(paths) > 1:
+            raise BrokenInputError(str(path), "does not say where in the patient it lies")
+        else:
+            rows, columns = _pixel_spacing(path, header)
+            return paths, np.diag([-columns, -rows, 1.0, 1.0])
+    along_row, along_column = directions[paths[0]].reshape(2, 3)
     normal = np.cross(along_row, along_column)
+    if abs(np.linalg.norm(normal) - 1) > _NORMAL_TOLERANCE:
+        given = first.ImageOrientationPatient
+        reason = f"has ImageOrientationPatient {given}, expected two directions at right angles"
+        raise BrokenInputError(str(paths[0]), reason)
     for path, header in headers.items():
         _check_same(path, header, paths[0], first)
-    positions = {p: np.asarray(h.ImagePositionPatient, np.float64) for p, h in headers.items()}
-    heights = {path: float(position @ normal) for path, position in positions.items()}
-    ordered = sorted(paths, key=lambda path: (heights[path], path))
-    step = _step(ordered, [heights[path] for path in ordered], positions, normal)
-    rows, columns = _pixel_spacing(first)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        heights = {path: float(position @ normal) for path, position in positions.items()}
+        ordered = sorted(paths, key=lambda path: (heights[path], path))
+        step = _step(ordered, [heights[path] for path in ordered], positions, normal)
+    rows, columns = _pixel_spacing(paths[0], first)
     to_patient = np.eye(4)
     to_patient[:3, 0] = along_row * columns
     to_patient[:3, 1] = along_column * rows
     to_patient[:3, 2] = step
     to_patient[:3, 3] = positions[ordered[0]]
+    if not spans_space(to_patient):
+        raise BrokenInputError(
+            str(ordered[-1]),
+            "its series makes no volume: positions and PixelSpacing do not span three axes",
+        )
     # DICOM counts left and posterior as positive, NIfTI right and anterior.
     return ordered, np.diag([-1.0, -1.0, 1.0, 1.0]) @ to_patient
 
 
-def _has_position(header: Any) -> bool:
-    position, direction = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-    return position is not None and direction is not None and len(position) == 3
-
-
-def _pixel_spacing(header: Any) -> tuple[float, float]:
-    """Return the distances between rows and between columns."""
-    rows, columns = header.get("PixelSpacing") or (1.0, 1.0)
-    return float(rows), float(columns)
+def _pixel_spacing(path: Path, header: Any) -> tuple[float, float]:
+    """Return the distances between rows and between columns; 1 if they are not known."""
+    spacing = numbers(path, header, "PixelSpacing", 2)
+    if spacing is None:
+        return 1.0, 1.0
+    if (spacing < _SMALLEST_SPACING).any():
+        raise BrokenInputError(
+            str(path), f"has PixelSpacing {header.PixelSpacing}, expected numbers above 0"
+        )
+    rows, columns = spacing.tolist()
+    return rows, columns
 
 
 def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
@@ -75,9 +95,14 @@ def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
                 f"has {name} {header.get(name)}, but {reference.name} of the same "
                 f"series {first.get(name)}",
             )
-    for name in ("ImageOrientationPatient", "PixelSpacing"):
-        ours, theirs = (np.asarray(h.get(name) or (), np.float64) for h in (header, first))
-        if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=_DIRECTION_TOLERANCE):
+    for name, count in (("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
+        ours = numbers(path, header, name, count)
+        theirs = numbers(reference, first, name, count)
+        if ours is None or theirs is None:
+            same = ours is theirs
+        else:
+            same = np.allclose(ours, theirs, atol=_DIRECTION_TOLERANCE)
+        if not same:
             raise BrokenInputError(
                 str(path),
                 f"has another {name} than {reference.name} of the same series: "

@@ -15,10 +15,13 @@ import nibabel as nib
 import numpy as np
 
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.volumes.volume import MAX_VOXELS
+from syncsam_lightning.volumes.volume import MAX_VOXELS, spans_space
 
 _MAX_BEHIND = 1 << 16
 """Bytes that may follow the voxels in a file."""
+
+_MOST_INFLATED = 1032
+"""Bytes that one byte of deflated data becomes at most (RFC 1951: 258 for two bits)."""
 
 _GZIP = b"\x1f\x8b"
 _NIFTI2_HEADER_SIZE = 540
@@ -29,6 +32,9 @@ _UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
+    OverflowError,
+    TypeError,
+    LookupError,
     zlib.error,
 )
 _orientation: Callable[[Any], np.ndarray] = nib.io_orientation
@@ -96,7 +102,9 @@ def read_stored(path: str | os.PathLike[str], data: bytes | None = None) -> Stor
         data = Path(name).read_bytes() if data is None else data
         header = _open(_unzipped(io.BytesIO(data)))
         _check_shape(header.shape, name)
-        image = type(header).from_stream(io.BytesIO(_inflated(data, _num_bytes(header))))
+        declared = _num_bytes(header)
+        _check_held(declared, data, name)
+        image = type(header).from_stream(io.BytesIO(_inflated(data, declared)))
         proxy = image.dataobj
         stored = np.asarray(proxy.get_unscaled())
         slope, intercept = float(proxy.slope), float(proxy.inter)
@@ -107,8 +115,8 @@ def read_stored(path: str | os.PathLike[str], data: bytes | None = None) -> Stor
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise BrokenInputError(name, "holds values that are not finite")
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or np.isnan(_orientation(affine)).any():
-        raise BrokenInputError(name, "does not say how its axes lie in space (a singular affine)")
+    if not spans_space(affine):
+        raise BrokenInputError(name, "its affine does not span three axes")
     volume = StoredVolume(
         stored.reshape(stored.shape[:3], order="F"), affine, slope, intercept, image.header
     )
@@ -184,7 +192,15 @@ def _open(stream: io.BufferedReader[Any]) -> Any:
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    if len(shape) < 3 or any(size != 1 for size in shape[3:]) or 0 in shape:
+    if len(shape) < 3 or any(size != 1 for size in shape[3:]) or min(shape) < 1:
         raise BrokenInputError(name, f"not a volume: its shape is {shape}")
     if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise BrokenInputError(name, f"declares {shape} voxels, over the limit")
+
+
+def _check_held(declared: int, data: bytes, name: str) -> None:
+    most = len(data) * (_MOST_INFLATED if data.startswith(_GZIP) else 1)
+    if declared > most:
+        raise BrokenInputError(
+            name, f"declares {declared} bytes, which its {len(data)} bytes cannot hold"
+        )

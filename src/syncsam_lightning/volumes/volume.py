@@ -14,6 +14,22 @@ MAX_VOXELS = 1 << 31
 """Largest volume that is read; a header that declares more is refused before any allocation."""
 
 
+def spans_space(affine: np.ndarray) -> bool:
+    """Whether an affine leads somewhere along each of its axes, and back.
+
+    Args:
+        affine: ``(4, 4)`` float64.
+
+    Returns:
+        False if it holds what is not finite, or an axis that has no length or hardly any beside
+        what it shares with the others.
+    """
+    if not np.isfinite(affine).all():
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return not np.isnan(orientations.io_orientation(affine)).any()
+
+
 @dataclass(frozen=True, slots=True)
 class Volume:
     """Voxels with their place in space.

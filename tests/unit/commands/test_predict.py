@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import io
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from syncsam_lightning.cli.main import main
 from syncsam_lightning.commands.predict import PredictOptionError, predict_files
 from syncsam_lightning.models import SyncSAM, frozen_checksum, initialise_frozen
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out
@@ -83,3 +89,57 @@ def test_where_nothing_can_be_segmented_the_command_fails(
             device="cpu",
         )
     assert len((tmp_path / "out/skipped.jsonl").read_text().splitlines()) == 2
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """Let no file grow beyond some bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    voxels = np.random.default_rng(0).integers(0, 255, (30, 40, 2)).astype(np.int16)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "v.nii.gz")
+    return tmp_path / "v.nii.gz"
+
+
+@pytest.mark.promise("Limits: a full disk while predicting gives one sentence, no mask is torn")
+@pytest.mark.parametrize(("source", "mask"), [("images", "0--object"), ("volume", "v--object")])
+def test_a_full_disk_is_told_and_leaves_no_torn_mask(
+    request: pytest.FixtureRequest, checkpoint: Path, tmp_path: Path, source: str, mask: str
+):
+    path, output = request.getfixturevalue(source), tmp_path / "out"
+    line = ["predict", str(path), "--ckpt_path", str(checkpoint), "--box", "1,2,20,20"]
+    line += ["--output", str(output), "--device", "cpu", "--slice=0"][: 4 + (source == "volume")]
+    with limited_files(40):
+        errors = told_by(line)
+    assert f"{mask}" in errors
+    assert "could not be written ([Errno 27] File too large" in errors
+    assert "make room, or give another folder as --output" in errors
+    assert list(output.iterdir()) == []
+    assert main(line) == 0
+    assert any(found.name.startswith(mask) for found in output.iterdir())
+
+
+@pytest.mark.promise("Limits: a folder that can't be written to gives one sentence")
+def test_an_output_that_can_not_be_made_is_told(images: Path, checkpoint: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    line = ["predict", str(images), "--ckpt_path", str(checkpoint), "--box", "1,2,20,20"]
+    for output in (tmp_path / "file" / "out", Path("/proc/out")):
+        errors = told_by([*line, "--output", str(output), "--device", "cpu"])
+        assert f"{output}/0--object.png could not be written" in errors
+
+
+def told_by(line: list[str]) -> str:
+    """Return the one sentence that a command ends with."""
+    with redirect_stderr(io.StringIO()) as stream:
+        assert main(line) == 2
+    (told,) = [text for text in stream.getvalue().splitlines() if text.startswith("error:")]
+    assert "Traceback" not in stream.getvalue()
+    return told

@@ -41,6 +41,9 @@ def training_set(rows):
     return TrainingSet(rows, image_size=32, masks_per_image=3, seed=0)
 
 
+@pytest.mark.promise(
+    "Input: damage to a row of a table is noticed, the row is named and the others are used"
+)
 def test_a_batch_is_smaller_by_its_damaged_rows_and_names_them(make_rows):
     damaged = training_set(make_rows("train", [1, 3]))
     keys = [TrainingKey(0, row) for row in range(4)]
@@ -54,6 +57,9 @@ def test_a_batch_is_smaller_by_its_damaged_rows_and_names_them(make_rows):
         assert "prepare the table again" in row.reason
 
 
+@pytest.mark.promise(
+    "Input: damage to a row of a table is noticed, the row is named and the others are used"
+)
 def test_the_other_rows_of_the_batch_are_what_they_were(make_rows):
     keys = [TrainingKey(0, row) for row in (0, 2)]
     damaged = training_set(make_rows("train", [1]))
@@ -107,6 +113,7 @@ def test_asked_for_a_single_row_the_error_is_raised(make_rows):
     assert [type(item) for item in found] == [Sample, DamagedRow]
 
 
+@pytest.mark.promise("Limits: a table that is removed while it is read gives one sentence")
 def test_a_table_that_is_removed_while_it_is_read_is_no_damage(tiny):
     import shutil
 

@@ -79,6 +79,9 @@ def flip_bytes(table, seed, flips=300):
     return noticed
 
 
+@pytest.mark.promise(
+    "Input: damage to a row of a table is noticed, the row is named and the others are used"
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_flipped_byte_anywhere_is_noticed_or_harmless(table, seed):
@@ -94,6 +97,9 @@ def test_a_flipped_byte_anywhere_is_noticed_or_harmless(table, seed):
     assert int(done.stdout) > 200
 
 
+@pytest.mark.promise(
+    "Input: damage to a row of a table is noticed, the row is named and the others are used"
+)
 def test_a_flipped_bit_in_pixels_is_noticed(table):
     rows = table.rows(range(NUM_ROWS))
     (file,) = (table.path / "data").iterdir()
@@ -113,6 +119,9 @@ def change(name, value):
     return lambda row: row | {name: value(row[name])}
 
 
+@pytest.mark.promise(
+    "Input: damage to a row of a table is noticed, the row is named and the others are used"
+)
 @pytest.mark.parametrize(
     "damage",
     [
@@ -164,6 +173,25 @@ def test_a_newer_format_and_missing_columns_are_refused(table, tmp_path):
         lance.write_dataset(columns.replace_schema_metadata(metadata), str(place))
         with pytest.raises(TableError, match=message):
             len(Table(place))
+
+
+@pytest.mark.parametrize("version", [b"", b"two", b"-1", b"0", b"9" * 5000])
+def test_a_format_that_is_no_number_is_refused(table, tmp_path, version):
+    rows = table.dataset.to_table()
+    lance.write_dataset(
+        rows.replace_schema_metadata({FORMAT_KEY: version}), str(tmp_path / "x.lance")
+    )
+    with pytest.raises(TableError, match=r"x\.lance has format .* expected a number"):
+        len(Table(tmp_path / "x.lance"))
+
+
+@pytest.mark.parametrize("settings", [b"", b"[1]", b"{", b"[" * 100_000])
+def test_settings_that_are_damaged_are_told(table, tmp_path, settings):
+    rows = table.dataset.to_table()
+    metadata = {FORMAT_KEY: b"2", SETTINGS_KEY: settings}
+    lance.write_dataset(rows.replace_schema_metadata(metadata), str(tmp_path / "x.lance"))
+    with pytest.raises(TableError, match=r"the settings of .*x\.lance cannot be read"):
+        Table(tmp_path / "x.lance").settings  # noqa: B018
 
 
 def test_checksums_do_not_depend_on_how_rows_are_batched(table):

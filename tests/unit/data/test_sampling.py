@@ -88,6 +88,9 @@ def visits(world, *, start=0, epoch=2):
     return [list(rank) for rank in ranks]
 
 
+@pytest.mark.promise(
+    "Resume: a run goes on with another number of ranks and sees every sample once an epoch"
+)
 @settings(deadline=None, max_examples=40)
 @given(data=st.data(), first=WORLD, second=WORLD)
 def test_a_killed_run_resumes_with_what_was_left_on_any_world_size(data, first, second):

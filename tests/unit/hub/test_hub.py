@@ -125,6 +125,13 @@ def test_a_config_that_this_version_can_not_read_is_explained(
         read_folder(folder)
 
 
+def test_a_config_nested_beyond_any_stack_is_refused(folder: Path):
+    # Found by fuzzing.
+    (folder / CONFIG).write_text("[" * 100_000)
+    with pytest.raises(HubError, match=r"config\.json can't be read: maximum recursion depth"):
+        read_folder(folder)
+
+
 def test_a_config_of_another_program_is_told(folder: Path):
     (folder / CONFIG).write_text('{"model_type": "sam"}')
     with pytest.raises(HubError, match="config of another program"):

@@ -80,6 +80,12 @@ def test_columns_may_come_in_any_order_and_with_a_byte_order_mark(tmp_path: Path
     ("content", "message"),
     [
         ("[", "is not JSON"),
+        ("[" * 100_000, "is not JSON: maximum recursion depth"),  # this and the next two: fuzzing
+        ('[{"image": "a", "object": %s}]' % ("1" * 5000), "is not JSON: Exceeds the limit"),
+        (
+            '[{"image": "a", "box": [1, 2, 3, %s]}]' % ("9" * 400),
+            "entry 0: a coordinate has too many digits",
+        ),
         ({"image": "a"}, "is not of type 'array'"),
         ([], r"prompts\.json: there is no prompt in it"),
         ([{"box": [1, 2, 3, 4]}], "entry 0: 'image' is a required property"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import struct
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +86,71 @@ def test_a_file_that_does_not_fit_its_series_is_named(
     edit(files[3], **tags)
     with pytest.raises(BrokenInputError, match=rf"003: .*{reason}"):
         read_series(files)
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"ImagePositionPatient": [1, 2]}, "ImagePositionPatient .* expected 3 finite numbers"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0]}, "ImageOrientationPatient .* expected 6 finite"),
+        ({"ImageOrientationPatient": [0] * 6}, "expected two directions at right angles"),
+        ({"PixelSpacing": [0, 0]}, "PixelSpacing .* expected numbers above 0"),
+        ({"Rows": [5, 5]}, "Rows .* expected a finite number"),
+        ({"Rows": 0}, "declares 0 x 6 pixels"),
+        ({"Rows": 65535, "Columns": 65535}, "declares 65535 x 65535 pixels, expected 1 to"),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_named(dicom: Write, tags: dict[str, object], reason: str):
+    # Found by fuzzing: each was an exception of NumPy's, or a request for gigabytes.
+    file = dicom(VOXELS[..., :1])[0]
+    edit(file, **tags)
+    with pytest.raises(BrokenInputError, match=rf"000: .*{reason}"):
+        read_series([file])
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"ImagePositionPatient": ["1e18", 0, 60]},
+        {"ImagePositionPatient": ["1e308", "1e308", 60]},
+        {"PixelSpacing": ["1e200", "1e200"]},
+    ],
+)
+def test_slices_with_no_way_between_them_are_no_volume(dicom: Write, tags: dict[str, object]):
+    files = dicom(VOXELS[..., :2], names=(0, 1))
+    for file in files if "PixelSpacing" in tags else files[1:]:
+        edit(file, **tags)
+    with pytest.raises(BrokenInputError, match=r"001: .* do not span three axes"):
+        read_series(files)
+
+
+def test_values_whose_bytes_are_no_numbers_are_named(dicom: Write):
+    # Found by fuzzing: pydicom makes a value of its bytes when it is first asked for.
+    file = dicom(VOXELS[..., :1])[0]
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    whole = file.read_bytes()
+    at = whole.index(rows)
+    file.write_bytes(whole[:at] + rows[:-2] + b"\x01\x00" + whole[at + len(rows) + 1 :])
+    with pytest.raises(BrokenInputError, match=r"000: cannot be read"):
+        read_series([file])
+    (error,) = find_series([file])[1]
+    assert error.path == str(file)
+
+
+def test_an_element_that_says_it_has_gigabytes_takes_none(dicom: Write):
+    # Found by fuzzing: Python makes room for as much as pydicom asks a file for.
+    file = dicom(VOXELS[..., :1])[0]
+    whole = bytearray(file.read_bytes())
+    at = whole.index(b"\x08\x00\x60\x00CS")  # Modality
+    whole[at + 4 : at + 12] = b"UN\0\0" + struct.pack("<L", 0xFFFFFFF0)
+    file.write_bytes(whole)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BrokenInputError, match="000: "):
+            read_series([file])
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_slices_of_another_size_are_named(dicom: Write):

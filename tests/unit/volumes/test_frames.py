@@ -72,6 +72,63 @@ def test_frames_that_say_not_where_they_lie_are_refused(file: Path):
         read_volume(file)
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        ([2, 4], "expected a finite number"),
+        (200_000_000, "holds 200000000 frames and does not say"),
+    ],
+)
+def test_a_number_of_frames_that_makes_no_sense_is_named(file: Path, number: object, reason: str):
+    image = pydicom.dcmread(file)
+    image.NumberOfFrames = number
+    image.save_as(file)
+    with pytest.raises(BrokenInputError, match=rf"enhanced\.dcm: .*{reason}"):
+        read_volume(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("ImagePositionPatient", [1, 2], "expected 3 finite numbers"),
+        ("ImagePositionPatient", ["1e18", 0, 40], "makes no volume"),
+        ("ImagePositionPatient", [0, 0, "1e308"], "a slice is missing"),
+        ("ImageOrientationPatient", [0] * 6, "another ImageOrientationPatient"),
+        ("PixelSpacing", [0, 0], "another PixelSpacing"),
+    ],
+)
+def test_a_frame_that_lies_nowhere_is_named(file: Path, name: str, value: object, reason: str):
+    image = pydicom.dcmread(file)
+    place, inner = pydicom.Dataset(), pydicom.Dataset()
+    setattr(inner, name, value)
+    sequence = {
+        "ImagePositionPatient": "PlanePositionSequence",
+        "ImageOrientationPatient": "PlaneOrientationSequence",
+        "PixelSpacing": "PixelMeasuresSequence",
+    }[name]
+    setattr(place, sequence, [inner])
+    image.PerFrameFunctionalGroupsSequence[2].update(place)
+    image.save_as(file)
+    with pytest.raises(BrokenInputError, match=rf"enhanced\.dcm\[\d\]: .*{reason}"):
+        read_volume(file)
+
+
+def test_bytes_of_a_frame_that_are_no_numbers_are_named(file: Path):
+    whole = file.read_bytes()
+    height = whole.rindex(b"-10.0\\-20.0\\")
+    file.write_bytes(whole[:height] + b"-1x.0" + whole[height + 5 :])
+    with pytest.raises(BrokenInputError, match=r"enhanced\.dcm: does not say readably where"):
+        read_volume(file)
+
+
+def test_frames_that_are_not_there_are_told(file: Path):
+    image = pydicom.dcmread(file)
+    image.PixelData = image.PixelData[: len(image.PixelData) // 2]
+    image.save_as(file)
+    with pytest.raises(BrokenInputError, match=r"enhanced\.dcm: its pixels cannot be decoded"):
+        read_volume(file)
+
+
 def test_two_frames_of_one_place_are_named(tmp_path: Path):
     file = save_frames(tmp_path / "enhanced.dcm", VOXELS, (35.0, 35.0, 40.0, 37.5))
     with pytest.raises(BrokenInputError, match=r"enhanced\.dcm\[1\]: lies where .*\[0\] lies"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import struct
 from pathlib import Path
 
 import nibabel as nib
@@ -99,3 +101,35 @@ def test_a_mask_of_another_shape_is_refused(tmp_path: Path):
     volume = read_nifti(save(tmp_path / "v.nii", np.zeros((3, 4, 5), np.int16), 1, 1))
     with pytest.raises(ValueError, match="shape"):
         write_nifti(tmp_path / "m.nii", np.zeros((3, 4, 4), bool), volume)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_header_that_declares_more_than_the_file_can_hold_is_refused(tmp_path: Path, suffix: str):
+    # Found by fuzzing: nibabel makes room for what is declared before it reads.
+    image = nib.Nifti1Image(np.zeros((2, 3, 4), np.float64), np.eye(4))
+    header = bytearray(image.to_bytes())
+    header[40:56] = struct.pack("<8h", 3, 1290, 1290, 1290, 1, 1, 1, 1)
+    path = tmp_path / f"v{suffix}"
+    path.write_bytes(gzip.compress(bytes(header)) if suffix.endswith("gz") else bytes(header))
+    with pytest.raises(BrokenInputError, match=r"declares 17173512352 bytes, which its \d+ bytes"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize("width", [-32768, 0])
+def test_a_shape_that_is_none_is_refused(tmp_path: Path, width: int):
+    data = bytearray(nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes())
+    data[40:56] = struct.pack("<8h", 3, width, 3, 4, 1, 1, 1, 1)
+    (tmp_path / "v.nii").write_bytes(data)
+    with pytest.raises(BrokenInputError, match=r"v\.nii: "):
+        read_nifti(tmp_path / "v.nii")
+
+
+def test_an_axis_that_hardly_has_a_length_is_refused(tmp_path: Path):
+    # Found by fuzzing: such an affine has an inverse, but its axis leads nowhere.
+    affine = np.diag([1e9, 1e-9, 1e-9, 1])
+    affine[0, 1:3] = 1e9
+    image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), None)
+    image.header.set_sform(affine, code=1)
+    nib.save(image, tmp_path / "v.nii")
+    with pytest.raises(BrokenInputError, match="its affine does not span three axes"):
+        read_nifti(tmp_path / "v.nii")

@@ -33,6 +33,8 @@ READ_ERRORS = (
     pickle.UnpicklingError,
     struct.error,
     MemoryError,
+    AssertionError,  # how the reader of torch's older format misses a storage
+    zipfile.BadZipFile,
 )
 # How its unpickler words that it met something other than tensors and plain containers.
 _UNPICKLERS_OWN = "WeightsUnpickler error:"

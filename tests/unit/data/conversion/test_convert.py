@@ -86,6 +86,9 @@ def test_colour_is_kept_and_grey_colour_is_collapsed(tmp_path):
     assert second.image.shape == (20, 30, 1)
 
 
+@pytest.mark.promise(
+    "Input: of a damaged release all that is whole is used, and every defect is named"
+)
 def test_every_kind_of_bad_input_is_listed_with_path_and_reason(tmp_path):
     good = np.zeros((20, 30), bool)
     good[0, 0] = True
@@ -149,6 +152,7 @@ def test_an_exception_in_the_plugin_leaves_no_table_and_keeps_its_type(tmp_path)
     assert not (tmp_path / "t.lance.partial").exists()
 
 
+@pytest.mark.promise("Resume: a conversion killed at any moment goes on and ends in the same table")
 def test_a_killed_conversion_is_never_read_as_whole_and_runs_again(tmp_path):
     code = f"""
 import os, signal, sys
@@ -183,6 +187,7 @@ class StopError(Exception):
     pass
 
 
+@pytest.mark.promise("Resume: a conversion killed at any moment goes on and ends in the same table")
 def test_an_interrupted_conversion_goes_on_and_ends_in_the_same_rows(tmp_path):
     samples = [sample(tmp_path, str(number)) for number in range(10)] + [Skipped("x", "bad")]
     for moment in ("rows:0", "rows:3", "before commit", "committed"):

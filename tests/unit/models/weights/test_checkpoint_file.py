@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from argparse import Namespace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -82,6 +83,28 @@ def test_what_is_no_checkpoint_is_named_with_a_remedy(tmp_path, content):
     path = tmp_path / "w.pth"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=re.escape(f"{path} is not a PyTorch checkpoint")):
+        read_state_dict(path)
+
+
+def test_an_archive_that_says_it_has_other_disks_is_named_as_damaged(tmp_path):
+    # Found by fuzzing: zipfile, asked whether it is an archive, raises.
+    path = tmp_path / "w.pth"
+    locator = b"PK\x06\x07" + struct.pack("<LQL", 0, 0, 5)
+    path.write_bytes(locator + b"PK\x05\x06" + bytes(18))
+    with pytest.raises(WeightsError, match=r"is damaged .*multiple disks"):
+        read_state_dict(path)
+
+
+def test_an_old_checkpoint_that_lacks_a_storage_is_named_as_damaged(tmp_path):
+    # Found by fuzzing: torch asserts that the storage is there.
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    (key, *_) = re.findall(rb"\d{10,}", content)
+    at = content.rindex(key)
+    assert at > content.index(key)
+    path.write_bytes(content[:at] + b"x" + content[at + 1 :])
+    with pytest.raises(WeightsError, match=r"is damaged .*fetch or save it again"):
         read_state_dict(path)
 
 

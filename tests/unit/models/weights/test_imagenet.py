@@ -50,6 +50,9 @@ def test_offline_the_file_its_folder_and_the_switch_are_named(build, hub):
     assert "no network" in message
 
 
+@pytest.mark.promise(
+    "Supply: weights that are downloaded are used only if their hash is the known one"
+)
 def test_a_damaged_cached_file_is_told(build, hub):
     hub.mkdir()
     (hub / FILE).write_bytes(b"broken")

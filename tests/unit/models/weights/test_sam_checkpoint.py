@@ -91,6 +91,9 @@ def test_without_it_torch_s_own_cache_is_used(server, tmp_path, monkeypatch):
     assert path == tmp_path / "checkpoints" / NAME
 
 
+@pytest.mark.promise(
+    "Supply: weights that are downloaded are used only if their hash is the known one"
+)
 def test_a_wrong_hash_is_refused_and_leaves_nothing(server, tmp_path):
     with pytest.raises(WeightsError) as caught:
         find_sam_checkpoint(url=server.url, sha256="0" * 64, cache=tmp_path)
@@ -122,6 +125,9 @@ def test_offline_the_error_says_which_file_to_put_where(closed_url, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.promise(
+    "Supply: weights that are downloaded are used only if their hash is the known one"
+)
 def test_a_wrong_file_in_the_cache_is_refused_not_replaced(server, tmp_path):
     (tmp_path / NAME).write_bytes(b"something else")
     with pytest.raises(WeightsError, match="Delete it and run again"):

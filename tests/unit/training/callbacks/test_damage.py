@@ -38,6 +38,9 @@ class Seen(Callback):
         self.images.append([info.id for info in batch.infos])
 
 
+@pytest.mark.promise(
+    "Input: damage to a row of a table is noticed, the row is named and the others are used"
+)
 def test_training_goes_on_without_them_names_each_once_and_logs_the_count(
     discs, task, trainer, tmp_path, caplog
 ):

@@ -1,0 +1,229 @@
+"""Hostile files among what a user gives to a command: configs, weights, prompts, own images."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from syncsam_datamodules.mask_folder import MaskFolder
+
+from syncsam_lightning.cli.checkpoint_config import checkpoint_config
+from syncsam_lightning.cli.given import GivenSettings
+from syncsam_lightning.evaluation.prompt_file import RecordedPrompts, prompt_table
+from syncsam_lightning.hub import load_pretrained
+from syncsam_lightning.hub.folder import CONFIG, WEIGHTS
+from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
+from syncsam_lightning.prediction.prompt_list import read_prompts
+from syncsam_lightning.records import Skipped
+from syncsam_lightning.volumes.reading import read_volume as read_any_volume
+from tests.fuzz import folder_seeds, seeds
+from tests.security.attack import CODE, MEMORY, Attack, RefusedError, payload
+
+
+def config(text: str) -> Callable[[Path], object]:
+    """Return an attack by a config file."""
+
+    def run(folder: Path) -> object:
+        path = folder / "x.yaml"
+        path.write_text(text.replace("FOLDER", str(folder)))
+        return GivenSettings(["fit", "--config", str(path)]).keys()
+
+    return run
+
+
+def checkpoint(read: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Return an attack by a checkpoint with a payload beside its weights."""
+
+    def run(folder: Path) -> object:
+        path = folder / "x.ckpt"
+        torch.save({"state_dict": {"a": torch.zeros(1)}, "extra": payload(folder)}, path)
+        return read(path)
+
+    return run
+
+
+def plain_pickle(folder: Path) -> object:
+    path = folder / "x.pth"
+    path.write_bytes(pickle.dumps(payload(folder)))
+    return read_state_dict(path)
+
+
+def many_prompts(folder: Path) -> object:
+    count, empty = 1 << 20, prompt_table([])
+    nulls = [pa.nulls(count, field.type) for field in empty.schema]
+    path = folder / "prompts.parquet"
+    pq.write_table(pa.table(nulls, schema=empty.schema), path, compression="zstd")
+    return RecordedPrompts(path)
+
+
+def dicom(**tags: object) -> Callable[[Path], object]:
+    """Return an attack by a DICOM file some attributes of which are wrong."""
+
+    def run(folder: Path) -> object:
+        path = folder / "slice.dcm"
+        path.write_bytes(folder_seeds.slice_file(**tags))
+        return read_any_volume(path)
+
+    return run
+
+
+def greedy_dicom(folder: Path) -> object:
+    path = folder / "slice.dcm"
+    path.write_bytes(folder_seeds.greedy_slice())
+    return read_any_volume(path)
+
+
+def volume_to_predict(name: str) -> Callable[[Path], object]:
+    """Return an attack by a volume of some hundred bytes that declares 17 GB."""
+
+    def run(folder: Path) -> object:
+        data = bytearray(nib.Nifti1Image(np.zeros((2, 3, 4)), np.eye(4)).to_bytes())
+        data[40:56] = struct.pack("<8h", 3, 1290, 1290, 1290, 1, 1, 1, 1)
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return read_any_volume(folder / name)
+
+    return run
+
+
+def prompts_to_predict(content: bytes, name: str = "prompts.json") -> Callable[[Path], object]:
+    """Return an attack by a file of prompts."""
+
+    def run(folder: Path) -> object:
+        (folder / name).write_bytes(content)
+        return read_prompts(folder / name)
+
+    return run
+
+
+def model_folder(name: str, content: bytes) -> Callable[[Path], object]:
+    """Return an attack by one file of a model's folder."""
+
+    def run(folder: Path) -> object:
+        for file, sound in folder_seeds.model_folder().items():
+            hostile = content.replace(b"FOLDER", str(folder).encode())
+            (folder / file).write_bytes(hostile if file == name else sound)
+        return load_pretrained(folder)
+
+    return run
+
+
+def pickled_model(folder: Path) -> object:
+    return model_folder(WEIGHTS, pickle.dumps(payload(folder)))(folder)
+
+
+def bomb_among_masks(folder: Path) -> object:
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    picture = seeds.saved(lambda path: Image.fromarray(seeds.PIXELS).save(path, "PNG"))
+    (folder / "images" / "a.png").write_bytes(picture)
+    (folder / "masks" / "a.png").write_bytes(seeds.png_header(100_000, 100_000))
+    for item in MaskFolder(str(folder)).records(folder):
+        if isinstance(item, Skipped):
+            raise RefusedError(item.reason)
+    return None
+
+
+USE_ATTACKS = [
+    Attack(
+        "config: aliases of aliases",
+        MEMORY,
+        config(seeds.configs()[2].decode()),
+        "100,000 settings",
+    ),
+    Attack("config: an alias of itself", MEMORY, config("data: &a {b: *a}\n"), "100,000 settings"),
+    Attack(
+        "config: a call",
+        CODE,
+        config("!!python/object/apply:os.mkdir [FOLDER/executed]\n"),
+        "is not valid YAML",
+    ),
+    Attack("checkpoint: a pickled call", CODE, checkpoint(read_state_dict), "could run code"),
+    Attack(
+        "checkpoint to test: a pickled call",
+        CODE,
+        checkpoint(checkpoint_config),
+        "cannot be read as a",
+    ),
+    Attack("weights: a bare pickle", CODE, plain_pickle, "is not a PyTorch checkpoint"),
+    Attack(
+        "prompts: a million rows in some kilobytes", MEMORY, many_prompts, "more rows than it can"
+    ),
+    Attack(
+        "DICOM: a slice that declares 65,535 x 65,535 pixels",
+        MEMORY,
+        dicom(Rows=65535, Columns=65535),
+        "declares 65535 x 65535 pixels, expected 1 to",
+    ),
+    Attack(
+        "DICOM: an element that says it has 4 GB", MEMORY, greedy_dicom, "declares 0 x 0 pixels"
+    ),
+    Attack(
+        "DICOM: pixels that are not there", MEMORY, dicom(PixelData=b""), "pixels cannot be decoded"
+    ),
+    Attack(
+        "NIfTI to predict: a header that declares 17 GB",
+        MEMORY,
+        volume_to_predict("x.nii"),
+        "declares 17173512352 bytes, which its",
+    ),
+    Attack(
+        "NIfTI to predict: a zipped header that declares 17 GB",
+        MEMORY,
+        volume_to_predict("x.nii.gz"),
+        "declares 17173512352 bytes, which its",
+    ),
+    Attack(
+        "prompts to predict: 100,000 nested brackets",
+        MEMORY,
+        prompts_to_predict(seeds.nested("[", "]")),
+        "is not JSON: maximum recursion depth",
+    ),
+    Attack(
+        "prompts to predict: a number of 400 digits",
+        MEMORY,
+        prompts_to_predict(b'[{"image": "a", "box": [1, 2, 3, ' + b"9" * 400 + b"]}]"),
+        "a coordinate has too many digits",
+    ),
+    Attack(
+        "mask folder: a PNG that declares 100,000 x 100,000 pixels",
+        MEMORY,
+        bomb_among_masks,
+        "cannot",
+    ),
+    Attack(
+        "model: a config that names a function of the system",
+        CODE,
+        model_folder(
+            CONFIG,
+            b'{"format": 1, "model": {"class_path": "os.mkdir", "init_args": {"path": "x"}}}',
+        ),
+        "which is no PromptableModel",
+    ),
+    Attack(
+        "model: a config of 100,000 nested objects",
+        MEMORY,
+        model_folder(CONFIG, seeds.nested('{"a":')),
+        "can't be read: maximum recursion depth",
+    ),
+    Attack(
+        "model: a pickled call for weights",
+        CODE,
+        pickled_model,
+        "is not a safetensors file, or is damaged",
+    ),
+    Attack(
+        "model: weights that declare 2^64 bytes",
+        MEMORY,
+        model_folder(WEIGHTS, folder_seeds.model_weights()[1]),
+        "is not a safetensors file, or is damaged",
+    ),
+]
