@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -70,6 +71,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     model = network()
     settings = ModelSettings.of(model)
     checkpoint = {
+        "pytorch-lightning_version": lightning.__version__,
         "state_dict": {f"network.{key}": value for key, value in model.state_dict().items()},
         "hyper_parameters": {
             "network": {"class_path": settings.class_path, "init_args": dict(settings.init_args)},
