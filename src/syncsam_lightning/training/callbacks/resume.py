@@ -39,6 +39,10 @@ class ResumeExactly(Callback):
         # The order resumes through the datamodule's state, which Lightning doesn't look for.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
         if progress["current"]["ready"] > progress["current"]["started"]:  # before a batch
+            # Lightning takes this back in the epoch's count only; by the other one it decides when
+            # to validate, where that is counted over epochs.
+            for counts in (progress["current"], progress["total"]):
+                counts["ready"] = counts["started"]
             loop = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]
             self._logged_steps = loop["_batches_that_stepped"]
         shift = done - progress["current"]["processed"]

@@ -111,3 +111,19 @@ def test_it_saves_between_batches_when_the_steps_have_passed(
 def test_a_negative_interval_is_refused():
     with pytest.raises(ValueError, match="every_n_train_steps must be 0 or more, got -1"):
         PeriodicCheckpoint(-1)
+
+
+@pytest.mark.promise(
+    "Resume: validations counted over epochs stay where they were after every start"
+)
+def test_validations_that_are_counted_over_epochs_stay_where_they_were(fit: Any, tmp_path: Path):
+    counted = {"val_check_interval": 2, "check_val_every_n_epoch": None}
+    whole, _ = fit(**counted)
+    assert [step for step, _ in whole.validated] == [2, 4, 6]
+    path, validated = tmp_path / "checkpoints" / "resume.ckpt", []
+    path.unlink()  # of the whole run
+    for options in ({"max_steps": 2}, {"max_steps": 4}, {}):
+        again = {"ckpt_path": path} if path.exists() else {}
+        told, _ = fit(**counted, **options, **again)
+        validated += told.validated
+    assert dict(validated) == dict(whole.validated)
