@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 
 from syncsam_lightning.training.callbacks.best import BestCheckpoint
+from syncsam_lightning.training.callbacks.changed_settings import ChangedSettings
 from syncsam_lightning.training.callbacks.examples import ExampleKeeper
 from syncsam_lightning.training.callbacks.graceful_stop import GracefulStop
 from syncsam_lightning.training.callbacks.periodic import PeriodicCheckpoint
@@ -58,7 +59,7 @@ def trainer_defaults(run_name: str) -> dict[str, Any]:
     """
     return {
         # Without settings, hence without keys.
-        "callbacks": [ResumeExactly(), Throughput(), GracefulStop()],
+        "callbacks": [ResumeExactly(), ChangedSettings(), Throughput(), GracefulStop()],
         # The datamodules' own samplers shard over ranks, exactly, and can resume.
         "use_distributed_sampler": False,
         "precision": "32-true",
