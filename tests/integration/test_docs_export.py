@@ -18,7 +18,6 @@ import yaml
 from PIL import Image
 
 from syncsam_lightning.cli.main import main
-from syncsam_lightning.data.synthetic import write_synthetic_table
 from syncsam_lightning.exporting.graphs import DECODER_INPUTS, ENCODER_INPUTS, FEATURES
 from syncsam_lightning.models import (
     ScribblePromptUNet,
@@ -200,7 +199,8 @@ def test_onnx_and_programs_are_written_as_shown(here: Path, capsys: pytest.Captu
     pytest.importorskip("onnxruntime")
     unet = ScribblePromptUNet(width=8, depth=3)
     torch.save(unet.state_dict(), "unet.pt")
-    write_synthetic_table(here / "my.lance", 60, side=48)
+    write_my_images(here)
+    assert main(["prepare", "MaskFolder", "my_images", "my.lance", "--options.image_size=48"]) == 0
     for words in commands("export.md"):
         if words[1] in ("onnx", "torch"):
             assert main(words) == 0, capsys.readouterr().err
