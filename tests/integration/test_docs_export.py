@@ -214,8 +214,8 @@ def test_onnx_and_programs_are_written_as_shown(here: Path, capsys: pytest.Captu
     exec(code("export.md", "syncsam_lightning.exporting"), scope)
     assert scope["model"].input_spec == network().input_spec
     (program,) = re.findall(r"```python\n(import torch\n.*?)```", text("export.md"), re.DOTALL)
-    exec(program.replace("256", "64").replace("200", "40"), scope)
-    expected = network().eval().encode(torch.zeros(1, 3, 64, 64), torch.tensor([[64, 40]]))
+    exec(program.replace("S = 256", "S = 64"), scope)
+    expected = network().eval().encode(torch.zeros(1, 3, 64, 64), torch.tensor([[64, 32]]))
     torch.testing.assert_close(scope["features"][0], expected.embedding)
 
 

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import Loadable
@@ -22,6 +22,9 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I", "F")
+
+_PAGED = ("GIF", "PNG", "TIFF", "WEBP")  # not MPO: JPEG and the previews that phones add
+_NEW_SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101  # TIFF 6.0, section 8
 
 # What Pillow's decoders raise for damaged files.
 _UNDECODABLE = (
@@ -41,6 +44,9 @@ _UNDECODABLE = (
 def read_image(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
     """Read an image file.
 
+    Pixels count as they are stored: an orientation that EXIF asks viewers for is left alone, so
+    that image and mask files fit each other whatever wrote them.
+
     Args:
         path: of the file; only its name, for messages, if ``data`` is given.
         data: its bytes, where it is no file of its own.
@@ -50,7 +56,7 @@ def read_image(path: str | os.PathLike[str], data: bytes | None = None) -> np.nd
         are scaled to 0..255 by their own minimum and maximum.
 
     Raises:
-        BrokenInputError: the file is missing, truncated, no image, or too large.
+        BrokenInputError: the file is missing, truncated, no image, too large, or holds several.
     """
     pixels, deep = _decode(path, data)
     if deep:
@@ -77,7 +83,7 @@ def read_mask(path: str | os.PathLike[str], data: bytes | None = None) -> np.nda
         above half of the largest possible value (127) is foreground, so that JPEG noise is not.
 
     Raises:
-        BrokenInputError: the file is missing, truncated, no image, or too large.
+        BrokenInputError: the file is missing, truncated, no image, too large, or holds several.
     """
     labels = read_labels(path, data)
     return labels > (0 if labels.max(initial=0) <= 1 else 127)
@@ -91,7 +97,7 @@ def read_labels(path: str | os.PathLike[str], data: bytes | None = None) -> np.n
         data: see :func:`read_image`.
 
     Raises:
-        BrokenInputError: the file is missing, truncated, no image, or too large.
+        BrokenInputError: the file is missing, truncated, no image, too large, or holds several.
     """
     pixels, _ = _decode(path, data, palette=True)
     return pixels[..., 0] if pixels.ndim == 3 else pixels
@@ -109,8 +115,8 @@ def read_grey(path: str | os.PathLike[str], data: bytes | None = None) -> np.nda
         OpenCV or Pillow read a file as grey; the two values of a bilevel file become 0 and 255.
 
     Raises:
-        BrokenInputError: the file is missing, truncated, no image or too large, or it is deeper
-            than 8 bits, for which the same threshold would mean something else.
+        BrokenInputError: the file is missing, truncated, no image, too large or holds several,
+            or it is deeper than 8 bits, for which the same threshold would mean something else.
     """
     pixels, deep = _decode(path, data)
     if deep:
@@ -133,6 +139,13 @@ def _decode(
                 raise BrokenInputError(
                     name, f"declares {image.width}x{image.height} pixels, over the limit"
                 )
+            if (pages := _num_pages(image)) > 1:
+                raise BrokenInputError(
+                    name,
+                    f"holds {pages} pages, and one image is expected: save the one you mean as a "
+                    "file of its own, or a stack of slices as NIfTI",
+                    kind="several pages",
+                )
             deep = image.mode in _SIXTEEN_BIT
             if deep or image.mode == "L" or (palette and image.mode in ("P", "1")):
                 pixels = np.asarray(image)
@@ -149,6 +162,19 @@ def _decode(
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8)
     return pixels, deep
+
+
+def _num_pages(image: Image.Image) -> int:
+    """Return how many images a file holds, without the thumbnails and masks that TIFFs may have."""
+    count: int = getattr(image, "n_frames", 1) if image.format in _PAGED else 1
+    if count == 1 or not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return count
+    pages = 0
+    for page in range(count):
+        image.seek(page)
+        pages += not image.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK
+    image.seek(0)
+    return pages
 
 
 def resolve_image(image: Loadable, path: str) -> np.ndarray:

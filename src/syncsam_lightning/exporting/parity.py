@@ -26,7 +26,7 @@ class Difference:
 
     Args:
         value: ‖a - b‖ / ‖b‖.
-        where: what was compared.
+        where: what was compared there; empty if no answers differ.
         comparisons: how many answers were compared.
     """
 
@@ -35,7 +35,9 @@ class Difference:
     comparisons: int
 
     def __str__(self) -> str:
-        return f"{self.value:.1e} at most ({self.where}; {self.comparisons} comparisons)"
+        if self.value == 0:
+            return f"0 ({self.comparisons} answers compared, all equal)"
+        return f"{self.value:.1e} at most, in {self.where} ({self.comparisons} answers compared)"
 
 
 @torch.no_grad()
@@ -48,7 +50,7 @@ def largest_difference(exported: PromptableModel, model: PromptableModel) -> Dif
         exported: to be judged; on the CPU.
         model: to be judged by; in eval mode, on the CPU.
     """
-    worst, where, count = 0.0, "nothing", 0
+    worst, where, count = 0.0, "", 0
     spec = model.input_spec
     for images, objects, points in _SHAPES:
         generator = torch.Generator().manual_seed(stable_key("parity", images, objects, points))

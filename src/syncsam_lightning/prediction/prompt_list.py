@@ -35,7 +35,7 @@ SCHEMA: Mapping[str, Any] = {
                 "description": "file name or path of the image or volume; of a DICOM series its "
                 "folder",
             },
-            "label": {"type": "string", "minLength": 1, "description": "what the object is"},
+            "label": {"type": "string", "pattern": r"\S", "description": "what the object is"},
             "object": {
                 "type": "integer",
                 "minimum": 1,
@@ -161,9 +161,15 @@ def _reason(error: Any) -> str:
     if error.validator == "additionalProperties":
         known = ", ".join(SCHEMA["items"]["properties"])
         return f"{error.message}; known keys are {known}"
+    if error.validator == "pattern":
+        return _blank(error.instance)
     if error.validator == "minItems" and not error.absolute_path:
         return "there is no prompt in it"
     return str(error.message)
+
+
+def _blank(label: str) -> str:
+    return f"{label!r} is blank; name the object, or leave label out"
 
 
 def _prompt(entry: Mapping[str, Any], where: str) -> ListedPrompt:
@@ -264,12 +270,14 @@ def prompt_of_options(
     Args:
         box: as :func:`parse_box` reads it.
         points: as :func:`parse_points` reads them.
-        label: what the object is.
+        label: what the object is, not blank.
         number: of the slice.
 
     Raises:
         PromptFileError: an option is something else.
     """
+    if not label.strip():
+        raise PromptFileError(f"--label: {_blank(label)}")
     clicks = [] if points is None else parse_points(points, "--points")
     return ListedPrompt(
         label=label,

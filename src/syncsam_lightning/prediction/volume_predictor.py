@@ -154,7 +154,7 @@ class VolumePredictor:
             for direction, limit in (("down", lowest), ("up", highest)):
                 if not first.masks[0].any():
                     ends[number, direction] = "the mask is empty"
-                elif self.propagate:
+                elif self.propagate and len(slices.stack) > 1:
                     last, reason = self._carry(first, number, limit, drawn)
                     ends[last, direction] = reason
         mask = unstacked(drawn.masks, slices.volume, slices.plane)

@@ -34,6 +34,8 @@ _TAGS = (
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "PixelSpacing",
+    "SpacingBetweenSlices",
+    "SliceThickness",
     "PhotometricInterpretation",
     "RescaleSlope",
     "RescaleIntercept",
@@ -148,8 +150,8 @@ def read_series(files: Sequence[Path]) -> Volume:
 
     Args:
         files: of one series with one image each, or the one file of an enhanced series. A single
-            image without a position is one of its own; its affine then has the pixel spacing (1 if
-            unknown) and no more.
+            image without a position is one of its own; its affine then has pixel spacing and slice
+            thickness (1 if unknown) and no more.
 
     Raises:
         BrokenInputError: a file can't be read or does not fit the others, or a slice is missing or

@@ -36,8 +36,11 @@ def unstacked(stack: np.ndarray, volume: Volume, plane: Plane) -> np.ndarray:
 def coarsest_plane(volume: Volume) -> Plane:
     """Return the plane whose slices lie farthest apart: the one it was most likely taken in.
 
-    Of equal ones the last of sagittal, coronal, axial.
+    A single slice is looked at from the front, however thin it is: an axis with one voxel comes
+    before all others. Of equal ones the last of sagittal, coronal, axial.
     """
-    spacing = volume.oriented("RAS").spacing
+    turned = volume.oriented("RAS")
+    single = [count == 1 for count in turned.voxels.shape]
+    spacing = [round(distance, 3) for distance in turned.spacing]
     planes: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
-    return planes[max(range(3), key=lambda axis: (round(spacing[axis], 3), axis))]
+    return planes[max(range(3), key=lambda axis: (single[axis], spacing[axis], axis))]

@@ -24,14 +24,16 @@ def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
 
     Args:
         headers: of each slice, by what messages call it (``scan.dcm``, or ``scan.dcm[3]`` for a
-            frame). A single one without a position lies at the origin.
+            frame). A single one without a position lies at the origin. A single one is as thick as
+            SpacingBetweenSlices says, else SliceThickness (PS3.3 C.7.6.2), else 1 mm.
 
     Returns:
         the slices in order, and ``(4, 4)`` float64 from column, row and slice to millimetres
         right, anterior, superior.
 
     Raises:
-        BrokenInputError: they are no stack of parallel slices at equal distances; names the slice.
+        BrokenInputError: they are no stack of parallel slices at equal distances, or a distance is
+            no number above 0; names the slice.
     """
     paths = list(headers)
     first = headers[paths[0]]
@@ -46,7 +48,7 @@ def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
             raise BrokenInputError(str(path), "does not say where in the patient it lies")
         else:
             rows, columns = _pixel_spacing(path, header)
-            return paths, np.diag([-columns, -rows, 1.0, 1.0])
+            return paths, np.diag([-columns, -rows, _thickness(path, header), 1.0])
     along_row, along_column = directions[paths[0]].reshape(2, 3)
     normal = np.cross(along_row, along_column)
     if abs(np.linalg.norm(normal) - 1) > _NORMAL_TOLERANCE:
@@ -58,7 +60,10 @@ def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
     with np.errstate(over="ignore", invalid="ignore"):  # told below
         heights = {path: float(position @ normal) for path, position in positions.items()}
         ordered = sorted(paths, key=lambda path: (heights[path], path))
-        step = _step(ordered, [heights[path] for path in ordered], positions, normal)
+        if len(paths) == 1:
+            step = normal * _thickness(paths[0], first)
+        else:
+            step = _step(ordered, [heights[path] for path in ordered], positions)
     rows, columns = _pixel_spacing(paths[0], first)
     to_patient = np.eye(4)
     to_patient[:3, 0] = along_row * columns
@@ -85,6 +90,20 @@ def _pixel_spacing(path: Path, header: Any) -> tuple[float, float]:
         )
     rows, columns = spacing.tolist()
     return rows, columns
+
+
+def _thickness(path: Path, header: Any) -> float:
+    """Return how far a slice without neighbours reaches; 1 mm if it is not known."""
+    for name in ("SpacingBetweenSlices", "SliceThickness"):
+        given = numbers(path, header, name, 1)
+        if given is None:
+            continue
+        if given[0] < _SMALLEST_SPACING:
+            raise BrokenInputError(
+                str(path), f"has {name} {header.get(name)}, expected a number above 0"
+            )
+        return float(given[0])
+    return 1.0
 
 
 def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
@@ -114,11 +133,8 @@ def _step(
     ordered: Sequence[Path],
     heights: Sequence[float],
     positions: dict[Path, np.ndarray],
-    normal: np.ndarray,
 ) -> np.ndarray:
     """Return the way from one slice to the next in millimetres, which is the same for all."""
-    if len(ordered) == 1:
-        return normal
     gaps = np.diff(heights)
     usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two, the smaller: slices get lost
     for before, after, gap in zip(ordered, ordered[1:], gaps.tolist(), strict=False):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from syncsam_lightning.data.readers import read_grey
+from syncsam_lightning.data.readers import read_grey, read_image, read_mask
 from syncsam_lightning.errors import BrokenInputError
 
 STEPS = np.array([[0, 100, 255]], dtype=np.uint8)
@@ -39,3 +40,38 @@ def test_deeper_files_are_refused(tmp_path: Path):
     Image.fromarray(np.array([[0, 65535]], dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(BrokenInputError, match="a grey mask has 8 bits"):
         read_grey(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.png", "a.webp"])
+@pytest.mark.parametrize("read", [read_image, read_mask, read_grey])
+def test_of_several_pages_none_is_chosen_in_silence(
+    tmp_path: Path, name: str, read: Callable[[Path], np.ndarray]
+):
+    pages = [Image.fromarray(np.full((8, 8, 3), 60 * n, np.uint8)) for n in range(3)]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    with pytest.raises(BrokenInputError, match=r"holds 3 pages, .* save the one you mean"):
+        read(tmp_path / name)
+
+
+def test_a_thumbnail_in_a_tiff_is_no_page(tmp_path: Path):
+    whole, small = Image.new("L", (8, 8), 90), Image.new("L", (2, 2), 90)
+    reduced_resolution = {254: 1}  # TIFF 6.0, NewSubfileType
+    small.encoderinfo = {"tiffinfo": reduced_resolution}
+    whole.save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    with Image.open(tmp_path / "a.tif") as written:
+        written.seek(1)
+        assert written.tag_v2[254] == 1
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], np.full((8, 8), 90))
+
+
+def test_the_preview_that_a_phone_adds_to_a_jpeg_is_no_page(tmp_path: Path):
+    whole, preview = Image.new("RGB", (8, 8), "white"), Image.new("RGB", (4, 4), "white")
+    whole.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert read_image(tmp_path / "a.jpg").shape == (8, 8, 3)
+
+
+def test_pixels_count_as_stored_whatever_way_a_camera_was_held(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg").shape == (4, 8, 3)

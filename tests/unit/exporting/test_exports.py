@@ -131,6 +131,15 @@ def test_a_difference_is_found_where_it_is():
     assert difference.where.startswith("logits for boxes")
 
 
+def test_equal_answers_are_told_as_such_and_others_by_their_place():
+    same, shifted = (largest_difference(Stranger(shift), Stranger()) for shift in (0, 0.01))
+    assert same.comparisons > 0
+    assert str(same) == f"0 ({same.comparisons} answers compared, all equal)"
+    assert str(shifted) == (
+        f"1.0e-02 at most, in {shifted.where} ({shifted.comparisons} answers compared)"
+    )
+
+
 def test_answers_that_are_no_numbers_are_the_worst():
     assert np.isnan(largest_difference(Stranger(float("nan")), Stranger()).value)
 

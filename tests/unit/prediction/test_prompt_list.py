@@ -13,6 +13,7 @@ from syncsam_lightning.prediction.prompt_list import (
     group_objects,
     parse_box,
     parse_points,
+    prompt_of_options,
     read_prompts,
 )
 
@@ -115,7 +116,14 @@ def test_columns_may_come_in_any_order_and_with_a_byte_order_mark(tmp_path: Path
             [{"image": "a", "box": [1, 2, 3, 4], "slice": 1.5}],
             "slice: 1.5 is not of type 'integer'",
         ),
-        ([{"image": "a", "box": [1, 2, 3, 4], "label": ""}], "label: "),
+        (
+            [{"image": "a", "box": [1, 2, 3, 4], "label": ""}],
+            "entry 0: label: '' is blank; name the object, or leave label out",
+        ),
+        (
+            [{"image": "a", "box": [1, 2, 3, 4], "label": " \t"}],
+            r"entry 0: label: ' \\t' is blank; name the object, or leave label out",
+        ),
     ],
 )
 def test_what_is_wrong_in_json_is_told_with_its_place(
@@ -170,6 +178,12 @@ def test_the_schema_is_one():
 @pytest.mark.parametrize("text", ["1,2,3,4", "1 2 3 4", " 1, 2, 3, 4 "])
 def test_a_box_of_the_command_line(text: str):
     assert parse_box(text, "--box") == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("label", ["", "  "])
+def test_a_blank_label_of_the_command_line_is_refused(label: str):
+    with pytest.raises(PromptFileError, match=f"--label: '{label}' is blank; name the object"):
+        prompt_of_options("1,2,3,4", None, label, None)
 
 
 def test_points_of_the_command_line():

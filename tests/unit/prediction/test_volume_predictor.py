@@ -196,6 +196,17 @@ def test_the_coarsest_plane_is_the_default(predictor: Predictor):
     assert volumes.shape == (40, 24, 30)
 
 
+def test_a_single_slice_is_an_image_that_ends_nowhere(predictor: Predictor):
+    number, box = shown_box("axial", ball())
+    voxels = volume().voxels[:, :, number : number + 1]
+    volumes = VolumePredictor(predictor)
+    volumes.set_volume(Volume(voxels, np.diag([3.0, 3, 1, 1]), ()))
+    assert volumes.shape[0] == 1
+    found = volumes.predict([SlicePrompt(0, box=box)])
+    assert found.mask.any()
+    assert found.ends == {}
+
+
 def test_a_path_is_read(predictor: Predictor, tmp_path: Path):
     nib.save(nib.Nifti1Image(volume().voxels, np.eye(4)), tmp_path / "v.nii.gz")
     volumes = VolumePredictor(predictor, plane="axial")

@@ -179,6 +179,34 @@ def test_an_image_without_a_place_stands_for_itself(dicom: Write):
     np.testing.assert_array_equal(stack_of(volume, "axial")[0], VOXELS[:, :, 0].T)
 
 
+@pytest.mark.parametrize(
+    ("tags", "millimetres"),
+    [
+        ({"SpacingBetweenSlices": 6, "SliceThickness": 5}, 6),
+        ({"SpacingBetweenSlices": None, "SliceThickness": 5}, 5),
+        ({"SliceThickness": None}, 1),
+    ],
+)
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_single_slice_is_as_thick_as_it_says(
+    dicom: Write, tags: dict[str, object], millimetres: float, placed: bool
+):
+    file = dicom(VOXELS[..., :1])[0]
+    if not placed:
+        tags = {**tags, "ImagePositionPatient": None, "ImageOrientationPatient": None}
+    edit(file, **tags)
+    assert read_series([file]).spacing == pytest.approx((0.7, 0.8, millimetres))
+
+
+@pytest.mark.parametrize("name", ["SpacingBetweenSlices", "SliceThickness"])
+@pytest.mark.parametrize("value", [0, -5, [1, 2]])
+def test_a_single_slice_of_no_thickness_is_named(dicom: Write, name: str, value: object):
+    file = dicom(VOXELS[..., :1])[0]
+    edit(file, **{name: value})
+    with pytest.raises(BrokenInputError, match=rf"000: has {name} .*expected a "):
+        read_series([file])
+
+
 def test_files_of_a_folder_are_sorted_into_series(dicom: Write, tmp_path: Path):
     files = dicom(VOXELS, names=(0, 1, 2, 3))
     edit(files[1], SeriesInstanceUID="1.2.3", SeriesDescription="scout")

@@ -66,3 +66,18 @@ def test_turning_a_volume_moves_no_voxel_in_space():
 )
 def test_the_plane_of_the_scan_is_the_coarsest(spacing: tuple[float, ...], plane: str):
     assert coarsest_plane(volume(affine=np.diag([*spacing, 1.0]))) == plane
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "plane"),
+    [
+        ((2, 3, 1), (3, 3, 1), "axial"),
+        ((1, 3, 4), (1, 2, 3), "sagittal"),
+        ((2, 1, 4), (2, 1, 3), "coronal"),
+        ((1, 1, 4), (1, 2, 3), "coronal"),
+    ],
+)
+def test_a_single_slice_is_looked_at_from_the_front_however_thin(
+    shape: tuple[int, ...], spacing: tuple[float, ...], plane: str
+):
+    assert coarsest_plane(volume(np.zeros(shape), np.diag([*spacing, 1.0]))) == plane
