@@ -120,6 +120,7 @@ def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(tmp_path: Path):
     assert output.endswith(
         "\ninterrupted: --ckpt_path last goes on from the newest checkpoint\n"
     ), output
+    assert "weights_only" not in output  # of Lightning, to somebody who set nothing
 
 
 @pytest.mark.promise("Resume: the newest whole checkpoint is found, a damaged one named")
