@@ -104,6 +104,14 @@ class NonFiniteLossError(SyncSAMError):
     """The loss is NaN or infinite; the message names the images of the batch."""
 
 
+class CompileError(SyncSAMError, ValueError):
+    """A model is built in a way that ``torch.compile`` can't take."""
+
+
+class UnsupportedPrecisionError(SyncSAMError):
+    """A run is asked to compute in a precision in which the model can't."""
+
+
 class UnsupportedStrategyError(SyncSAMError):
     """Ranks are asked to share their work in a way that the training can't be done in."""
 

@@ -100,6 +100,29 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(
     assert steps(saved(tmp_path, "last.ckpt")[-1]) == done + 2
 
 
+def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(tmp_path: Path):
+    run = subprocess.Popen(
+        command("--trainer.max_steps=100000", "--data.num_workers=0"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: saved(tmp_path, "resume.ckpt"), run)
+        os.killpg(run.pid, signal.SIGINT)
+        output, _ = run.communicate(timeout=300)
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 130, output
+    assert output.endswith(
+        "\ninterrupted: --ckpt_path last goes on from the newest checkpoint\n"
+    ), output
+    assert "weights_only" not in output  # of Lightning, to somebody who set nothing
+
+
 @pytest.mark.promise("Resume: the newest whole checkpoint is found, a damaged one named")
 def test_one_command_starts_a_run_and_takes_it_up_again(tmp_path: Path):
     for steps_in_all in (1, 3):

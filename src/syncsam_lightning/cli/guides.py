@@ -90,7 +90,7 @@ GUIDES: Mapping[str, Guide] = {
             Option("--model.cnn_weights", "imagenet|none", "weights for the CNN", "imagenet"),
             Option("--trainer.max_epochs", "N", "how long to train"),
             *_DEVICE,
-            Option("--trainer.precision", "NAME", "32-true, bf16-mixed, ...", "32-true"),
+            Option("--trainer.precision", "NAME", "32-true, bf16-mixed or 16-mixed", "32-true"),
             Option("--ckpt_path", "FILE", "resume this run; last: the newest, if any"),
             _SEED,
         ),

@@ -35,6 +35,7 @@ from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.models import PromptableModel
 from syncsam_lightning.training.lost_processes import RANK_TIMEOUT, limit_waiting
 from syncsam_lightning.training.module import InteractiveSegmentation
+from syncsam_lightning.training.speed import check_precision
 from syncsam_lightning.training.strategies import check_strategy
 
 
@@ -168,11 +169,13 @@ class SyncSAMCLI(LightningCLI):
         """Limit how long ranks wait for each other, before the Trainer makes its strategy.
 
         Raises:
+            UnsupportedPrecisionError: the weights would not be float32.
             UnsupportedStrategyError: the strategy splits the weights over ranks.
         """
         config = self.config[self._args[0]]
         if isinstance(strategy := config["trainer"]["strategy"], str):
             check_strategy(strategy)  # without a GPU, Lightning would refuse it for that
+        check_precision(config["trainer"]["precision"])
         limit_waiting(config["rank_timeout"])
 
     def instantiate_classes(self) -> None:

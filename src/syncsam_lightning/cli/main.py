@@ -50,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.path.append("")
     try:
         return _dispatch(args)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as leave:
+        # Lightning catches Ctrl-C itself, shuts down in good order and exits with status 1.
+        if isinstance(leave, SystemExit) and not isinstance(leave.__context__, KeyboardInterrupt):
+            raise
         if debug:
             traceback.print_exc()
         print("\ninterrupted" + _AFTERWARDS.get(next(iter(args), ""), ""), file=sys.stderr)

@@ -143,12 +143,15 @@ def push_to_hub(
         The address of the commit.
 
     Raises:
-        HubError: the folder is no model or has no card, or the hub refuses it.
+        HubError: there is no such folder, it is no model or has no card, or the hub refuses it or
+            can't be reached.
         MissingPackageError: the packages of the extra ``hub`` are not installed.
     """
     place = Path(folder).expanduser()
     if not _REPOSITORY.fullmatch(repository):
         raise HubError(f"repository must be OWNER/NAME, got {repository!r}")
+    if not place.is_dir():
+        raise HubError(f"{place} is no folder (looked in {Path.cwd()})")
     if not (place / CARD).is_file():
         raise HubError(f"{place} has no model card {CARD}: write one, strangers will need it")
     loaded = read_folder(place)
@@ -162,8 +165,10 @@ def push_to_hub(
             allow_patterns=[CONFIG, WEIGHTS, CARD],
             commit_message=message or f"{type(loaded.model).__name__} by syncsam-lightning",
         )
-    except (hub.errors.HfHubHTTPError, OSError, ValueError) as error:
-        raise HubError(_explained(f"{place} could not be sent to {repository}", error)) from error
+    except (hub.errors.HTTPError, OSError, ValueError) as error:
+        # HTTPError is the HTTP client's own: which client that is changes with the package.
+        explained = _explained(f"{place} could not be sent to {repository}", error)
+        raise HubError(f"{explained} The folder is whole: push it again.") from error
     return str(commit.commit_url)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are never half-written."""
+"""Checkpoints that are never half-written, and read as plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from syncsam_lightning.errors import CheckpointError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, forces to disk, renames: a kill leaves the previous file whole."""
+    """Checkpoints written whole, and read without executing what they hold.
+
+    Writes beside the target, forces to disk, renames: a kill leaves the previous file whole.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -37,6 +40,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"the checkpoint {target} could not be written ({error}): is the disk full? "
                 "Checkpoints that were there are whole; --ckpt_path last goes on from the newest"
             ) from error
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint; nothing that it holds is executed.
+
+        Args:
+            path: of the file, or its address.
+            map_location: as :func:`torch.load` takes it.
+            weights_only: anything but False admits plain values and tensors only. Lightning's own
+                default would unpickle whatever an address serves.
+
+        Raises:
+            pickle.UnpicklingError: it holds more than plain values and tensors.
+        """
+        safe = True if weights_only is None else weights_only
+        loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=safe)
+        return loaded
 
     @staticmethod
     def _write(checkpoint: dict[str, Any], target: Path) -> None:

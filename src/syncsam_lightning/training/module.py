@@ -98,7 +98,7 @@ class InteractiveSegmentation(LightningModule):
 
     Raises:
         ValueError: a protocol, a backend or a precision is unknown, a protocol is given twice,
-            ``eval_seeds`` is empty or holds a seed twice, or ``warmup_steps``,
+            ``eval_seeds`` is empty or holds a seed twice, or ``lr``, ``warmup_steps``,
             ``max_skipped_steps`` or ``surface_tolerance`` is negative.
         MissingPackageError: ``surface_metrics`` is asked for without MONAI.
     """
@@ -139,6 +139,8 @@ class InteractiveSegmentation(LightningModule):
         self.network = network
         self.episode = episode or TrainingEpisode()
         self.loss = loss or PromptLoss()
+        if not 0 <= lr < torch.inf:  # 0 leaves the weights as they are
+            raise ValueError(f"lr must be a finite number of 0 or more, got {lr}")
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
         check_backend(compile)

@@ -6,12 +6,35 @@ from typing import Literal, get_args
 
 import torch
 
+from syncsam_lightning.errors import UnsupportedPrecisionError
+
 NO_BACKEND = "none"
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Of a Trainer, those in which SyncSAM computes: its weights, inputs and losses are float32."""
+
+_SHORT_FORMS = ("32", "bf16", "16")  # Lightning's, of the same three
 
 MatmulPrecision = Literal["unchanged", "highest", "high", "medium"]
 """As :func:`torch.set_float32_matmul_precision` takes it: ``"high"`` lets GPUs multiply in TF32,
 ``"medium"`` in bfloat16. ``"unchanged"`` leaves what the process has set; torch begins with
 ``"highest"``."""
+
+
+def check_precision(name: object) -> None:
+    """Refuse precisions in which the weights would not be float32.
+
+    Args:
+        name: as a Trainer takes it; None stands for its default.
+
+    Raises:
+        UnsupportedPrecisionError: it is neither one of :data:`PRECISIONS` nor short for one.
+    """
+    if name is not None and str(name) not in PRECISIONS + _SHORT_FORMS:
+        raise UnsupportedPrecisionError(
+            f"trainer.precision is {name}, but SyncSAM keeps its weights in float32: choose from "
+            f"{', '.join(PRECISIONS)}"
+        )
 
 
 def check_backend(name: str) -> None:

@@ -296,6 +296,21 @@ def test_a_model_without_a_card_is_not_pushed(hub: str, folder: Path):
         push_to_hub(folder, "me/tiny", endpoint=hub)
 
 
+def test_a_hub_that_can_not_be_reached_is_told(folder: Path):
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(HubError) as refusal:
+        push_to_hub(folder, "me/tiny", endpoint="http://127.0.0.1:9", token="hf_x")
+    told = str(refusal.value)
+    assert told.startswith(f"{folder} could not be sent to me/tiny (ConnectError: ")
+    assert "HF_ENDPOINT" in told
+    assert told.endswith("The folder is whole: push it again.")
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(HubError, match=r"nosuch is no folder \(looked in "):
+        push_to_hub(tmp_path / "nosuch", "me/tiny")
+
+
 def test_a_folder_that_can_not_be_loaded_is_not_pushed(hub: str, folder: Path):
     change(folder, weights_sha256="0" * 64)
     with pytest.raises(HubError, match="other weights"):

@@ -262,6 +262,12 @@ def test_a_negative_warmup_is_refused(task):
         task(warmup_steps=-1)
 
 
+@pytest.mark.parametrize("lr", [-1.0, float("nan"), float("inf")])
+def test_a_learning_rate_that_can_not_be_is_refused(task, lr: float):
+    with pytest.raises(ValueError, match=f"lr must be a finite number of 0 or more, got {lr}"):
+        task(lr=lr)
+
+
 class Gradients(pl.Callback):
     """Keeps the gradients of every step."""
 

@@ -13,8 +13,14 @@ from syncsam_lightning.interaction import TrainingEpisode
 from syncsam_lightning.losses import PromptLoss
 from syncsam_lightning.prompts import Prompts
 from syncsam_lightning.training.checkpoint import AtomicCheckpointIO
+from syncsam_lightning.training.speed import check_precision
 
 BOX = TrainingEpisode(iterations=1, box_probability=1.0)
+
+
+@pytest.mark.parametrize("name", [None, 32, "32-true", "bf16-mixed", "bf16", "16-mixed", 16])
+def test_precisions_that_leave_the_weights_in_float32_are_taken(name: object):
+    check_precision(name)
 
 
 class Losses(pl.Callback):

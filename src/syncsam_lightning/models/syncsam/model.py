@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from syncsam_lightning.errors import CompileError
 from syncsam_lightning.models.normalisation import SAMNormalisation
 from syncsam_lightning.models.promptable import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.models.recompute import recomputed
@@ -138,10 +139,10 @@ class SyncSAM(PromptableModel):
         """See :meth:`PromptableModel.compile_parts`.
 
         Raises:
-            ValueError: the CNN is recomputed.
+            CompileError: the CNN is recomputed.
         """
         if "cnn" in self.architecture.recompute:
-            raise ValueError(
+            raise CompileError(
                 "recompute names 'cnn', whose BatchNorm can't be recomputed inside torch.compile: "
                 "take 'cnn' out of recompute, or do without compiling"
             )

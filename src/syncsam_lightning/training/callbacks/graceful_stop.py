@@ -72,7 +72,8 @@ class GracefulStop(Callback):
         if not trainer.strategy.reduce_boolean_decision(self._asked, all=False):
             return
         path = checkpoint_folder(trainer) / FILE_NAME
-        trainer.save_checkpoint(path)
+        # False means with the optimiser's state; not said, Lightning tells at every save.
+        trainer.save_checkpoint(path, weights_only=False)
         rank_zero_info(
             f"asked to stop (SIGTERM): saved {path} at step {trainer.global_step}; the same "
             "command with --ckpt_path last goes on from there"

@@ -57,5 +57,6 @@ class PeriodicCheckpoint(Checkpoint):
         if not every or trainer.fast_dev_run or not is_between_steps(trainer, batch_idx):  # type: ignore[attr-defined]
             return
         if step // every > self._saved_at // every:
-            trainer.save_checkpoint(checkpoint_folder(trainer) / FILE_NAME)
+            # False means with the optimiser's state; not said, Lightning tells at every save.
+            trainer.save_checkpoint(checkpoint_folder(trainer) / FILE_NAME, weights_only=False)
             self._saved_at = step
