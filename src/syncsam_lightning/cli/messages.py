@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 
 _OURS = ("syncsam_lightning", "syncsam_datamodules")
@@ -18,12 +19,20 @@ _EXPECTED = (
 )
 
 
+class _ToStandardError(logging.Handler):
+    """Writes to what is standard error by then: a process may run commands after it has moved."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 def show_messages() -> None:
     """Show what the package reports (a table made, files skipped); hide what is as it should be."""
     for name in _OURS:
         logger = logging.getLogger(name)
         if not logger.handlers:
-            handler = logging.StreamHandler()
+            handler = _ToStandardError()
             handler.setFormatter(logging.Formatter("%(message)s"))
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)

@@ -1,0 +1,18 @@
+"""Messages go to what is standard error when they are written."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+from syncsam_lightning.cli.messages import show_messages
+
+
+def test_a_closed_stream_of_an_earlier_command_is_not_written_to(monkeypatch):
+    earlier, now = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", earlier)
+    show_messages()
+    earlier.close()
+    monkeypatch.setattr("sys.stderr", now)
+    logging.getLogger("syncsam_lightning.test").warning("skipped: 3")
+    assert now.getvalue() == "skipped: 3\n"
