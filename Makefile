@@ -23,7 +23,7 @@ help:
 	@echo "make test-faults what tries to break our promises, with a table in promises/, then fuzzing"
 	@echo "make test-lowest the users' tests with the lowest versions of all dependencies"
 	@echo "make test-newest the same with the newest versions that pyproject.toml allows"
-	@echo "make bench      how fast the model trains and answers, beside the plain way (an hour)"
+	@echo "make bench      how fast the model trains and answers, beside the plain way (some 20 minutes)"
 	@echo "make bench-data how fast tables are read, beside PNG files and a JSON index (minutes)"
 	@echo "make bench-eval how much encoding an image once saves in an evaluation (minutes)"
 	@echo "make bench-export how long a click takes in ONNX Runtime and in PyTorch (minutes)"

@@ -23,8 +23,11 @@ class _ToStandardError(logging.Handler):
     """Writes to what is standard error by then: a process may run commands after it has moved."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one message."""
-        print(self.format(record), file=sys.stderr, flush=True)
+        """Write one message; a stream that can't be written to ends no command."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
 
 
 def show_messages() -> None:

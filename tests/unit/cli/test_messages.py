@@ -16,3 +16,12 @@ def test_a_closed_stream_of_an_earlier_command_is_not_written_to(monkeypatch):
     monkeypatch.setattr("sys.stderr", now)
     logging.getLogger("syncsam_lightning.test").warning("skipped: 3")
     assert now.getvalue() == "skipped: 3\n"
+
+
+def test_a_stream_that_cannot_be_written_to_ends_no_command(monkeypatch):
+    gone = io.StringIO()
+    show_messages()
+    gone.close()
+    monkeypatch.setattr("sys.stderr", gone)
+    monkeypatch.setattr("logging.raiseExceptions", False)
+    logging.getLogger("syncsam_lightning.test").warning("nobody reads this")
