@@ -14,7 +14,7 @@ from syncsam_lightning.data.resume import ResumeError
 log = logging.getLogger(__name__)
 
 _DATA_CLASS = "_class_path"
-# Where things lie and how fast they go; and what Lightning's CLI adds.
+# Where things lie and how fast they go, which change no result.
 _OF_NO_ACCOUNT = frozenset(
     {"root", "table", "storage_options", "num_workers", "sam_checkpoint", "weights", "compile"}
 )
