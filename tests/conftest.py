@@ -1,8 +1,9 @@
-"""A table of the promises that a run of the tests has put to the proof."""
+"""Processes share the cores; a table of the promises that a run has put to the proof."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    workers = getattr(config, "workerinput", {}).get("workercount")
+    if workers:
+        # Before torch is imported, and for the commands that tests start: more threads than cores
+        # wait for each other.
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     if config.getoption(_OPTION) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(PromiseTable(config), "promise-table")
 

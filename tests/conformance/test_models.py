@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -303,6 +303,15 @@ def supported_losses(case: Case) -> torch.Tensor:
     return torch.stack([answer.square().mean() for answer in answers]).sum()
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_equal_inputs_give_equal_answers_and_gradients(case: Case):
     runs = []
     for _ in range(2):

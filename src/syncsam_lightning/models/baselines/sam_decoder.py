@@ -12,6 +12,7 @@ from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor
 
 from syncsam_lightning.models.promptable import ScoredMasks
+from syncsam_lightning.models.sharing import of_each_object
 from syncsam_lightning.prompts import Prompts
 
 _SINGLE = 0  # the token of the mask that is meant for unambiguous prompts; the rest are for others
@@ -134,8 +135,7 @@ class BatchedMaskDecoder(MaskDecoder):  # type: ignore[misc]
         """Return the tokens, learned ones first, and the cells ``(N, C/8, S/4, S/4)``."""
         learned = self._learned_tokens().expand(sparse.shape[0], -1, -1)
         tokens = torch.cat([learned, sparse], dim=1)
-        # Advanced indexing, since its backward is deterministic on a GPU; index_select's is not.
-        source = embedding[image_index] + dense
+        source = of_each_object(embedding, image_index) + dense
         tokens, cells = self.transformer(source, positions, tokens)
         upscaled = self.output_upscaling(cells.transpose(1, 2).unflatten(2, source.shape[-2:]))
         return tokens, upscaled

@@ -15,6 +15,7 @@ from segment_anything.modeling.mask_decoder import MaskDecoder as SAMMaskDecoder
 from torch import Tensor, nn
 
 from syncsam_lightning.models.promptable import ImageFeatures
+from syncsam_lightning.models.sharing import of_each_object
 from syncsam_lightning.models.syncsam.architecture import EMBED_DIM, MASK_DIM
 from syncsam_lightning.models.syncsam.norm import LayerNorm2d
 from syncsam_lightning.models.syncsam.transformer import KernelTwoWayTransformer
@@ -90,14 +91,15 @@ class MaskDecoder(nn.Module, ABC):
         """
         learned, mask_token = self._output_tokens()
         tokens = torch.cat([learned.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        # Advanced indexing, since its backward is deterministic on a GPU; index_select's is not.
-        source = features.embedding[image_index] + dense
+        source = of_each_object(features.embedding, image_index) + dense
         tokens, cells = self.transformer(source, positions, tokens)
         weights = self._mask_weights(tokens[:, mask_token])
         upscaled = self.output_upscaling(cells.transpose(1, 2).unflatten(2, source.shape[-2:]))
         logits = self._weighted_sum(weights, upscaled)
         if features.multi_scale is not None:
-            logits = logits + _sum_of_channels(weights, features.multi_scale[image_index])
+            logits = logits + _sum_of_channels(
+                weights, of_each_object(features.multi_scale, image_index)
+            )
         return logits
 
 
