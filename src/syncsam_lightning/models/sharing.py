@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -17,8 +18,11 @@ def of_each_object(per_image: Tensor, image_index: Tensor) -> Tensor:
         image_index: ``(N,)`` int64, in [0, B).
 
     Returns:
-        ``(N, ...)``.
+        ``(N, ...)``, in the memory format of ``per_image``.
     """
-    if per_image.device.type == "cpu":
-        return per_image.index_select(0, image_index)
-    return per_image[image_index]
+    if per_image.device.type != "cpu":
+        return per_image[image_index]
+    if per_image.dim() == 4 and per_image.is_contiguous(memory_format=torch.channels_last):
+        rows = per_image.permute(0, 2, 3, 1).index_select(0, image_index)
+        return rows.permute(0, 3, 1, 2)
+    return per_image.index_select(0, image_index)

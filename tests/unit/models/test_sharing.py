@@ -17,8 +17,9 @@ def two_threads():
 
 
 @pytest.mark.promise("Numbers: several threads give the bits of the run before")
-def test_gradients_of_shared_maps_are_added_up_in_one_order(two_threads):
-    per_image = torch.randn(2, 32, 32, 32, requires_grad=True)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_shared_maps_are_added_up_in_one_order(two_threads, memory_format):
+    per_image = torch.randn(2, 32, 32, 32).to(memory_format=memory_format).requires_grad_()
     weights = torch.randn(5, 32, 32, 32)
 
     def gradient() -> torch.Tensor:
@@ -34,3 +35,11 @@ def test_gradients_of_shared_maps_are_added_up_in_one_order(two_threads):
 def test_each_object_gets_what_belongs_to_its_image():
     per_image = torch.arange(6.0).reshape(2, 3)
     assert of_each_object(per_image, IMAGE_INDEX).equal(per_image[IMAGE_INDEX])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_maps_keep_their_memory_format(memory_format):
+    per_image = torch.randn(2, 3, 4, 5).to(memory_format=memory_format)
+    maps = of_each_object(per_image, IMAGE_INDEX)
+    assert maps.equal(per_image[IMAGE_INDEX])
+    assert maps.is_contiguous(memory_format=memory_format)
