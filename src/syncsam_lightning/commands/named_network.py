@@ -1,0 +1,46 @@
+"""The model that ``--network`` and ``--options`` name, for weights that don't say it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from syncsam_lightning.errors import ModelSettingsError
+from syncsam_lightning.models import PromptableModel
+from syncsam_lightning.models.recognition import sizes
+from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
+
+
+def named_network(
+    network: str | None, options: dict[str, Any] | None, checkpoint: str
+) -> PromptableModel | None:
+    """Build the network that a user names, in the sizes of the weights that it is for.
+
+    Args:
+        network: name of a model of this package, or dotted name of a class; None: there is none.
+        options: arguments of the network; they win over what the weights show.
+        checkpoint: path of the weights, or what else names them; sizes are read of files alone.
+
+    Returns:
+        The model, with random weights; None if none is named.
+
+    Raises:
+        ModelSettingsError: there is no such class, it refuses its arguments, or options come
+            without a network.
+        WeightsError: the file can't be read.
+    """
+    if network is None:
+        if options:
+            raise ModelSettingsError("--options are arguments of --network, which is not given")
+        return None
+    class_path = network if "." in network else f"syncsam_lightning.models.{network}"
+    try:
+        importlib.import_module(class_path.rpartition(".")[0])
+    except ImportError as error:
+        raise ModelSettingsError(f"--network {network}: {error}") from error
+    cls = ModelSettings(class_path).find_class("--network")
+    path = Path(checkpoint).expanduser()
+    shown = sizes(read_state_dict(path), cls) if path.is_file() else {}
+    return ModelSettings(class_path, {**shown, **(options or {})}).build("--network")
