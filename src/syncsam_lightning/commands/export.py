@@ -68,6 +68,7 @@ def export(
     Raises:
         ExportError: options exclude each other, the model can't be exported so, or what was written
             does not give the model's answers.
+        OutputFolderError: nothing can be written to output.
         ModelSettingsError: there is no such network, or it refuses its options.
         WeightsError: the checkpoint can't be loaded.
         HubError: the hub refuses the model.
@@ -100,11 +101,13 @@ def export(
         export_weights,
     )
     from syncsam_lightning.commands.named_network import named_network
+    from syncsam_lightning.commands.output_folder import check_output_folder
     from syncsam_lightning.prediction import load_trained
 
+    target = Path(output).expanduser()
+    check_output_folder(target.parent if format == "weights" else target, "OUTPUT")
     given_model = named_network(network, options, checkpoint)
     model = load_trained(checkpoint, given_model, sam_checkpoint=sam_checkpoint)
-    target = Path(output).expanduser()
     if format == "weights":
         export_weights(model, target, layout or "official")
     elif format == "torch":

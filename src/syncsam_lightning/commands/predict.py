@@ -69,6 +69,7 @@ def predict_files(
 
     Raises:
         PredictOptionError: there is no prompt, or options exclude each other.
+        OutputFolderError: masks can't be written to output.
         SyncSAMError: nothing could be segmented; the message says why.
     """
     # Imported when the command runs: its help must not wait for torch.
@@ -77,6 +78,7 @@ def predict_files(
     from tqdm import tqdm
 
     from syncsam_lightning.commands.named_network import named_network
+    from syncsam_lightning.commands.output_folder import check_output_folder
     from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
     from syncsam_lightning.prediction.assignment import assign_prompts
     from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
@@ -101,6 +103,7 @@ def predict_files(
         else read_prompts(Path(prompts))
     )
     target = Path(output)
+    check_output_folder(target, "--output")
     ignored = [target, *([] if prompts is None else [Path(prompts)])]
     inputs, unknown = find_inputs([Path(path) for path in paths], ignored)
     base = None if prompts is None else Path(prompts).parent
