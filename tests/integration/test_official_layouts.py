@@ -17,10 +17,12 @@ from syncsam_lightning.models import (
     PromptableModel,
     SAMMed2D,
     SyncSAM,
+    frozen_checksum,
     initialise_frozen,
 )
 from syncsam_lightning.models.weights.renaming import rename_weights
 from syncsam_lightning.models.weights.safetensors_file import write_safetensors
+from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out
 from syncsam_lightning.prediction import Predictor
 
 VIT = {"image_size": 64, "vit_width": 32, "vit_depth": 8, "vit_heads": 2, "window_size": 3}
@@ -100,3 +102,14 @@ def test_options_of_the_network_win_over_what_weights_show(pixels: np.ndarray):
     larger = Predictor.from_checkpoint("sam.pth", SAM(**VIT | {"image_size": 96}), device="cpu")
     found = predict("sam.pth", "--network", "SAM", "--options.image_size", "96")
     assert (found == expected(larger.model, pixels)).all()
+
+
+def test_sizes_are_not_read_off_a_checkpoint_that_leaves_frozen_weights_out(pixels: np.ndarray):
+    model = build(LAYOUTS["SyncSAM"][0])
+    state = {f"network.{key}": value for key, value in model.state_dict().items()}
+    checkpoint = {"state_dict": state, "hyper_parameters": {"sam_checkpoint": "none"}}
+    leave_frozen_out(checkpoint, model, prefix="network.", checksum=frozen_checksum(model))
+    torch.save(checkpoint, "fit.ckpt")
+    options = [f"--options.{key}={value}" for key, value in {**VIT, "cnn": "resnet18"}.items()]
+    found = predict("fit.ckpt", "--network", "SyncSAM", *options)
+    assert (found == expected(model, pixels)).all()

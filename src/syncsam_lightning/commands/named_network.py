@@ -8,9 +8,10 @@ from typing import Any
 
 from syncsam_lightning.errors import ModelSettingsError
 from syncsam_lightning.models import PromptableModel
-from syncsam_lightning.models.recognition import sizes
+from syncsam_lightning.models.recognition import check_held, sizes
 from syncsam_lightning.models.settings import ModelSettings
-from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
+from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint, unwrap_state_dict
+from syncsam_lightning.prediction.checkpoint import names_its_model
 
 
 def named_network(
@@ -21,7 +22,8 @@ def named_network(
     Args:
         network: name of a model of this package, or dotted name of a class; None: there is none.
         options: arguments of the network; they win over what the weights show.
-        checkpoint: path of the weights, or what else names them; sizes are read of files alone.
+        checkpoint: path of the weights, or what else names them; sizes are read of files of bare
+            weights alone.
 
     Returns:
         The model, with random weights; None if none is named.
@@ -29,7 +31,7 @@ def named_network(
     Raises:
         ModelSettingsError: there is no such class, it refuses its arguments, or options come
             without a network.
-        WeightsError: the file can't be read.
+        WeightsError: the file can't be read, or can't hold the model that it shows.
     """
     if network is None:
         if options:
@@ -41,6 +43,10 @@ def named_network(
     except ImportError as error:
         raise ModelSettingsError(f"--network {network}: {error}") from error
     cls = ModelSettings(class_path).find_class("--network")
+    shown: dict[str, Any] = {}
     path = Path(checkpoint).expanduser()
-    shown = sizes(read_state_dict(path), cls) if path.is_file() else {}
+    if path.is_file() and not names_its_model(content := read_checkpoint(path)):
+        shown = sizes(unwrap_state_dict(content, str(path)), cls)
+        if shown:
+            check_held(ModelSettings(class_path, shown), path)
     return ModelSettings(class_path, {**shown, **(options or {})}).build("--network")

@@ -8,8 +8,10 @@ the user has to say which.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from syncsam_lightning.errors import WeightsError
@@ -78,6 +80,29 @@ def sizes(state_dict: Mapping[str, Tensor], cls: type[PromptableModel]) -> dict[
     return read({key: shape for key, shape in named if key is not None})
 
 
+def check_held(settings: ModelSettings, path: Path) -> None:
+    """Check that a file can hold the model that it shows, before memory is taken for it.
+
+    A few bytes can declare a tensor of any shape.
+
+    Args:
+        settings: from the shapes of the file's tensors.
+        path: of the file.
+
+    Raises:
+        ModelSettingsError: the model refuses the settings.
+        WeightsError: the model has more numbers than the file has bytes.
+    """
+    with torch.device("meta"):
+        numbers = sum(t.numel() for t in settings.build(str(path)).state_dict().values())
+    size = path.stat().st_size
+    if numbers > size:
+        raise WeightsError(
+            f"{path} shows a model of {numbers:,} numbers, which its {size:,} bytes cannot hold: "
+            "it is damaged, or not what it seems to be"
+        )
+
+
 def _candidates(names: Sequence[str]) -> Sequence[type[PromptableModel]]:
     """Return the classes whose published weights have these names."""
     if any(".Adapter." in name for name in names):
@@ -109,7 +134,7 @@ def _sizes_of_vit(shapes: Shapes, place: str) -> dict[str, Any]:
         found["vit_width"] = positions[3]
     depth = _count(shapes, f"{place}blocks.")
     relative = shapes.get(f"{place}blocks.0.attn.rel_pos_h", ())
-    if depth and len(relative) == 2 and "vit_width" in found:
+    if depth and len(relative) == 2 and relative[1] and "vit_width" in found:
         found["vit_depth"] = depth
         found["vit_heads"] = found["vit_width"] // relative[1]
         if depth > NUM_STAGES:  # else every block is the last of a stage, which has no windows
@@ -129,7 +154,8 @@ def _sam(shapes: Shapes) -> dict[str, Any]:
 
 def _imis(shapes: Shapes) -> dict[str, Any]:
     found = _sizes_of_vit(shapes, "image_encoder.vit.")
-    if neck := shapes.get("image_encoder.neck.0.weight"):
+    neck = shapes.get("image_encoder.neck.0.weight", ())
+    if len(neck) == 4:
         found["embed_dim"] = neck[0]
     return found
 
@@ -144,7 +170,8 @@ def _syncsam(shapes: Shapes) -> dict[str, Any]:
         found["cnn"] = {0: "none", 2: "resnet18"}.get(number, "resnet34")
     if "vit_width" not in found:
         found["vit"] = "none"
-        if neck := shapes.get("image_encoder.neck.0.weight"):
+        neck = shapes.get("image_encoder.neck.0.weight", ())
+        if len(neck) == 4:
             found |= {"vit_width": neck[1], "vit_heads": 1}  # heads of no ViT
     found["med_token"] = "mask_decoder.med_token.weight" in shapes
     found["multi_scale"] = any(key.startswith("image_encoder.bridges.") for key in shapes)
@@ -153,7 +180,8 @@ def _syncsam(shapes: Shapes) -> dict[str, Any]:
 
 def _unet(shapes: Shapes) -> dict[str, Any]:
     found: dict[str, Any] = {"depth": _count(shapes, "downs.")}
-    if last := shapes.get("final_conv.conv.0.weight"):
+    last = shapes.get("final_conv.conv.0.weight", ())
+    if len(last) == 4:
         found["width"] = last[1]
     return found
 

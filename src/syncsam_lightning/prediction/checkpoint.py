@@ -19,7 +19,7 @@ from syncsam_lightning.hub import (
 )
 from syncsam_lightning.interaction import Feedback
 from syncsam_lightning.models import PromptableModel, frozen_checksum, load_weights
-from syncsam_lightning.models.recognition import recognise
+from syncsam_lightning.models.recognition import check_held, recognise
 from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint, unwrap_state_dict
 from syncsam_lightning.models.weights.pretrained import PretrainedWeights
@@ -125,8 +125,20 @@ def _load_bare(path: Path, model: PromptableModel) -> None:
         )
 
 
+def names_its_model(content: Any) -> bool:
+    """Whether a checkpoint is one of ``syncsam fit``, which notes the model beside the weights.
+
+    Args:
+        content: what the file holds.
+    """
+    if not isinstance(content, Mapping):
+        return False
+    kept = content.get("hyper_parameters")
+    return CHECKSUM_KEY in content or (isinstance(kept, Mapping) and "network" in kept)
+
+
 def _settings(content: Any, kept: Mapping[str, Any], path: Path) -> ModelSettings:
-    if "network" in kept or (isinstance(content, Mapping) and CHECKSUM_KEY in content):
+    if names_its_model(content):
         try:
             return ModelSettings.from_config(kept.get("network"), str(path))
         except ModelSettingsError as error:
@@ -134,6 +146,10 @@ def _settings(content: Any, kept: Mapping[str, Any], path: Path) -> ModelSetting
     settings = recognise(unwrap_state_dict(content, str(path)), str(path))
     told = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
     log.info("%s is taken for %s(%s)", path, settings.class_path.rpartition(".")[2], told)
+    try:
+        check_held(settings, path)
+    except ModelSettingsError as error:
+        raise _needs_a_model(error) from error
     return settings
 
 

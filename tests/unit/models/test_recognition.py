@@ -23,7 +23,8 @@ from syncsam_lightning.models import (
     ScribblePromptUNet,
     SyncSAM,
 )
-from syncsam_lightning.models.recognition import recognise, sizes
+from syncsam_lightning.models.recognition import check_held, recognise, sizes
+from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.weights.renaming import rename_weights
 
 GOLDEN = Path(__file__).parents[2] / "parity/golden"
@@ -114,3 +115,31 @@ def test_of_a_part_of_the_weights_what_is_there_is_told():
     assert sizes(blocks, SAM) == {}
     assert sizes({"image_encoder.pos_embed": torch.zeros(3)} | blocks, SAM) == {}
     assert sizes(state_dict, ScribblePromptUNet) == {}
+
+
+def test_shapes_that_say_nothing_are_passed_over():
+    state_dict = {
+        "image_encoder.vit.pos_embed": torch.zeros(1, 4, 4, 8),
+        "image_encoder.vit.blocks.0.attn.rel_pos_h": torch.zeros(7, 0),
+        "image_encoder.neck.0.weight": torch.zeros(3),
+    }
+    assert sizes(state_dict, SyncSAM).items() >= {"image_size": 64, "vit_width": 8}.items()
+    assert sizes({"final_conv.conv.0.weight": torch.zeros(())}, ScribblePromptUNet) == {"depth": 0}
+
+
+def test_a_tensor_that_is_declared_larger_than_its_file_takes_no_memory(tmp_path: Path):
+    state_dict = {
+        key: tensor
+        for key, tensor in SAM(**VIT).state_dict().items()
+        if key != "image_encoder.pos_embed"
+    }
+    # One number in the file, whatever it is expanded to.
+    state_dict["image_encoder.pos_embed"] = torch.zeros(1, 1, 1, 1).expand(1, 10**5, 10**5, 24)
+    torch.save(state_dict, tmp_path / "x.pth")
+    settings = ModelSettings("syncsam_lightning.models.SAM", sizes(state_dict, SAM))
+    assert settings.init_args["image_size"] == 1_600_000
+    with pytest.raises(
+        WeightsError, match=r"x\.pth shows a model of 2.*numbers, which its .* bytes"
+    ):
+        check_held(settings, tmp_path / "x.pth")
+    check_held(ModelSettings(settings.class_path, VIT), tmp_path / "x.pth")
