@@ -29,9 +29,12 @@ class OnnxPair:
         kept = self.decoder.get_modelmeta().custom_metadata_map
         self.size, self.mask_size = json.loads(kept["size"]), json.loads(kept["mask_size"])
         self.fit, self.feedback = json.loads(kept["fit"]), json.loads(kept["feedback"])
+        self.kinds = set(json.loads(kept["prompts"]))
+        self.features: dict[str, np.ndarray] = {}
 
     def set_image(self, image: np.ndarray) -> None:
-        """Encode ``(H, W, 3)`` uint8 RGB: the slow step, once for all prompts."""
+        """Encode an image, see :func:`rgb`: the slow step, once for all prompts."""
+        image = rgb(image)
         self.place(image.shape[:2])
         (top, left), (height, width) = self.corner, self.inside
         square = np.zeros((self.size, self.size, 3), np.float32)
@@ -68,24 +71,28 @@ class OnnxPair:
         Args:
             box: x0, y0, x1, y1; half open, so that x1 - x0 is its width.
             points: x, y of each click.
-            labels: of each click, 1 object or 0 background.
+            labels: of each click, 1 object or 0 background; None: all lie on the object.
             previous: an earlier answer. Correct it by all clicks so far, without the box.
+
+        Raises:
+            ValueError: a prompt is not on the image, not what its name says, or missing.
         """
-        scale, corner = (self.inside / self.shape)[::-1], self.corner[::-1]  # as x, y
-        coords = [(np.array(point) + 0.5) * scale - 0.5 + corner for point in points or []]
-        kinds = list(labels or [])
-        if box is not None:
-            coords += [np.array(box[:2]) * scale + corner, np.array(box[2:]) * scale + corner]
-            kinds += [FIRST_CORNER, LAST_CORNER]
-        else:
-            coords, kinds = [*coords, np.zeros(2)], [*kinds, NOTHING]
-        mask = np.zeros((self.mask_size, self.mask_size), np.float32)
+        if not self.features:
+            raise ValueError("there is no image yet: call set_image first")
+        given = {"boxes": box, "points": points, "masks": previous}
+        if unknown := {kind for kind, value in given.items() if value is not None} - self.kinds:
+            raise ValueError(f"the model takes {sorted(self.kinds)}, not {sorted(unknown)}")
+        side = self.mask_size
+        mask = np.zeros((side, side), np.float32)
         if previous is not None:
+            if previous.shape != mask.shape or not np.isfinite(previous).all():
+                raise ValueError(f"previous is an answer, ({side}, {side}), got {previous.shape}")
             mask = 1 / (1 + np.exp(-previous)) if self.feedback == "sigmoid" else previous
+        coords, kinds = self.prompt(box, points, labels)
         inputs = {
             **self.features,
             "image_index": np.zeros(1, np.int64),
-            "point_coords": np.array([coords], np.float32),
+            "point_coords": coords[None].astype(np.float32),
             "point_labels": np.array([kinds], np.int64),
             "mask_input": mask[None],
             "has_mask_input": np.array([previous is not None]),
@@ -94,12 +101,51 @@ class OnnxPair:
         (logits,) = self.decoder.run(None, {key: inputs[key] for key in taken})
         return logits[0]
 
+    def prompt(
+        self,
+        box: list[float] | None,
+        points: list[list[float]] | None,
+        labels: list[int] | None,
+    ) -> tuple[np.ndarray, list[int]]:
+        """Check clicks and box and bring them into the square: ``(P, 2)`` x, y and P labels."""
+        limit = self.shape[::-1]  # as x, y, like everything below
+        scale, corner = self.inside[::-1] / limit, self.corner[::-1]
+        clicks = np.reshape(points or [], (-1, 2)).astype(float)
+        kinds = [1] * len(clicks) if labels is None else list(labels)
+        if len(kinds) != len(clicks) or not {0, 1}.issuperset(kinds):
+            raise ValueError(f"labels are 1 or 0 for each of {len(clicks)} points, got {kinds}")
+        if not ((clicks >= -0.5) & (clicks < limit - 0.5)).all():
+            raise ValueError(f"points {points} are not all on the image, {limit} pixels")
+        coords = (clicks + 0.5) * scale - 0.5 + corner
+        if box is not None:
+            ends = np.reshape(box, (2, 2)).astype(float)
+            if not ((ends[0] < ends[1]) & (ends[0] >= 0) & (ends[1] <= limit)).all():
+                raise ValueError(f"box {box} is not x0 < x1, y0 < y1 on the image, {limit} pixels")
+            return np.vstack([coords, ends * scale + corner]), [*kinds, FIRST_CORNER, LAST_CORNER]
+        if not len(clicks):
+            raise ValueError("there is no prompt: give a box or points")
+        return np.vstack([coords, np.zeros((1, 2))]), [*kinds, NOTHING]
+
     def to_image(self, logits: np.ndarray) -> np.ndarray:
         """Bring an answer to the image's size: ``(H, W)`` bool."""
         square = resample(logits[..., None], (self.size, self.size), by_area=False)
         (top, left), (height, width) = self.corner, self.inside
         inside = square[top : top + height, left : left + width]
         return resample(inside, self.shape, by_area=False)[..., 0] > 0
+
+
+def rgb(image: np.ndarray) -> np.ndarray:
+    """Return ``(H, W, 3)``; grey ``(H, W)`` is repeated, the alpha of RGBA ``(H, W, 4)`` dropped.
+
+    Raises:
+        ValueError: it is no uint8, or no image.
+    """
+    pixels = image[..., None] if image.ndim == 2 else image
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+        raise ValueError(f"an image is (H, W), (H, W, 3) or (H, W, 4), got {image.shape}")
+    if image.dtype != np.uint8:
+        raise ValueError(f"an image is uint8, got {image.dtype}: bring its values to 0..255")
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
 
 
 def resample(image: np.ndarray, shape: tuple[int, int] | np.ndarray, by_area: bool) -> np.ndarray:
@@ -123,6 +169,8 @@ def bilinear_weights(new: int, old: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 7:
+        sys.exit("usage: python onnx_pair.py FOLDER IMAGE.npy X0 Y0 X1 Y1")
     folder, image, *corners = sys.argv[1:]
     pair = OnnxPair(folder)
     pair.set_image(np.load(image))

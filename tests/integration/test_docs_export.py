@@ -184,6 +184,11 @@ def test_a_folder_is_tested_as_shown(mine: Path):
         (["torch", "none.ckpt", "x"], "none.ckpt does not exist"),
         (["weights", "best.ckpt", "x.pth", "--layout", "sam2"], "no layout 'sam2'"),
         (["torch", "best.ckpt"], "output missing: syncsam export FORMAT"),
+        (
+            ["torch", "best.ckpt", "best.ckpt"],
+            "OUTPUT best.ckpt can't be used: best.ckpt is a file",
+        ),
+        (["weights", "best.ckpt", "best.ckpt/x.pth"], "OUTPUT best.ckpt can't be used"),
     ],
 )
 def test_what_does_not_work_is_told_in_one_line(

@@ -1,10 +1,11 @@
-"""docs/onnx_pair.py, which knows nothing of this package, resizes and places images as it does."""
+"""docs/onnx_pair.py, without this package, prepares images and prompts as it does."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import torch
 
 from syncsam_lightning.data.transforms import resize_image
 from syncsam_lightning.geometry import ResizePlan
+from syncsam_lightning.prediction import rgb_pixels
+from syncsam_lightning.prompts import MixedPrompts, Prompts
 
 pytest.importorskip("onnxruntime")
 FILE = Path(__file__).parents[2] / "docs/onnx_pair.py"
@@ -45,11 +48,99 @@ def test_logits_are_resized_alike(onnx_pair: ModuleType, new: tuple[int, int]):
     np.testing.assert_allclose(found, expected[0, 0], atol=1e-5)
 
 
+def placed(onnx_pair: ModuleType, shape: tuple[int, int], fit: str = "pad") -> Any:
+    """A pair without its files that knows where an image lies."""
+    pair = onnx_pair.OnnxPair.__new__(onnx_pair.OnnxPair)
+    pair.size, pair.mask_size, pair.fit, pair.feedback = 64, 16, fit, "logits"
+    pair.kinds, pair.features = {"boxes", "points", "masks"}, {}
+    pair.place(shape)
+    return pair
+
+
 @pytest.mark.parametrize("fit", ["pad", "stretch", "center"])
 @pytest.mark.parametrize("shape", [(40, 31), (63, 64), (100, 70), (5, 1000)])
 def test_images_are_placed_alike(onnx_pair: ModuleType, fit: str, shape: tuple[int, int]):
-    pair = onnx_pair.OnnxPair.__new__(onnx_pair.OnnxPair)
-    pair.size, pair.fit = 64, fit
-    pair.place(shape)
+    pair = placed(onnx_pair, shape, fit)
     plan = ResizePlan(*shape, 64, fit)
     assert (tuple(pair.inside), tuple(pair.corner)) == (plan.resized, plan.origin)
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+def test_grey_and_transparent_images_become_alike(onnx_pair: ModuleType, channels: int | None):
+    shape = (5, 7) if channels is None else (5, 7, channels)
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    np.testing.assert_array_equal(onnx_pair.rgb(image), rgb_pixels(image))
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((5, 7, 3)), "uint8, got float64"),
+        (np.zeros((5, 7), np.uint16), "uint8, got uint16"),
+        (np.zeros((3, 5, 7), np.uint8), r"got \(3, 5, 7\)"),
+        (np.zeros((0, 7), np.uint8), r"got \(0, 7\)"),
+        (np.zeros(7, np.uint8), r"got \(7,\)"),
+    ],
+)
+def test_what_is_no_image_is_refused(onnx_pair: ModuleType, image: np.ndarray, words: str):
+    with pytest.raises(ValueError, match=words):
+        onnx_pair.rgb(image)
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch", "center"])
+@pytest.mark.parametrize("kinds", ["box", "points", "both"])
+def test_prompts_are_told_alike(onnx_pair: ModuleType, fit: str, kinds: str):
+    box = None if kinds == "points" else [3, 4.5, 31, 40]
+    points, labels = (None, None) if kinds == "box" else ([[0, 39], [30.25, 7], [1, 2]], [1, 0, 1])
+    coords, found = placed(onnx_pair, (40, 31), fit).prompt(box, points, labels)
+    plan = ResizePlan(40, 31, 64, fit)
+    prompts = Prompts(
+        torch.tensor([0]),
+        boxes=None if box is None else plan.boxes_to_model(torch.tensor([box])),
+        points=None if points is None else plan.points_to_model(torch.tensor([points])),
+        point_labels=None if labels is None else torch.tensor([labels]),
+    )
+    expected = MixedPrompts.of(prompts, 16)
+    np.testing.assert_allclose(coords, expected.points[0], atol=1e-5)
+    assert found == expected.point_labels[0].tolist()
+
+
+def test_clicks_without_labels_lie_on_the_object(onnx_pair: ModuleType):
+    pair = placed(onnx_pair, (40, 31))
+    assert pair.prompt(None, [[1, 2], [3, 4]], None)[1] == [1, 1, onnx_pair.NOTHING]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ({"box": [30, 4, 3, 40]}, "x0 < x1"),
+        ({"box": [3, 4, 3, 40]}, "x0 < x1"),
+        ({"box": [3, 4, 32, 40]}, "on the image"),
+        ({"box": [-1, 4, 31, 40]}, "on the image"),
+        ({"box": [3, 4, float("nan"), 40]}, "x0 < x1"),
+        ({"box": [3, 4, 31]}, "reshape"),
+        ({"points": [[31, 4]]}, "not all on the image"),
+        ({"points": [[float("nan"), 4]]}, "not all on the image"),
+        ({"points": [[1, 4], [2, 5]], "labels": [1]}, "each of 2 points"),
+        ({"points": [[1, 4]], "labels": [-1]}, r"got \[-1\]"),
+        ({"labels": [1]}, "each of 0 points"),
+        ({}, "no prompt"),
+        ({"box": [3, 4, 31, 40], "previous": np.zeros((8, 8), np.float32)}, r"\(16, 16\), got"),
+        ({"points": [[1, 4]], "previous": np.full((16, 16), np.nan)}, "previous"),
+    ],
+)
+def test_a_wrong_prompt_is_refused(onnx_pair: ModuleType, prompt: dict[str, Any], words: str):
+    pair = placed(onnx_pair, (40, 31))
+    pair.features = {"image_embeddings": np.zeros((1, 1, 4, 4), np.float32)}
+    with pytest.raises(ValueError, match=words):
+        pair.decode(**prompt)
+
+
+def test_what_the_model_does_not_take_is_refused(onnx_pair: ModuleType):
+    pair = placed(onnx_pair, (40, 31))
+    with pytest.raises(ValueError, match="call set_image first"):
+        pair.decode(box=[3, 4, 31, 40])
+    pair.features = {"image_embeddings": np.zeros((1, 1, 4, 4), np.float32)}
+    pair.kinds = {"boxes"}
+    with pytest.raises(ValueError, match=r"takes \['boxes'\], not \['masks', 'points'\]"):
+        pair.decode(points=[[1, 2]], previous=np.zeros((16, 16), np.float32))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 
 
 def option_values(args: Sequence[str], *names: str) -> list[str]:
@@ -27,3 +30,19 @@ def option_values(args: Sequence[str], *names: str) -> list[str]:
 def config_values(args: Sequence[str]) -> list[str]:
     """Return what was given to ``--config`` or ``-c``, in order."""
     return option_values(args, "-c", "--config")
+
+
+def with_negative_values(args: Sequence[str]) -> list[str]:
+    """Return ``--name -1,2`` as ``--name=-1,2``: argparse takes whatever begins with - for a name.
+
+    Args:
+        args: the argument list, of a command without options such as ``-1``.
+    """
+    joined: list[str] = []
+    for arg in args:
+        before = joined[-1] if joined else ""
+        if _NEGATIVE_NUMBER.match(arg) and before.startswith("--") and "=" not in before:
+            joined[-1] = f"{before}={arg}"
+        else:
+            joined.append(arg)
+    return joined

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from syncsam_lightning.cli.arguments import option_values
+from syncsam_lightning.cli.arguments import option_values, with_negative_values
 from syncsam_lightning.cli.command_parser import CommandParser
 from syncsam_lightning.commands.predict import predict_files
 
@@ -43,6 +43,6 @@ def predict_parser() -> ArgumentParser:
 
 def run_predict(args: Sequence[str]) -> int:
     """Parse ``args`` (without the command's name), segment, and return the exit status."""
-    settings = predict_parser().parse_args(list(args))
+    settings = predict_parser().parse_args(with_negative_values(args))
     predict_files(**settings.as_dict())
     return 0

@@ -45,11 +45,13 @@ def export(
         format: onnx: encoder.onnx and decoder.onnx; torch: encoder.pt2 and decoder.pt2 of
             torch.export; safetensors: a folder in the layout of the Hugging Face hub; weights: one
             file, .pth or .safetensors, under the names of the official program.
-        checkpoint: a checkpoint of `syncsam fit`, weights in any known layout (with network), a
-            folder or a hub's repository that safetensors was written to.
+        checkpoint: a checkpoint of `syncsam fit`, weights in any known layout, a folder or a hub's
+            repository that safetensors was written to.
         output: folder to write to; with weights, the file.
-        network: for bare weights: the model they are of, such as MedSAM or package.module.Class.
-        options: arguments of the network, such as --options.image_size 256.
+        network: for weights that several models share or none has: the model they are of, such as
+            MedSAM or package.module.Class.
+        options: arguments of the network, such as --options.image_size 256; by default as the
+            weights show.
         sam_checkpoint: SAM's frozen weights: auto, none or a file; by default as in training.
         int8: onnx: also write copies with 8-bit matrix products to the folder int8.
         table: onnx: a prepared table on whose test split the mean DSC of model, ONNX and int8 is
@@ -66,6 +68,8 @@ def export(
     Raises:
         ExportError: options exclude each other, the model can't be exported so, or what was written
             does not give the model's answers.
+        OutputFolderError: nothing can be written to output.
+        ModelSettingsError: there is no such network, or it refuses its options.
         WeightsError: the checkpoint can't be loaded.
         HubError: the hub refuses the model.
         MissingPackageError: a package of the extras `export` or `hub` is not installed.
@@ -82,8 +86,6 @@ def export(
     for option, owner in _ONLY_FOR.items():
         if given[option] and format != owner:
             raise ExportError(f"--{option} is for `syncsam export {owner}`, not for {format}")
-    if options and network is None:
-        raise ExportError("--options are arguments of --network, which is not given")
     # Imported when the command runs: its help must not wait for torch.
     from pathlib import Path
 
@@ -92,18 +94,20 @@ def export(
 
         check_packages()  # before minutes of work
     from syncsam_lightning.commands.export_formats import (
-        build_network,
         card_of,
         export_folder,
         export_onnx_files,
         export_torch,
         export_weights,
     )
+    from syncsam_lightning.commands.named_network import named_network
+    from syncsam_lightning.commands.output_folder import check_output_folder
     from syncsam_lightning.prediction import load_trained
 
-    given_model = None if network is None else build_network(network, options or {})
-    model = load_trained(checkpoint, given_model, sam_checkpoint=sam_checkpoint)
     target = Path(output).expanduser()
+    check_output_folder(target.parent if format == "weights" else target, "OUTPUT")
+    given_model = named_network(network, options, checkpoint)
+    model = load_trained(checkpoint, given_model, sam_checkpoint=sam_checkpoint)
     if format == "weights":
         export_weights(model, target, layout or "official")
     elif format == "torch":

@@ -14,20 +14,6 @@ RECORD = "export.json"
 """What an ONNX export leaves beside the files: what was compared and how it turned out."""
 
 
-def build_network(network: str, options: dict[str, Any]) -> PromptableModel:
-    """Build a network by name, with some of its arguments."""
-    import importlib
-
-    from syncsam_lightning.models.settings import ModelSettings
-
-    class_path = network if "." in network else f"syncsam_lightning.models.{network}"
-    try:
-        importlib.import_module(class_path.rpartition(".")[0])
-    except ImportError as error:
-        raise ExportError(f"--network {network}: {error}") from error
-    return ModelSettings(class_path, options).build("--network")
-
-
 def export_weights(model: PromptableModel, target: Path, layout: str) -> None:
     """Write weights under official names, and read them back bit for bit."""
     import torch

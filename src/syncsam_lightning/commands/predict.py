@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from syncsam_lightning.errors import SyncSAMError
 
@@ -32,6 +32,8 @@ def predict_files(
     min_score: float = 0.5,
     min_overlap: float = 0.5,
     volume_format: Literal["auto", "nifti", "dicom_seg"] = "auto",
+    network: str | None = None,
+    options: dict[str, Any] | None = None,
     sam_checkpoint: str | None = None,
     device: str = "auto",
 ) -> None:
@@ -40,7 +42,8 @@ def predict_files(
     Args:
         paths: images (PNG, JPEG, TIFF, BMP), NIfTI volumes, DICOM files, and folders of these; a
             folder's DICOM files are taken together as series.
-        ckpt_path: a checkpoint of `syncsam fit`, or a folder or repository of `syncsam export`.
+        ckpt_path: a checkpoint of `syncsam fit`, weights in a known layout (SyncSAM's, SAM's,
+            MedSAM's, SAM-Med2D's, ...), or a folder or repository of `syncsam export`.
         prompts: a JSON or CSV file of prompts; see docs/predict.md.
         box: instead of a file, one object on every image: x0,y0,x1,y1 in pixels.
         points: the same with points: "x,y,1; x,y,0" (1 object, 0 background).
@@ -57,11 +60,16 @@ def predict_files(
         min_score: or has a lower stability score.
         min_overlap: or lies elsewhere: less of the smaller mask lies in the one beside it.
         volume_format: of the masks of volumes; auto: NIfTI for NIfTI, DICOM SEG for DICOM.
+        network: for weights that several models share or none has: the model they are of, such as
+            MedSAM or package.module.Class.
+        options: arguments of the network, such as --options.image_size 256; by default as the
+            weights show.
         sam_checkpoint: SAM's weights: auto, none or a file; by default as in training.
         device: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.
 
     Raises:
         PredictOptionError: there is no prompt, or options exclude each other.
+        OutputFolderError: masks can't be written to output.
         SyncSAMError: nothing could be segmented; the message says why.
     """
     # Imported when the command runs: its help must not wait for torch.
@@ -69,6 +77,8 @@ def predict_files(
 
     from tqdm import tqdm
 
+    from syncsam_lightning.commands.named_network import named_network
+    from syncsam_lightning.commands.output_folder import check_output_folder
     from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
     from syncsam_lightning.prediction.assignment import assign_prompts
     from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
@@ -93,11 +103,15 @@ def predict_files(
         else read_prompts(Path(prompts))
     )
     target = Path(output)
+    check_output_folder(target, "--output")
     ignored = [target, *([] if prompts is None else [Path(prompts)])]
     inputs, unknown = find_inputs([Path(path) for path in paths], ignored)
     base = None if prompts is None else Path(prompts).parent
     pairs, without = assign_prompts(inputs, listed, base)
-    predictor = Predictor.from_checkpoint(ckpt_path, sam_checkpoint=sam_checkpoint, device=device)
+    model = named_network(network, options, ckpt_path)
+    predictor = Predictor.from_checkpoint(
+        ckpt_path, model, sam_checkpoint=sam_checkpoint, device=device
+    )
     volumes = VolumePredictor(predictor, window=shown, plane=plane, stop=stop, propagate=propagate)
     runner = FilePredictor(predictor, volumes, target, volume_format=volume_format)
     # disable=None: no bar where nobody watches.

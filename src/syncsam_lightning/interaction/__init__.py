@@ -14,6 +14,7 @@ from syncsam_lightning.interaction.replay import ReplayPolicy
 from syncsam_lightning.interaction.rounds import Policy, Round, play_round, run_rounds
 from syncsam_lightning.interaction.session import InteractiveSession
 from syncsam_lightning.interaction.simulated_user import SimulatedUser
+from syncsam_lightning.interaction.unpadded import decode_unpadded
 
 __all__ = [
     "PROTOCOLS",
@@ -28,6 +29,7 @@ __all__ = [
     "SimulatedUser",
     "TrainingEpisode",
     "Unit",
+    "decode_unpadded",
     "dense_prompt",
     "get_protocol",
     "play_round",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from syncsam_lightning.errors import InvalidPromptError
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.interaction.feedback import Feedback, dense_prompt
 from syncsam_lightning.interaction.rounds import Round, play_round
+from syncsam_lightning.interaction.unpadded import decode_unpadded
 from syncsam_lightning.prompts import BACKGROUND, FOREGROUND, PADDING, Prompts
 
 
@@ -75,7 +77,8 @@ class InteractiveSession:
         Args:
             boxes: ``(N, 4)`` half-open ``x0, y0, x1, y1`` in original pixels.
             points: ``(N, P, 2)`` x, y in original pixels.
-            labels: ``(N, P)`` 1 foreground, 0 background, -1 padding (its point is ignored).
+            labels: ``(N, P)`` 1 foreground, 0 background, -1 padding: the model is not shown its
+                point, so that an object is answered as it would be alone.
             mask_logits: ``(N, S/4, S/4)`` an earlier answer, as it is to be shown to the model.
 
         Returns:
@@ -178,7 +181,12 @@ class InteractiveSession:
 
     @torch.inference_mode()
     def _play(self, prompts: Prompts) -> Round:
-        turn = play_round(self._decode, prompts, self._past)
+        if bool((prompts.count_given == 0).any()):
+            number = int((prompts.count_given == 0).nonzero()[0])
+            raise InvalidPromptError(
+                f"object {number} (counted from 0) has no prompt: all its labels are -1, padding"
+            )
+        turn = play_round(partial(decode_unpadded, self._decode), prompts, self._past)
         turn = replace(turn, logits=turn.logits.detach())
         # Only now, so that a turn that the model refuses leaves the history as it was.
         self._past, self._undone = (*self._past, turn), ()

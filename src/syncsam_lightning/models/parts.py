@@ -16,6 +16,7 @@ def decode_in_parts(
     """Decode N objects, without gradients at most ``at_once`` of them at a time.
 
     With gradients all go together: their activations are kept for the backward pass in any case.
+    So they do in an exported program, whose number of objects stays open.
 
     Args:
         decode: returns ``(n, s, s)`` for prompts of n objects.
@@ -25,7 +26,8 @@ def decode_in_parts(
     Returns:
         ``(N, s, s)``.
     """
-    if torch.is_grad_enabled() or prompts.num_objects <= at_once:
+    together = torch.is_grad_enabled() or torch.compiler.is_exporting()
+    if together or prompts.num_objects <= at_once:
         return decode(prompts)
     starts = range(0, prompts.num_objects, at_once)
     return torch.cat([decode(prompts[i : i + at_once]) for i in starts])

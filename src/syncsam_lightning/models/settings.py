@@ -83,7 +83,7 @@ class ModelSettings:
         Raises:
             ModelSettingsError: there is no such class, or it refuses its arguments.
         """
-        cls = self._find_class(origin)
+        cls = self.find_class(origin)
         try:
             return cls(**self.init_args)
         except (TypeError, ValueError) as error:
@@ -91,7 +91,15 @@ class ModelSettings:
                 f"{origin}: {cls.__name__} refuses its settings: {error}"
             ) from error
 
-    def _find_class(self, origin: str) -> type[PromptableModel]:
+    def find_class(self, origin: str) -> type[PromptableModel]:
+        """Return the class, under the rule of :meth:`build`.
+
+        Args:
+            origin: where the settings are from, for messages.
+
+        Raises:
+            ModelSettingsError: there is no such class.
+        """
         name, _, attribute = self.class_path.rpartition(".")
         try:
             ours = self.class_path.startswith(_OURS)

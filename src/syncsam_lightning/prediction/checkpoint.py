@@ -19,8 +19,9 @@ from syncsam_lightning.hub import (
 )
 from syncsam_lightning.interaction import Feedback
 from syncsam_lightning.models import PromptableModel, frozen_checksum, load_weights
+from syncsam_lightning.models.recognition import check_held, recognise
 from syncsam_lightning.models.settings import ModelSettings
-from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
+from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint, unwrap_state_dict
 from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import CHECKSUM_KEY, put_frozen_back
 
@@ -39,13 +40,15 @@ def load_trained(
 
     A checkpoint of ``syncsam fit`` says which model to build. It has no frozen weights: they come
     from where training took them, and their checksum must be that of training. A file of weights
-    alone needs ``model``, and must hold all of its weights; what else it holds is reported. A
+    alone is recognised by its tensors (see :mod:`syncsam_lightning.models.recognition`), or needs
+    ``model``; it must hold all weights of the model, and what else it holds is reported. A
     folder or a hub's repository (see :mod:`syncsam_lightning.hub`) has weights and settings whole;
     with ``model`` its weights go there instead of into a model of its own.
 
     Args:
         path: of the file or folder, or a repository's name, ``OWNER/NAME``.
-        model: to load into; needed where the file does not say how to build one. Changed in place.
+        model: to load into; needed where the file neither says nor shows what to build. Changed in
+            place.
         sam_checkpoint: where SAM's frozen weights are: ``auto``, a path or ``none`` (random ones);
             None: what the checkpoint was trained with.
 
@@ -67,7 +70,7 @@ def load_trained(
     settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     settings = settings if isinstance(settings, Mapping) else {}
     if model is None:
-        model = _build(settings.get("network"), path)
+        model = _build(_settings(content, settings, path), path)
     if isinstance(content, Mapping) and CHECKSUM_KEY in content:
         _load_slim(content, model, settings, path, sam_checkpoint)
     else:
@@ -122,11 +125,43 @@ def _load_bare(path: Path, model: PromptableModel) -> None:
         )
 
 
-def _build(network: Any, path: Path) -> PromptableModel:
+def names_its_model(content: Any) -> bool:
+    """Whether a checkpoint is one of ``syncsam fit``, which notes the model beside the weights.
+
+    Args:
+        content: what the file holds.
+    """
+    if not isinstance(content, Mapping):
+        return False
+    kept = content.get("hyper_parameters")
+    return CHECKSUM_KEY in content or (isinstance(kept, Mapping) and "network" in kept)
+
+
+def _settings(content: Any, kept: Mapping[str, Any], path: Path) -> ModelSettings:
+    if names_its_model(content):
+        try:
+            return ModelSettings.from_config(kept.get("network"), str(path))
+        except ModelSettingsError as error:
+            raise _needs_a_model(error) from error
+    settings = recognise(unwrap_state_dict(content, str(path)), str(path))
+    told = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
+    log.info("%s is taken for %s(%s)", path, settings.class_path.rpartition(".")[2], told)
     try:
-        return ModelSettings.from_config(network, str(path)).build(str(path))
+        check_held(settings, path)
     except ModelSettingsError as error:
-        raise WeightsError(
-            f"{error}; or give a model, as in "
-            "Predictor.from_checkpoint(path, model=SyncSAM(cnn='resnet34'))"
-        ) from error
+        raise _needs_a_model(error) from error
+    return settings
+
+
+def _build(settings: ModelSettings, path: Path) -> PromptableModel:
+    try:
+        return settings.build(str(path))
+    except ModelSettingsError as error:
+        raise _needs_a_model(error) from error
+
+
+def _needs_a_model(error: ModelSettingsError) -> WeightsError:
+    return WeightsError(
+        f"{error}; or give a model, as in "
+        "Predictor.from_checkpoint(path, model=SyncSAM(cnn='resnet34'))"
+    )

@@ -89,7 +89,8 @@ class Predictor:
             path: a checkpoint of ``syncsam fit``, a folder or a hub's repository, which say what
                 model they are of (see :mod:`syncsam_lightning.hub`); or weights alone in a known
                 layout (see :func:`syncsam_lightning.models.load_weights`).
-            model: for weights alone: the model that they are of.
+            model: for weights alone that don't show which model they are of, such as MedSAM's: a
+                model to load them into.
             sam_checkpoint: where SAM's frozen weights are, which our checkpoints leave out:
                 ``auto``, a path, or ``none``. By default where training found them.
             device: see the class.

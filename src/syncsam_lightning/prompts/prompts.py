@@ -25,10 +25,12 @@ class Prompts:
         image_index: ``(N,)`` int64, the image in the batch that each object lies on.
         boxes: ``(N, 4)`` float ``x0, y0, x1, y1``, or None.
         points: ``(N, P, 2)`` float ``x, y``, or None.
-        point_labels: ``(N, P)`` int64: 1 foreground, 0 background, -1 padding, which is for
-            batches whose objects have different numbers of points: its place is ignored, but SAM's
-            prompt encoders show the model a token that says "not a point", so answers may differ
-            a little from those without it. Given exactly when ``points`` is.
+        point_labels: ``(N, P)`` int64: 1 foreground, 0 background, -1 padding. Given exactly when
+            ``points`` is. The place of padding is ignored, but for SAM's prompt encoders it is a
+            prompt all the same, by SAM's own rule: a token that says "not a point" and changes
+            the answer. A simulated user says with it that there is nothing to click on. Objects
+            with different numbers of points are answered as each alone by
+            :func:`~syncsam_lightning.interaction.decode_unpadded`.
         mask_logits: ``(N, S/4, S/4)`` float, a previous answer of the model, or None.
 
     Raises:

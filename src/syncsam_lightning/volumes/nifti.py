@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from syncsam_lightning.volumes.stored import read_stored
 from syncsam_lightning.volumes.volume import Volume
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -22,10 +25,21 @@ def is_nifti(path: Path) -> bool:
 def read_nifti(path: str | os.PathLike[str]) -> Volume:
     """Read a volume, with the header's scaling applied.
 
+    A header whose qform_code and sform_code are both 0 places the voxels nowhere ("method 1" of the
+    NIfTI-1 standard). Its axes are then taken as nibabel takes them, to the left, the front
+    and the top, and a warning says so.
+
     Raises:
         BrokenInputError: see :func:`~syncsam_lightning.volumes.stored.read_stored`.
     """
     stored = read_stored(path)
+    if not stored.header["qform_code"] and not stored.header["sform_code"]:
+        log.warning(
+            "%s does not say how the patient lies in it (qform_code and sform_code are 0): its "
+            "axes are taken to lead to the left, the front and the top, so planes and sides may be "
+            "wrong; masks fit its voxels all the same",
+            path,
+        )
     return Volume(stored.values(), stored.affine, (Path(path),), header=stored.header)
 
 

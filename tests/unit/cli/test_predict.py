@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from syncsam_lightning.cli.arguments import with_negative_values
 from syncsam_lightning.cli.main import main
-from syncsam_lightning.cli.predict import is_about_files
+from syncsam_lightning.cli.predict import is_about_files, predict_parser
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,29 @@ def test_what_is_wrong_is_told_in_a_sentence(
     error = run(capsys, "scan.png", "--ckpt_path", "x.ckpt", *options)
     assert error.startswith("error: ")
     assert message in error
+
+
+@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("box", "-20,1,30,40"),
+        ("points", "-3,4,1; 5,6,0"),
+        ("points", "-.5 2 1"),
+        ("window", "-100,50"),
+        ("slice", "-2"),
+    ],
+)
+def test_a_value_may_begin_with_a_minus(name: str, value: str, joined: bool):
+    given = [f"--{name}={value}"] if joined else [f"--{name}", value]
+    args = ["scan.png", *given, "--ckpt_path", "x.ckpt"]
+    settings = predict_parser().parse_args(with_negative_values(args))
+    assert str(settings[name]) == value
+    assert settings.paths == ["scan.png"]
+
+
+def test_an_option_without_a_value_is_still_told(capsys):
+    assert "--box: expected one argument" in run(capsys, "scan.png", "--box", "--ckpt_path", "x")
 
 
 def test_the_help_waits_for_neither_torch_nor_lightning():

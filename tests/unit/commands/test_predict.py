@@ -129,11 +129,24 @@ def test_a_full_disk_is_told_and_leaves_no_torn_mask(
 
 @pytest.mark.promise("Limits: a folder that can't be written to gives one sentence")
 def test_an_output_that_can_not_be_made_is_told(images: Path, checkpoint: Path, tmp_path: Path):
-    (tmp_path / "file").write_text("in the way")
     line = ["predict", str(images), "--ckpt_path", str(checkpoint), "--box", "1,2,20,20"]
-    for output in (tmp_path / "file" / "out", Path("/proc/out")):
-        errors = told_by([*line, "--output", str(output), "--device", "cpu"])
-        assert f"{output}/0--object.png could not be written" in errors
+    errors = told_by([*line, "--output", "/proc/out", "--device", "cpu"])
+    assert "/proc/out" in errors
+    assert "give another folder" in errors
+
+
+@pytest.mark.parametrize("inside", ["", "out"])
+def test_an_output_in_the_place_of_a_file_is_told_before_any_work(
+    images: Path, tmp_path: Path, inside: str
+):
+    (tmp_path / "file").write_text("in the way")
+    output = tmp_path / "file" / inside
+    line = ["predict", str(images), "--ckpt_path", "none.ckpt", "--box", "1,2,20,20"]
+    assert told_by([*line, "--output", str(output)]) == (
+        f"error: --output {output} can't be used: {tmp_path / 'file'} is a file, not a folder; "
+        "give another folder"
+    )
+    assert (tmp_path / "file").read_text() == "in the way"
 
 
 def told_by(line: list[str]) -> str:

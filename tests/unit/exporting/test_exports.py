@@ -100,6 +100,27 @@ def test_torch_programs_give_the_very_same_answers(model: PromptableModel, tmp_p
     assert largest_difference(ProgramModel(files, model.input_spec), model).value < 1e-6
 
 
+def test_a_model_that_decodes_in_parts_becomes_a_program_for_any_number(tmp_path: Path):
+    # At most 32 objects go through this network at a time; a program knows no such limit.
+    unet = build(lambda: ScribblePromptUNet(width=8, depth=3))
+    exported = ProgramModel(export_programs(unet, tmp_path), unet.input_spec)
+    assert largest_difference(exported, unet).value < 1e-6
+    corners = torch.linspace(0, 100, 40)[:, None] + torch.tensor([0.0, 5, 20, 27])
+    prompts = Prompts(torch.zeros(40, dtype=torch.int64), boxes=corners)
+    with torch.no_grad():
+        features = unet.encode(torch.rand(1, 3, 128, 128) * 255)
+        answers = exported.decode(features, prompts), unet.decode(features, prompts)
+    torch.testing.assert_close(*answers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_models_become_programs_too(name: str, tmp_path: Path):
+    other = build(OTHERS[name])
+    exported = ProgramModel(export_programs(other, tmp_path), other.input_spec)
+    assert largest_difference(exported, other).value < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_models_are_exported_too(name: str, tmp_path: Path):

@@ -183,7 +183,18 @@ def test_what_lies_outside_cannot_be_clicked(x: float, y: float):
 
 
 def test_a_padding_point_may_lie_anywhere():
-    InteractiveSession(Listening(), PLAN).click(point(-5, 1000), torch.tensor([[-1]]))
+    points = torch.tensor([[[1.0, 2], [-5, 1000]]])
+    InteractiveSession(Listening(), PLAN).click(points, torch.tensor([[1, -1]]))
+
+
+def test_an_object_of_nothing_but_padding_is_told():
+    points, labels = torch.ones(2, 1, 2), torch.tensor([[1], [-1]])
+    session = InteractiveSession(Listening(), PLAN)
+    with pytest.raises(InvalidPromptError, match=r"object 1 \(counted from 0\) has no prompt"):
+        session.click(points, labels)
+    assert session.history == ()
+    session.prompt(points=points, labels=labels, boxes=torch.tensor([[1.0, 2, 9, 9]] * 2))
+    session.click(points, labels)  # its last answer is a prompt
 
 
 def test_forgetting_leaves_the_image():

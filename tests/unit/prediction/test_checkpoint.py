@@ -81,10 +81,11 @@ def test_sam_s_weights_that_are_not_to_be_had_are_named(tmp_path: Path, network:
     assert load_trained(path, sam_checkpoint="none").input_spec.size == 64
 
 
-def test_weights_alone_need_the_model_that_they_are_of(tmp_path: Path, network: SyncSAM):
+def test_weights_alone_are_recognised_or_fill_a_model_that_is_given(
+    tmp_path: Path, network: SyncSAM
+):
     torch.save(network.state_dict(), tmp_path / "x.pt")
-    with pytest.raises(WeightsError, match="which model"):
-        load_trained(tmp_path / "x.pt")
+    assert weights_checksum(load_trained(tmp_path / "x.pt")) == weights_checksum(network)
     model = SyncSAM(**SMALL)
     assert load_trained(tmp_path / "x.pt", model) is model
     assert model.state_dict()["mask_decoder.med_token.weight"].equal(
@@ -92,14 +93,26 @@ def test_weights_alone_need_the_model_that_they_are_of(tmp_path: Path, network: 
     )
 
 
-def test_a_safetensors_file_needs_the_model_that_it_is_of(tmp_path: Path, network: SyncSAM):
+def test_weights_of_nobody_knows_what_need_the_model_that_they_are_of(tmp_path: Path):
+    torch.save({"layer.weight": torch.zeros(2, 2)}, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match=r"x\.pt does not say which model .* --network"):
+        load_trained(tmp_path / "x.pt")
+
+
+def test_a_checkpoint_of_a_fit_that_names_no_model_is_not_guessed_at(
+    tmp_path: Path, network: SyncSAM
+):
+    path = save(tmp_path / "x.ckpt", network, network=None)
+    with pytest.raises(WeightsError, match=r"x\.ckpt does not say which model .* model=SyncSAM"):
+        load_trained(path)
+
+
+def test_a_safetensors_file_is_recognised_like_any_other(tmp_path: Path, network: SyncSAM):
     pytest.importorskip("safetensors")
     path = tmp_path / "x.safetensors"
     write_safetensors(network.state_dict(), path)
-    with pytest.raises(WeightsError, match="which model"):
-        load_trained(path)
-    trained = load_trained(path, SyncSAM(**SMALL))
-    assert weights_checksum(trained) == weights_checksum(network)
+    for given in (None, SyncSAM(**SMALL)):
+        assert weights_checksum(load_trained(path, given)) == weights_checksum(network)
 
 
 def test_a_folder_of_a_hub_gives_its_model_or_fills_another(tmp_path: Path, network: SyncSAM):

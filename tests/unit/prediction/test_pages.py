@@ -10,9 +10,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from syncsam_lightning.cli.main import main
+from syncsam_lightning.models import MedSAM
 from syncsam_lightning.prediction.file_predictor import Found
 from syncsam_lightning.prediction.prompt_list import SCHEMA, read_prompts
 from syncsam_lightning.volumes import PLANES, PRESETS, RULES
@@ -50,12 +52,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bright_checkpoint: Pat
     (tmp_path / "prompts.csv").write_text(blocks(PREDICT, "csv")[0])
     (tmp_path / "prompts.json").write_text(blocks(PREDICT, "json")[0])
     (tmp_path / "slices.csv").write_text(blocks(VOLUMES, "csv")[0])
+    small = MedSAM(image_size=64, vit_width=32, vit_depth=4, vit_heads=2)
+    torch.save(small.state_dict(), tmp_path / "medsam_vit_b.pth")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_there_are_commands_to_run():
-    assert len(commands(PREDICT)) == 3
+    assert len(commands(PREDICT)) == 4
     assert len(commands(VOLUMES)) == 4
 
 

@@ -23,6 +23,21 @@ def save(path: Path, voxels: np.ndarray, qform: int, sform: int) -> Path:
     return path
 
 
+@pytest.mark.parametrize(("qform", "sform"), [(1, 0), (0, 2), (0, 0)])
+def test_a_header_that_places_its_voxels_nowhere_is_told(
+    tmp_path: Path, qform: int, sform: int, caplog: pytest.LogCaptureFixture
+):
+    path = save(tmp_path / "v.nii", np.zeros((3, 4, 5), np.int16), qform, sform)
+    volume = read_nifti(path)
+    if qform or sform:
+        assert caplog.messages == []
+    else:
+        (told,) = caplog.messages
+        assert told.startswith(f"{path} does not say how the patient lies in it")
+        assert "to the left, the front and the top" in told
+        assert nib.aff2axcodes(volume.affine) == ("L", "A", "S")
+
+
 @pytest.mark.parametrize(("qform", "sform"), [(1, 1), (0, 2), (3, 0), (0, 0)])
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_a_mask_lies_exactly_where_its_volume_lies(
