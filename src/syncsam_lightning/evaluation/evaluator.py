@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.errors import UnsupportedPromptError
+from syncsam_lightning.evaluation.even_parts import encode_evenly
 from syncsam_lightning.evaluation.objects import with_unit
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import BatchEvaluation, evaluate_batch
@@ -82,7 +83,7 @@ class Evaluator:
             PromptFileError: the recorded prompts don't fit.
         """
         plays = self.plays(model)
-        features = model.encode(batch.images, batch.targets.sizes)
+        features = encode_evenly(model, batch.images, batch.targets.sizes)
         spec = model.input_spec
         return [
             evaluate_batch(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo
-from syncsam_lightning.evaluation.decoding import decode_evenly
+from syncsam_lightning.evaluation.even_parts import decode_evenly
 from syncsam_lightning.evaluation.objects import originals, with_first_clicks, with_seed, with_unit
 from syncsam_lightning.evaluation.scores import MaskScore, fill_box_dice
 from syncsam_lightning.interaction import EvaluationProtocol, run_rounds

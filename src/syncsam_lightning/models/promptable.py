@@ -69,6 +69,19 @@ class ImageFeatures:
             None if self.multi_scale is None else self.multi_scale.detach(),
         )
 
+    @staticmethod
+    def joined(parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """Return the features of one model's images, of all parts in their order.
+
+        Args:
+            parts: at least one.
+        """
+        multi_scale = [part.multi_scale for part in parts if part.multi_scale is not None]
+        return ImageFeatures(
+            torch.cat([part.embedding for part in parts]),
+            torch.cat(multi_scale) if multi_scale else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredMasks:

@@ -13,8 +13,9 @@ def evaluator(*names, **kwargs):
 
 
 def test_images_are_encoded_once_for_all_protocols_and_seeds(make_batch, model):
-    played = evaluator(*PROTOCOLS, seeds=(0, 1, 2)).evaluate(model, make_batch())
-    assert model.num_encoded == 1
+    batch = make_batch()
+    played = evaluator(*PROTOCOLS, seeds=(0, 1, 2)).evaluate(model, batch)
+    assert model.num_encoded == len(batch.images)
     assert len(played) == sum(3 if p.is_random else 1 for p in PROTOCOLS.values())
 
 

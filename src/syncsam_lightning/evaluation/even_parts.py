@@ -1,4 +1,10 @@
-"""Decoding so that an answer does not depend on what else is in the batch."""
+"""Encoding and decoding so that an answer does not depend on what else is in the batch.
+
+A matrix product sums in another order when it has another number of rows. The last digits that
+differ may turn a pixel on the edge of an answer, the next click then falls elsewhere, and the score
+of a mask depends on the batch size and on the number of ranks. In parts of one size each image and
+each object is computed the same way in any company.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +21,28 @@ ON_ACCELERATORS = 64
 """Size of a part on any other device: below it an accelerator waits for its own launches."""
 
 
+def encode_evenly(model: PromptableModel, images: Tensor, sizes: Tensor) -> ImageFeatures:
+    """Return the features of images, on a CPU encoded one by one.
+
+    An accelerator takes them all at once, since one image would not fill it: there the last digits
+    may depend on the batch size.
+
+    Args:
+        model: in eval mode.
+        images: ``(B, 3, S, S)``, see :meth:`PromptableModel.encode`.
+        sizes: ``(B, 2)`` int64.
+    """
+    if images.device.type != "cpu" or len(images) < 2:
+        return model.encode(images, sizes)
+    return ImageFeatures.joined(
+        [model.encode(images[i : i + 1], sizes[i : i + 1]) for i in range(len(images))]
+    )
+
+
 def decode_evenly(model: PromptableModel, features: ImageFeatures, prompts: Prompts) -> Tensor:
     """Return a model's answers, decoded in parts of one size.
 
-    A matrix product sums in another order when it has another number of rows. The last digits that
-    differ may turn a pixel on the edge of an answer, the next click then falls elsewhere, and the
-    score of a mask depends on the batch size and on the number of ranks. In parts of one size,
-    filled up with repetitions, each object is computed the same way in any company.
+    The last part is filled up with repetitions.
 
     Args:
         model: in eval mode.

@@ -1,9 +1,9 @@
-"""An object's answer does not depend on the company in which it is decoded."""
+"""An answer does not depend on the company in which an image or object is computed."""
 
 import pytest
 import torch
 
-from syncsam_lightning.evaluation.decoding import OBJECTS_AT_ONCE, decode_evenly
+from syncsam_lightning.evaluation.even_parts import OBJECTS_AT_ONCE, decode_evenly, encode_evenly
 from syncsam_lightning.models import SyncSAM
 from syncsam_lightning.prompts import Prompts
 
@@ -40,11 +40,28 @@ def test_no_objects_give_no_answers():
     assert decode_evenly(Sensitive(), None, boxes(0)).shape == (0, 1, 1)
 
 
-def test_a_network_answers_bit_for_bit_the_same_in_any_company():
+@pytest.fixture
+def network():
     torch.manual_seed(0)
-    model = SyncSAM(
+    return SyncSAM(
         cnn="resnet18", image_size=64, vit_width=32, vit_depth=4, vit_heads=2, window_size=3
     ).eval()
+
+
+@torch.no_grad()
+def test_a_network_encodes_bit_for_bit_the_same_in_any_company(network):
+    images, sizes = (
+        torch.randint(0, 256, (3, 3, 64, 64)),
+        torch.tensor([[64, 64], [64, 9], [7, 64]]),
+    )
+    together = encode_evenly(network, images, sizes)
+    for mine in (slice(0, 1), slice(1, 3), slice(0, 2)):
+        alone = encode_evenly(network, images[mine], sizes[mine])
+        assert alone.embedding.equal(together.embedding[mine])
+        assert alone.multi_scale.equal(together.multi_scale[mine])
+
+
+def test_a_network_answers_bit_for_bit_the_same_in_any_company(network):
     index = torch.tensor([0, 1, 1, 2, 2, 2, 2])
     prompts = Prompts(
         index,
@@ -53,7 +70,7 @@ def test_a_network_answers_bit_for_bit_the_same_in_any_company():
         mask_logits=torch.randn(7, 16, 16),
     )
     with torch.no_grad():
-        features = model.encode(torch.randint(0, 256, (3, 3, 64, 64)))
-        together = decode_evenly(model, features, prompts)
+        features = network.encode(torch.randint(0, 256, (3, 3, 64, 64)))
+        together = decode_evenly(network, features, prompts)
         for mine in (slice(0, 1), slice(1, 3), slice(3, 7)):
-            assert decode_evenly(model, features, prompts[mine]).equal(together[mine])
+            assert decode_evenly(network, features, prompts[mine]).equal(together[mine])
