@@ -52,6 +52,8 @@ from syncsam_lightning.training.strategies import check_strategy
 
 log = logging.getLogger(__name__)
 
+_SKIPPED = "skipped_steps"
+
 Evaluations = dict[str, BatchEvaluation]
 """What the protocols gave on a batch with the first seed, by name; what evaluation steps return to
 callbacks."""
@@ -227,7 +229,8 @@ class InteractiveSegmentation(LightningModule):
         return self._checksum
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen weights out."""
+        """Leave the frozen weights out; note which steps were skipped."""
+        checkpoint[_SKIPPED] = self.guard.state_dict()
         leave_frozen_out(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -237,6 +240,7 @@ class InteractiveSegmentation(LightningModule):
         )  # `load_from_checkpoint` comes here without `setup`
         self._begun = True
         self._take_feedback_of_training()
+        self.guard.load_state_dict(checkpoint.get(_SKIPPED, {}))
         put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     # Training

@@ -217,6 +217,20 @@ def test_a_run_with_many_steps_that_are_not_finite_ends(discs, task, trainer, tm
     assert all(torch.isfinite(p).all() for p in module.network.parameters())
 
 
+@pytest.mark.promise("Numbers: past a set count of steps that are not finite the run stops")
+def test_a_restart_does_not_begin_the_count_of_bad_steps_anew(discs, task, trainer, tmp_path):
+    def run(bad, steps, checkpoint=None):
+        module = task(max_skipped_steps=2)
+        module.loss = BadLoss(module.loss, bad=bad)
+        pilot = trainer(tmp_path, max_steps=steps, limit_val_batches=0)
+        pilot.fit(module, discs(), ckpt_path=checkpoint)
+        pilot.save_checkpoint(tmp_path / "a.ckpt", weights_only=False)
+
+    run(bad=range(6), steps=2)  # two steps of three rounds each
+    with pytest.raises(NonFiniteLossError, match=r"step 2: .* 3\. bad step"):
+        run(bad=range(3), steps=3, checkpoint=tmp_path / "a.ckpt")
+
+
 def test_a_network_that_is_frozen_altogether_cannot_be_fitted(discs, task, trainer, tmp_path):
     module = task(cnn="none", frozen=("decoder", "prompt_encoder"))
     module.network.freeze(["image_encoder"])
