@@ -12,6 +12,7 @@ from syncsam_lightning.training.callbacks.best import BestCheckpoint
 from syncsam_lightning.training.callbacks.changed_settings import ChangedSettings
 from syncsam_lightning.training.callbacks.examples import ExampleKeeper
 from syncsam_lightning.training.callbacks.graceful_stop import GracefulStop
+from syncsam_lightning.training.callbacks.one_run import OneRunPerFolder
 from syncsam_lightning.training.callbacks.periodic import PeriodicCheckpoint
 from syncsam_lightning.training.callbacks.pictures import PredictionPictures
 from syncsam_lightning.training.callbacks.predictions import PredictionWriter
@@ -59,7 +60,13 @@ def trainer_defaults(run_name: str) -> dict[str, Any]:
     """
     return {
         # Without settings, hence without keys.
-        "callbacks": [ResumeExactly(), ChangedSettings(), Throughput(), GracefulStop()],
+        "callbacks": [
+            OneRunPerFolder(),
+            ResumeExactly(),
+            ChangedSettings(),
+            Throughput(),
+            GracefulStop(),
+        ],
         # The datamodules' own samplers shard over ranks, exactly, and can resume.
         "use_distributed_sampler": False,
         "precision": "32-true",

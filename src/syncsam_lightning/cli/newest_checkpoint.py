@@ -10,6 +10,7 @@ from pathlib import Path
 
 from syncsam_lightning.cli.arguments import option_values
 from syncsam_lightning.errors import SyncSAMError
+from syncsam_lightning.training.folder_lock import check_is_free
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ def with_newest_checkpoint(args: Sequence[str], folder: Path) -> list[str]:
         folder: where ``last`` looks, with all folders below.
 
     Raises:
+        FolderInUseError: the run that this ``fit`` with ``last`` would take up is still going.
         NoCheckpointError: there is no whole checkpoint, and this is not a ``fit`` with ``last``.
     """
     values = option_values(args, OPTION)
@@ -39,6 +41,8 @@ def with_newest_checkpoint(args: Sequence[str], folder: Path) -> list[str]:
     where = folder if values[-1] == LAST else Path(values[-1])
     others = list(_without_option(args))
     if found := newest_checkpoint(where):
+        if args[0] == "fit" and values[-1] == LAST:
+            check_is_free(found.parent)
         log.info("going on from %s", found)
         return [*others, f"{OPTION}={found}"]
     if args[0] == "fit" and values[-1] == LAST:
