@@ -33,6 +33,7 @@ from syncsam_lightning.training.frame import check_frame
 from syncsam_lightning.training.gradients import backward_over_ranks
 from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.optimization import adam_with_schedules
+from syncsam_lightning.training.other_network import settings_named
 from syncsam_lightning.training.outcome import EvaluationOutcome
 from syncsam_lightning.training.run_record import write_run_record
 from syncsam_lightning.training.schedules import (
@@ -241,7 +242,8 @@ class InteractiveSegmentation(LightningModule):
         self._begun = True
         self._take_feedback_of_training()
         self.guard.load_state_dict(checkpoint.get(_SKIPPED, {}))
-        put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
+        with settings_named(checkpoint, self.network):
+            put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     # Training
 
