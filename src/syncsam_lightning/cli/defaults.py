@@ -19,9 +19,6 @@ from syncsam_lightning.training.callbacks.predictions import PredictionWriter
 from syncsam_lightning.training.callbacks.resume import ResumeExactly
 from syncsam_lightning.training.callbacks.throughput import Throughput
 
-LOGS = "logs"
-"""Folder in the working folder below which each run has its own."""
-
 CALLBACKS: Mapping[str, type[Callback]] = {
     "checkpoint": BestCheckpoint,
     "last_checkpoint": ModelCheckpoint,
@@ -52,11 +49,12 @@ CALLBACK_DEFAULTS: Mapping[str, Any] = {
 """Settings of these callbacks that differ from the class's own."""
 
 
-def trainer_defaults(run_name: str) -> dict[str, Any]:
+def trainer_defaults(root: str, run_name: str) -> dict[str, Any]:
     """Return the settings of the Trainer that differ from Lightning's.
 
     Args:
-        run_name: folder below ``logs`` for this run.
+        root: folder of all runs.
+        run_name: folder below it for this run.
     """
     return {
         # Without settings, hence without keys.
@@ -72,7 +70,7 @@ def trainer_defaults(run_name: str) -> dict[str, Any]:
         "precision": "32-true",
         "logger": {
             "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-            "init_args": {"save_dir": LOGS, "name": run_name},
+            "init_args": {"save_dir": root, "name": run_name},
         },
         "plugins": [{"class_path": "syncsam_lightning.training.checkpoint.AtomicCheckpointIO"}],
     }
