@@ -52,8 +52,8 @@ def _takes_seed(name: str | None, datamodules: Mapping[str, type]) -> bool:
     except (ValueError, ImportError, AttributeError):  # the parser will say so
         return False
     for cls in inspect.getmro(found) if isinstance(found, type) else ():
-        if "__init__" in vars(cls):
-            parameters = inspect.signature(cls.__init__).parameters
+        if construct := vars(cls).get("__init__"):
+            parameters = inspect.signature(construct).parameters
             if "seed" in parameters:
                 return True
             if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):

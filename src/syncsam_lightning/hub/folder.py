@@ -18,6 +18,7 @@ from syncsam_lightning.errors import HubError, WeightsError
 from syncsam_lightning.models import PromptableModel, weights_checksum
 from syncsam_lightning.models.promptable import Feedback
 from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.frozen import state_checksum
 from syncsam_lightning.models.weights.safetensors_file import read_safetensors, write_safetensors
 from syncsam_lightning.whole_files import work_folder
@@ -93,9 +94,11 @@ def read_folder(folder: Path) -> PretrainedModel:
     """
     config = read_config(folder)
     origin = str(folder / CONFIG)
-    model = ModelSettings.from_config(config["model"], origin).build(origin)
+    settings, weights = ModelSettings.from_config(config["model"], origin), _read_weights(folder)
+    settings.check_size(origin, SizeLimit.of(weights))
+    model = settings.build(origin)
     try:
-        model.load_state_dict(_read_weights(folder))
+        model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise HubError(

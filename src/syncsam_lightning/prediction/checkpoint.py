@@ -20,6 +20,7 @@ from syncsam_lightning.hub import (
 from syncsam_lightning.interaction import Feedback
 from syncsam_lightning.models import PromptableModel, frozen_checksum, load_weights
 from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
 from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import CHECKSUM_KEY, put_frozen_back
@@ -67,7 +68,7 @@ def load_trained(
     settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     settings = settings if isinstance(settings, Mapping) else {}
     if model is None:
-        model = _build(settings.get("network"), path)
+        model = _build(settings.get("network"), path, _limit(content))
     if isinstance(content, Mapping) and CHECKSUM_KEY in content:
         _load_slim(content, model, settings, path, sam_checkpoint)
     else:
@@ -122,9 +123,17 @@ def _load_bare(path: Path, model: PromptableModel) -> None:
         )
 
 
-def _build(network: Any, path: Path) -> PromptableModel:
+def _limit(content: Any) -> SizeLimit:
+    weights = content.get("state_dict") if isinstance(content, Mapping) else None
+    is_slim = isinstance(content, Mapping) and CHECKSUM_KEY in content
+    return SizeLimit.of(weights if isinstance(weights, Mapping) else {}, without_frozen=is_slim)
+
+
+def _build(network: Any, path: Path, limit: SizeLimit) -> PromptableModel:
     try:
-        return ModelSettings.from_config(network, str(path)).build(str(path))
+        model_settings = ModelSettings.from_config(network, str(path))
+        model_settings.check_size(str(path), limit)
+        return model_settings.build(str(path))
     except ModelSettingsError as error:
         raise WeightsError(
             f"{error}; or give a model, as in "
