@@ -20,7 +20,6 @@ from typing import BinaryIO, Protocol, runtime_checkable
 import numpy as np
 
 from syncsam_lightning.data.conversion import Records, Workbench
-from syncsam_lightning.data.conversion.files import whole_file
 from syncsam_lightning.data.conversion.staged_masks import (
     Item,
     MaskFile,
@@ -34,6 +33,7 @@ from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import PART_MISSING, DatasetNotFoundError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
 from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.whole_files import whole_file
 
 from .index import Classes, read_index
 from .names import (

@@ -173,6 +173,7 @@ def test_callbacks_logger_and_atomic_checkpoints_are_there_by_default(build: Any
         "LearningRateMonitor",
         "BestCheckpoint",
         "ModelCheckpoint",
+        "OneRunPerFolder",
         "PeriodicCheckpoint",
         "PredictionPictures",
         "PredictionWriter",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from syncsam_lightning.data.synthetic import write_synthetic_table
 
@@ -121,3 +122,35 @@ def test_clicks_keep_to_their_memory_and_their_time():
     # The masks of the clicks alone are 75 MiB.
     assert resident() - before < 40
     assert (time.process_time() - begin) / 300 < 0.5
+
+
+@pytest.mark.promise("Limits: predicting many files takes no more memory, and each file its time")
+def test_files_are_predicted_in_the_memory_of_a_few_and_each_in_its_time(tmp_path):
+    from syncsam_lightning.models import SyncSAM
+    from syncsam_lightning.prediction import Predictor, VolumePredictor
+    from syncsam_lightning.prediction.assignment import assign_prompts
+    from syncsam_lightning.prediction.file_predictor import FilePredictor
+    from syncsam_lightning.prediction.inputs import find_inputs
+    from syncsam_lightning.prediction.prompt_list import prompt_of_options
+
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        pixels = rng.integers(0, 256, (1024, 1024), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png", compress_level=0)
+    model = SyncSAM(cnn="none", image_size=128, vit_width=32, vit_depth=4, vit_heads=2)
+    predictor = Predictor(model, device="cpu")
+    prompt = prompt_of_options("200,200,800,800", None, "disc", None)
+    pairs, _ = assign_prompts(find_inputs([tmp_path])[0], [prompt], None)
+    at = []
+
+    def watched():
+        for pair in pairs:
+            at.append((resident(), time.process_time()))
+            yield pair
+
+    outcome = FilePredictor(predictor, VolumePredictor(predictor), tmp_path / "out").run(watched())
+    assert len(outcome.found) == 60
+    (before, begin), (after, end) = at[15], at[-1]
+    # One byte for each pixel of these files, or of their masks, is 44 MiB.
+    assert after - before < 25
+    assert (end - begin) / 44 < 1

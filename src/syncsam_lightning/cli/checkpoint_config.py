@@ -11,8 +11,11 @@ import torch
 
 from syncsam_lightning.cli.arguments import config_values, option_values
 from syncsam_lightning.cli.given import GivenSettings
-from syncsam_lightning.errors import SyncSAMError
+from syncsam_lightning.errors import ModelSettingsError, SyncSAMError
+from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.checkpoint_file import READ_ERRORS
+from syncsam_lightning.models.weights.slim_checkpoint import CHECKSUM_KEY
 
 _PARTS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
 _BOOKKEEPING = ("_instantiator", "_class_path", "_class_name", "__path__")
@@ -39,6 +42,7 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
 
     Raises:
         CheckpointConfigError: the file is no such checkpoint.
+        ModelSettingsError: it asks for a larger model than it holds weights for.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -69,7 +73,20 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
             config[part] = (
                 {"class_path": class_path, "init_args": settings} if class_path else settings
             )
+    _check_size(config.get("model", {}).get("network"), checkpoint, str(path))
     return config
+
+
+def _check_size(network: Any, checkpoint: Mapping[str, Any], path: str) -> None:
+    try:
+        settings = ModelSettings.from_config(network, path)
+    except ModelSettingsError:  # the parser tells better what is wrong with it
+        return
+    weights = checkpoint["state_dict"]
+    # Other classes than ours are not imported yet, and the user's own.
+    if settings.is_ours and isinstance(weights, Mapping):
+        limit = SizeLimit.of(weights, without_frozen=CHECKSUM_KEY in checkpoint)
+        settings.check_size(path, limit)
 
 
 def with_checkpoint_config(args: Sequence[str], link_targets: Sequence[str]) -> list[str]:

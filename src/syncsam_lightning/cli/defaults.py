@@ -12,14 +12,12 @@ from syncsam_lightning.training.callbacks.best import BestCheckpoint
 from syncsam_lightning.training.callbacks.changed_settings import ChangedSettings
 from syncsam_lightning.training.callbacks.examples import ExampleKeeper
 from syncsam_lightning.training.callbacks.graceful_stop import GracefulStop
+from syncsam_lightning.training.callbacks.one_run import OneRunPerFolder
 from syncsam_lightning.training.callbacks.periodic import PeriodicCheckpoint
 from syncsam_lightning.training.callbacks.pictures import PredictionPictures
 from syncsam_lightning.training.callbacks.predictions import PredictionWriter
 from syncsam_lightning.training.callbacks.resume import ResumeExactly
 from syncsam_lightning.training.callbacks.throughput import Throughput
-
-LOGS = "logs"
-"""Folder in the working folder below which each run has its own."""
 
 CALLBACKS: Mapping[str, type[Callback]] = {
     "checkpoint": BestCheckpoint,
@@ -51,21 +49,28 @@ CALLBACK_DEFAULTS: Mapping[str, Any] = {
 """Settings of these callbacks that differ from the class's own."""
 
 
-def trainer_defaults(run_name: str) -> dict[str, Any]:
+def trainer_defaults(root: str, run_name: str) -> dict[str, Any]:
     """Return the settings of the Trainer that differ from Lightning's.
 
     Args:
-        run_name: folder below ``logs`` for this run.
+        root: folder of all runs.
+        run_name: folder below it for this run.
     """
     return {
         # Without settings, hence without keys.
-        "callbacks": [ResumeExactly(), ChangedSettings(), Throughput(), GracefulStop()],
+        "callbacks": [
+            OneRunPerFolder(),
+            ResumeExactly(),
+            ChangedSettings(),
+            Throughput(),
+            GracefulStop(),
+        ],
         # The datamodules' own samplers shard over ranks, exactly, and can resume.
         "use_distributed_sampler": False,
         "precision": "32-true",
         "logger": {
             "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-            "init_args": {"save_dir": LOGS, "name": run_name},
+            "init_args": {"save_dir": root, "name": run_name},
         },
         "plugins": [{"class_path": "syncsam_lightning.training.checkpoint.AtomicCheckpointIO"}],
     }

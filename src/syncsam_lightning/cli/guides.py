@@ -73,7 +73,7 @@ _FROM_CHECKPOINT = Option(
     "FILE",
     "says which model and data to build too; last: the newest",
 )
-_OUT = Option("--trainer.default_root_dir", "FOLDER", "where results go if there is no logger")
+_OUT = Option("--trainer.default_root_dir", "FOLDER", "where logs and results go, instead of logs")
 
 GUIDES: Mapping[str, Guide] = {
     "fit": Guide(

@@ -21,13 +21,15 @@ from syncsam_lightning import __version__
 from syncsam_lightning.cli.arguments import config_values
 from syncsam_lightning.cli.catalog import resolve_config
 from syncsam_lightning.cli.checkpoint_config import with_checkpoint_config
-from syncsam_lightning.cli.defaults import CALLBACK_DEFAULTS, CALLBACKS, LOGS, trainer_defaults
+from syncsam_lightning.cli.defaults import CALLBACK_DEFAULTS, CALLBACKS, trainer_defaults
 from syncsam_lightning.cli.explain import Choices, UsageError, explain, innermost
 from syncsam_lightning.cli.given import GivenSettings
 from syncsam_lightning.cli.links import LINKS, NETWORK
 from syncsam_lightning.cli.newest_checkpoint import with_newest_checkpoint
 from syncsam_lightning.cli.parser import ConfigFile, Parser, ParserMessage
 from syncsam_lightning.cli.run_config import RUN_CONFIG, SaveRunConfig
+from syncsam_lightning.cli.run_folders import checkpoint_folders, output_root
+from syncsam_lightning.cli.seeds import SEED, with_seeds
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.mixture import Mixture
 from syncsam_lightning.data.plugins import load_datamodules
@@ -51,8 +53,9 @@ class SyncSAMCLI(LightningCLI):
     """
 
     def __init__(self, args: Sequence[str]) -> None:
-        run_folder = Path(LOGS, _run_name(args)) if config_values(args) else Path(LOGS)
-        self._args = with_newest_checkpoint(args, run_folder)
+        given = GivenSettings(args)
+        name = _run_name(args) if config_values(args) else None
+        self._args = with_newest_checkpoint(args, *checkpoint_folders(given, name))
         load_datamodules()  # before the parser is built, which then knows their names
         configs = map(resolve_config, config_values(args))
         super().__init__(
@@ -64,8 +67,8 @@ class SyncSAMCLI(LightningCLI):
                 "config_filename": RUN_CONFIG,
                 "inputs": tuple(path for path in configs if _is_file(path)),
             },
-            trainer_defaults=trainer_defaults(_run_name(self._args)),
-            seed_everything_default=42,
+            trainer_defaults=trainer_defaults(output_root(given), _run_name(args)),
+            seed_everything_default=SEED,
             parser_class=Parser,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
@@ -108,6 +111,7 @@ class SyncSAMCLI(LightningCLI):
         link_targets = [link.target.rpartition(".")[2] for link in LINKS]
         args = with_checkpoint_config(self._args, link_targets)
         given = GivenSettings(args)
+        args = with_seeds(args, given)
         try:
             self.config = parser.parse_args(args)
         except ParserMessage as message:

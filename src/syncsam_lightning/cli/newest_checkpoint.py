@@ -10,6 +10,7 @@ from pathlib import Path
 
 from syncsam_lightning.cli.arguments import option_values
 from syncsam_lightning.errors import SyncSAMError
+from syncsam_lightning.training.folder_lock import check_is_free
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ class NoCheckpointError(SyncSAMError):
     """There is no checkpoint where the newest was looked for."""
 
 
-def with_newest_checkpoint(args: Sequence[str], folder: Path) -> list[str]:
+def with_newest_checkpoint(args: Sequence[str], *folders: Path) -> list[str]:
     """Put a path in the place of ``--ckpt_path last``, or of ``--ckpt_path FOLDER``.
 
     A ``fit`` with ``last`` that finds none begins anew, so that one command line both starts a run
@@ -28,33 +29,38 @@ def with_newest_checkpoint(args: Sequence[str], folder: Path) -> list[str]:
 
     Args:
         args: command and options.
-        folder: where ``last`` looks, with all folders below.
+        folders: where ``last`` looks, with all folders below.
 
     Raises:
+        FolderInUseError: the run that this ``fit`` with ``last`` would take up is still going.
         NoCheckpointError: there is no whole checkpoint, and this is not a ``fit`` with ``last``.
     """
     values = option_values(args, OPTION)
     if not values or not (values[-1] == LAST or Path(values[-1]).is_dir()):
         return list(args)
-    where = folder if values[-1] == LAST else Path(values[-1])
+    where = folders if values[-1] == LAST else (Path(values[-1]),)
+    told = " and ".join(map(str, where))
     others = list(_without_option(args))
-    if found := newest_checkpoint(where):
+    if found := newest_checkpoint(*where):
+        if args[0] == "fit" and values[-1] == LAST:
+            check_is_free(found.parent)
         log.info("going on from %s", found)
         return [*others, f"{OPTION}={found}"]
     if args[0] == "fit" and values[-1] == LAST:
-        log.info("no checkpoint in %s yet: a new run begins", where)
+        log.info("no checkpoint in %s yet: a new run begins", told)
         return others
     raise NoCheckpointError(
-        f"no whole checkpoint in {where} (looked in {Path.cwd()}, for *.ckpt in all folders below)"
+        f"no whole checkpoint in {told} (looked in {Path.cwd()}, for *.ckpt in all folders below)"
     )
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint last written to a folder or one below it; None if there is none.
+def newest_checkpoint(*folders: Path) -> Path | None:
+    """Return the checkpoint last written to folders or to any below; None if there is none.
 
     Those that are damaged (a disk that was full, a copy that broke off) are named and passed over.
     """
-    by_age = sorted(folder.rglob("*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    found = {path for folder in folders for path in folder.rglob("*.ckpt")}
+    by_age = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
     for path in reversed(by_age):
         if (damage := _damage(path)) is None:
             return path

@@ -9,6 +9,7 @@ from typing import Any
 
 from syncsam_lightning.errors import ExportError
 from syncsam_lightning.models import PromptableModel
+from syncsam_lightning.whole_files import work_folder
 
 RECORD = "export.json"
 """What an ONNX export leaves beside the files: what was compared and how it turned out."""
@@ -143,11 +144,9 @@ def export_folder(model: PromptableModel, target: Path, card: str) -> None:
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
     """Give a folder inside ``folder`` to write to, and take it away again with what is left."""
-    import tempfile
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"the folder {folder} can't be made: {error}") from error
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".exporting-") as work:
-        yield Path(work)
+    with work_folder(folder) as work:
+        yield work

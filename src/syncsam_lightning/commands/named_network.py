@@ -8,8 +8,9 @@ from typing import Any
 
 from syncsam_lightning.errors import ModelSettingsError
 from syncsam_lightning.models import PromptableModel
-from syncsam_lightning.models.recognition import check_held, sizes
+from syncsam_lightning.models.recognition import sizes
 from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint, unwrap_state_dict
 from syncsam_lightning.prediction.checkpoint import names_its_model
 
@@ -29,9 +30,9 @@ def named_network(
         The model, with random weights; None if none is named.
 
     Raises:
-        ModelSettingsError: there is no such class, it refuses its arguments, or options come
-            without a network.
-        WeightsError: the file can't be read, or can't hold the model that it shows.
+        ModelSettingsError: there is no such class, it refuses its arguments, options come
+            without a network, or the file can't hold the model that it shows.
+        WeightsError: the file can't be read.
     """
     if network is None:
         if options:
@@ -46,7 +47,8 @@ def named_network(
     shown: dict[str, Any] = {}
     path = Path(checkpoint).expanduser()
     if path.is_file() and not names_its_model(content := read_checkpoint(path)):
-        shown = sizes(unwrap_state_dict(content, str(path)), cls)
+        weights = unwrap_state_dict(content, str(path))
+        shown = sizes(weights, cls)
         if shown:
-            check_held(ModelSettings(class_path, shown), path)
+            ModelSettings(class_path, shown).check_size(str(path), SizeLimit.of(weights))
     return ModelSettings(class_path, {**shown, **(options or {})}).build("--network")

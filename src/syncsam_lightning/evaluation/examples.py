@@ -15,6 +15,7 @@ from PIL import Image
 
 from syncsam_lightning.errors import ExamplesError
 from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.whole_files import whole_file
 
 EXAMPLES = "examples.parquet"
 """The file of examples in a result folder."""
@@ -113,9 +114,8 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
         }
         for example in examples
     ]
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), partial)
-    partial.replace(path)
+    with whole_file(path) as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), file)
 
 
 def read_examples(path: Path) -> list[Example]:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.errors import PromptFileError
-from syncsam_lightning.evaluation.files import write_whole
 from syncsam_lightning.evaluation.runner import BatchEvaluation
 from syncsam_lightning.interaction import EvaluationProtocol
 from syncsam_lightning.models import InputSpec
 from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.whole_files import whole_file
 
 _SCHEMA = pa.schema(
     [
@@ -112,7 +112,8 @@ def prompt_table(rows: Sequence[PromptRow]) -> pa.Table:
 
 def write_prompts(path: str | os.PathLike[str], prompts: pa.Table) -> None:
     """Write what :func:`prompt_table` returns as Parquet; the file appears whole or not at all."""
-    write_whole(Path(path), lambda partial: pq.write_table(prompts, partial))
+    with whole_file(Path(path)) as file:
+        pq.write_table(prompts, file)
 
 
 class RecordedPrompts:

@@ -15,8 +15,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from syncsam_lightning.evaluation.bootstrap import LEVEL, RESAMPLES
-from syncsam_lightning.evaluation.files import write_whole
 from syncsam_lightning.evaluation.summary import ALL, GROUPINGS, SummaryRow, summarise
+from syncsam_lightning.whole_files import whole_file
 
 FILL_BOX = "fill box"
 NOT_SUPPORTED = "not supported"
@@ -119,11 +119,14 @@ class Report:
         """
         folder.mkdir(parents=True, exist_ok=True)
         summary = [asdict(row) for row in self.summary]
-        write_whole(folder / "scores.parquet", lambda path: pq.write_table(self.scores, path))
-        write_whole(folder / "scores.csv", lambda path: pa_csv.write_csv(self.scores, path))
+        with whole_file(folder / "scores.parquet") as file:
+            pq.write_table(self.scores, file)
+        with whole_file(folder / "scores.csv") as file:
+            pa_csv.write_csv(self.scores, file)
         if summary:
             table = pa.Table.from_pylist([_without_nan(row) for row in summary])
-            write_whole(folder / "summary.csv", lambda path: pa_csv.write_csv(table, path))
+            with whole_file(folder / "summary.csv") as file:
+                pa_csv.write_csv(table, file)
         content = {
             "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "of": "cases", "seed": 0},
             "unsupported_protocols": self.unsupported,
@@ -132,14 +135,16 @@ class Report:
             "rows": [_without_nan(row) for row in summary],
         }
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_whole(folder / "summary.json", lambda path: path.write_text(text, encoding="utf-8"))
+        with whole_file(folder / "summary.json") as file:
+            file.write(text.encode())
         report = (
             f"# Evaluation\n\n{self.markdown()}\n\n{_OVERVIEW}\n\n## All masks\n\n"
             f"{self.details()}\n\n{_DETAILS}\n\nSeeds of the simulated clicks: {self.seeds()}.\n"
         )
         if left_out := self.left_out():
             report += f"\n## Not scored\n\n{left_out}\n"
-        write_whole(folder / "report.md", lambda path: path.write_text(report, encoding="utf-8"))
+        with whole_file(folder / "report.md") as file:
+            file.write(report.encode())
 
 
 def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:

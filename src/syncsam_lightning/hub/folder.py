@@ -6,7 +6,6 @@ The weights are whole: what training left frozen (SAM's ViT) is among them, unde
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,8 +18,10 @@ from syncsam_lightning.errors import HubError, WeightsError
 from syncsam_lightning.models import PromptableModel, weights_checksum
 from syncsam_lightning.models.promptable import Feedback
 from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.frozen import state_checksum
 from syncsam_lightning.models.weights.safetensors_file import read_safetensors, write_safetensors
+from syncsam_lightning.whole_files import work_folder
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FORMAT = 1
@@ -68,8 +69,7 @@ def write_folder(model: PromptableModel, folder: Path, *, card: str | None = Non
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
-            work = Path(name)
+        with work_folder(folder) as work:
             write_safetensors(model.state_dict(), work / WEIGHTS)
             if card is not None:
                 (work / CARD).write_text(card, encoding="utf-8")
@@ -94,9 +94,11 @@ def read_folder(folder: Path) -> PretrainedModel:
     """
     config = read_config(folder)
     origin = str(folder / CONFIG)
-    model = ModelSettings.from_config(config["model"], origin).build(origin)
+    settings, weights = ModelSettings.from_config(config["model"], origin), _read_weights(folder)
+    settings.check_size(origin, SizeLimit.of(weights))
+    model = settings.build(origin)
     try:
-        model.load_state_dict(_read_weights(folder))
+        model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise HubError(

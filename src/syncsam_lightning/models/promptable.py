@@ -26,16 +26,23 @@ Feedback = Literal["logits", "sigmoid"]
 through a ``"sigmoid"`` as probabilities (SAM-Med2D)."""
 
 
+LARGEST_SIDE = 8192
+"""Of a model's square, in pixels. Every image is resized to it, and a file of settings names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """What a model takes.
 
     Args:
-        size: side S of the square input in pixels.
+        size: side S of the square input in pixels, at most :data:`LARGEST_SIDE`.
         prompts: the prompt kinds it understands, out of ``boxes``, ``points``, ``masks``.
         mask_size: side of the mask logits it returns and takes, usually S / 4.
         fit: how an image lies in the square.
         feedback: how it expects its own answers back.
+
+    Raises:
+        ValueError: the size is out of range.
     """
 
     size: int
@@ -43,6 +50,10 @@ class InputSpec:
     mask_size: int
     fit: Fit = "pad"
     feedback: Feedback = "logits"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= LARGEST_SIDE:
+            raise ValueError(f"image_size must be from 1 to {LARGEST_SIDE:,}, got {self.size:,}")
 
     def plan(self, height: int, width: int) -> ResizePlan:
         """Return how an image of this size in pixels lies in the model's square."""

@@ -8,10 +8,8 @@ the user has to say which.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from syncsam_lightning.errors import WeightsError
@@ -78,29 +76,6 @@ def sizes(state_dict: Mapping[str, Tensor], cls: type[PromptableModel]) -> dict[
         return {}
     named = ((layout.to_ours(key), tuple(tensor.shape)) for key, tensor in state_dict.items())
     return read({key: shape for key, shape in named if key is not None})
-
-
-def check_held(settings: ModelSettings, path: Path) -> None:
-    """Check that a file can hold the model that it shows, before memory is taken for it.
-
-    A few bytes can declare a tensor of any shape.
-
-    Args:
-        settings: from the shapes of the file's tensors.
-        path: of the file.
-
-    Raises:
-        ModelSettingsError: the model refuses the settings.
-        WeightsError: the model has more numbers than the file has bytes.
-    """
-    with torch.device("meta"):
-        numbers = sum(t.numel() for t in settings.build(str(path)).state_dict().values())
-    size = path.stat().st_size
-    if numbers > size:
-        raise WeightsError(
-            f"{path} shows a model of {numbers:,} numbers, which its {size:,} bytes cannot hold: "
-            "it is damaged, or not what it seems to be"
-        )
 
 
 def _candidates(names: Sequence[str]) -> Sequence[type[PromptableModel]]:

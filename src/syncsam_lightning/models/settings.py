@@ -12,6 +12,7 @@ from typing import Any
 
 from syncsam_lightning.errors import ModelSettingsError
 from syncsam_lightning.models.promptable import PromptableModel
+from syncsam_lightning.models.size_limit import SizeLimit
 
 _OURS = "syncsam_lightning."
 _MODELS = f"{_OURS}models"
@@ -71,6 +72,27 @@ class ModelSettings:
             )
         return cls(content["class_path"], dict(arguments))
 
+    @property
+    def is_ours(self) -> bool:
+        """True for a class of this package."""
+        return self.class_path.startswith(_OURS)
+
+    def check_size(self, origin: str, limit: SizeLimit) -> None:
+        """Make sure that the model is not larger than its file implies, before it is built.
+
+        Args:
+            origin: where the settings are from, for messages.
+            limit: what the file that they are from holds weights for.
+
+        Raises:
+            ModelSettingsError: it is, or there is no such class, or it refuses its arguments.
+        """
+        if excess := limit.exceeded_by(lambda: self.build(origin)):
+            raise ModelSettingsError(
+                f"{origin} asks for a {self.class_path.rpartition('.')[2]} with {excess}, for "
+                "which its file has no weights: its settings are damaged, or another model's"
+            )
+
     def build(self, origin: str) -> PromptableModel:
         """Build the model, with random weights.
 
@@ -102,8 +124,7 @@ class ModelSettings:
         """
         name, _, attribute = self.class_path.rpartition(".")
         try:
-            ours = self.class_path.startswith(_OURS)
-            module = importlib.import_module(name) if ours else sys.modules.get(name)
+            module = importlib.import_module(name) if self.is_ours else sys.modules.get(name)
         except ImportError as error:
             raise ModelSettingsError(
                 f"{origin} is of a model {self.class_path}, which this version of the package "

@@ -19,8 +19,9 @@ from syncsam_lightning.hub import (
 )
 from syncsam_lightning.interaction import Feedback
 from syncsam_lightning.models import PromptableModel, frozen_checksum, load_weights
-from syncsam_lightning.models.recognition import check_held, recognise
+from syncsam_lightning.models.recognition import recognise
 from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint, unwrap_state_dict
 from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import CHECKSUM_KEY, put_frozen_back
@@ -70,7 +71,7 @@ def load_trained(
     settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     settings = settings if isinstance(settings, Mapping) else {}
     if model is None:
-        model = _build(_settings(content, settings, path), path)
+        model = _build(content, settings.get("network"), path)
     if isinstance(content, Mapping) and CHECKSUM_KEY in content:
         _load_slim(content, model, settings, path, sam_checkpoint)
     else:
@@ -137,31 +138,21 @@ def names_its_model(content: Any) -> bool:
     return CHECKSUM_KEY in content or (isinstance(kept, Mapping) and "network" in kept)
 
 
-def _settings(content: Any, kept: Mapping[str, Any], path: Path) -> ModelSettings:
-    if names_its_model(content):
-        try:
-            return ModelSettings.from_config(kept.get("network"), str(path))
-        except ModelSettingsError as error:
-            raise _needs_a_model(error) from error
-    settings = recognise(unwrap_state_dict(content, str(path)), str(path))
-    told = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
-    log.info("%s is taken for %s(%s)", path, settings.class_path.rpartition(".")[2], told)
+def _build(content: Any, network: Any, path: Path) -> PromptableModel:
+    """Build the model that a checkpoint names or, by its tensors, shows."""
+    weights = unwrap_state_dict(content, str(path))
     try:
-        check_held(settings, path)
-    except ModelSettingsError as error:
-        raise _needs_a_model(error) from error
-    return settings
-
-
-def _build(settings: ModelSettings, path: Path) -> PromptableModel:
-    try:
+        if names_its_model(content):
+            settings = ModelSettings.from_config(network, str(path))
+        else:
+            settings = recognise(weights, str(path))
+            told = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
+            log.info("%s is taken for %s(%s)", path, settings.class_path.rpartition(".")[2], told)
+        is_slim = isinstance(content, Mapping) and CHECKSUM_KEY in content
+        settings.check_size(str(path), SizeLimit.of(weights, without_frozen=is_slim))
         return settings.build(str(path))
     except ModelSettingsError as error:
-        raise _needs_a_model(error) from error
-
-
-def _needs_a_model(error: ModelSettingsError) -> WeightsError:
-    return WeightsError(
-        f"{error}; or give a model, as in "
-        "Predictor.from_checkpoint(path, model=SyncSAM(cnn='resnet34'))"
-    )
+        raise WeightsError(
+            f"{error}; or give a model, as in "
+            "Predictor.from_checkpoint(path, model=SyncSAM(cnn='resnet34'))"
+        ) from error

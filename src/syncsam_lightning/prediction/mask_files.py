@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from syncsam_lightning.prediction.inputs import Input
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.nifti import write_nifti
 from syncsam_lightning.volumes.segmentation import write_segmentation
+from syncsam_lightning.whole_files import work_folder
 
 VolumeFormat = Literal["auto", "nifti", "dicom_seg"]
 """``auto``: as the volume came, NIfTI for NIfTI and DICOM SEG for DICOM."""
@@ -40,18 +41,15 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         UnwritableOutputError: the system refuses to write.
     """
-    partial = path.with_name(f".writing-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
+        with work_folder(path.parent) as work:
+            yield work / path.name
+            (work / path.name).replace(path)
     except OSError as error:
         raise UnwritableOutputError(
             f"{path} could not be written ({error}): make room, or give another folder as --output"
         ) from error
-    finally:
-        with suppress(OSError):  # of a folder that isn't there
-            partial.unlink()
 
 
 @dataclass(frozen=True, slots=True)

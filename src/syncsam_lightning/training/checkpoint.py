@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from syncsam_lightning.errors import CheckpointError
+from syncsam_lightning.whole_files import whole_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -62,18 +62,5 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     @staticmethod
     def _write(checkpoint: dict[str, Any], target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".saving-", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(partial).chmod(0o644)
-            Path(partial).replace(target)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with whole_file(target) as file:
+            torch.save(checkpoint, file)

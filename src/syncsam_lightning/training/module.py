@@ -33,6 +33,7 @@ from syncsam_lightning.training.frame import check_frame
 from syncsam_lightning.training.gradients import backward_over_ranks
 from syncsam_lightning.training.non_finite import NonFiniteGuard
 from syncsam_lightning.training.optimization import adam_with_schedules
+from syncsam_lightning.training.other_network import settings_named
 from syncsam_lightning.training.outcome import EvaluationOutcome
 from syncsam_lightning.training.run_record import write_run_record
 from syncsam_lightning.training.schedules import (
@@ -51,6 +52,8 @@ from syncsam_lightning.training.speed import (
 from syncsam_lightning.training.strategies import check_strategy
 
 log = logging.getLogger(__name__)
+
+_SKIPPED = "skipped_steps"
 
 Evaluations = dict[str, BatchEvaluation]
 """What the protocols gave on a batch with the first seed, by name; what evaluation steps return to
@@ -227,7 +230,8 @@ class InteractiveSegmentation(LightningModule):
         return self._checksum
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen weights out."""
+        """Leave the frozen weights out; note which steps were skipped."""
+        checkpoint[_SKIPPED] = self.guard.state_dict()
         leave_frozen_out(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -237,7 +241,9 @@ class InteractiveSegmentation(LightningModule):
         )  # `load_from_checkpoint` comes here without `setup`
         self._begun = True
         self._take_feedback_of_training()
-        put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
+        self.guard.load_state_dict(checkpoint.get(_SKIPPED, {}))
+        with settings_named(checkpoint, self.network):
+            put_frozen_back(checkpoint, self.network, prefix="network.", checksum=self.checksum)
 
     # Training
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,21 @@ class NonFiniteGuard:
         if allowed < 0:
             raise ValueError(f"max_skipped_steps must be 0 or more, got {allowed}")
         self._allowed = allowed
-        self._skipped: deque[int] = deque()
+        self._skipped: dict[int, list[str]] = {}
         self._images: list[str] = []
         self._losses: list[Tensor] = []
         self._buffers: list[tuple[Tensor, Tensor]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the skipped steps that still count, each with the ids of its images.
+
+        Over several ranks the images are this one's only; the steps are those of all.
+        """
+        return {"skipped": [[step, list(images)] for step, images in self._skipped.items()]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Count on from what :meth:`state_dict` returned; {} begins anew."""
+        self._skipped = {int(step): list(images) for step, images in state.get("skipped", ())}
 
     def begin(self, network: nn.Module) -> None:
         """Keep the buffers as they are before a step; called before each forward pass.
@@ -80,15 +91,17 @@ class NonFiniteGuard:
         self._count(step, images, losses)
         return False
 
-    def _count(self, step: int, images: list[str], losses: list[Tensor]) -> None:
-        self._skipped.append(step)
-        while self._skipped[0] <= step - _WINDOW:
-            self._skipped.popleft()
+    def _count(self, step: int, images: Sequence[str], losses: Sequence[Tensor]) -> None:
+        in_window = {s: ids for s, ids in self._skipped.items() if s > step - _WINDOW}
+        met_before = set(images) & set().union(*in_window.values())
+        self._skipped = {**in_window, step: list(images)}
         told = ", ".join(f"{loss.item():g}" for loss in losses)
         trouble = (
             f"step {step}: the gradients are not finite (loss {told}) on images {', '.join(images)}"
         )
         if len(self._skipped) > self._allowed:
+            if met_before:
+                trouble += f", of which {', '.join(sorted(met_before))} not for the first time"
             raise NonFiniteLossError(
                 f"{trouble}; that is the {len(self._skipped)}. bad step of the last {_WINDOW:,}, "
                 f"and max_skipped_steps allows {self._allowed}: look at these images, or lower the "

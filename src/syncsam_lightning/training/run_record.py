@@ -16,8 +16,8 @@ from lightning.pytorch import Trainer
 
 from syncsam_lightning.data.streaming import StreamingDataModule
 from syncsam_lightning.evaluation.evaluator import Evaluator
-from syncsam_lightning.evaluation.files import write_whole
 from syncsam_lightning.models import PromptableModel, frozen_checksum, weights_checksum
+from syncsam_lightning.whole_files import whole_file
 
 RUN_RECORD = "run.json"
 _PACKAGES = ("syncsam-lightning", "torch", "torchvision", "lightning", "numpy", "pylance")
@@ -56,7 +56,8 @@ def write_run_record(
         | {package: version(package) for package in _PACKAGES},
     }
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    write_whole(folder / RUN_RECORD, lambda path: path.write_text(text, encoding="utf-8"))
+    with whole_file(folder / RUN_RECORD) as file:
+        file.write(text.encode())
 
 
 def _global_seed() -> int | None:

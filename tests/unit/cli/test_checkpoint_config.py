@@ -12,6 +12,7 @@ from syncsam_lightning.cli.checkpoint_config import (
     checkpoint_config,
     with_checkpoint_config,
 )
+from syncsam_lightning.errors import ModelSettingsError
 
 MODEL = {"lr": 0.01, "network": {"class_path": "a.Net", "init_args": {"image_size": 64}}}
 DATA = {"_class_path": "b.Data", "root": None, "image_size": 64}
@@ -40,6 +41,22 @@ def test_a_checkpoint_is_read_as_a_config(checkpoint: str):
         "model": MODEL,
         "data": {"class_path": "b.Data", "init_args": {"root": None, "image_size": 64}},
     }
+
+
+@pytest.mark.promise(
+    "Input: what a file declares is checked before room is made for it, and nesting has an end"
+)
+@pytest.mark.parametrize("key", ["vit_width", "vit_depth", "window_size"])
+def test_a_checkpoint_that_asks_for_more_than_its_weights_is_refused(tmp_path: Path, key: str):
+    network = {"class_path": "syncsam_lightning.models.SyncSAM", "init_args": {key: 3 * 2**28}}
+    path = save(
+        tmp_path / "x.ckpt",
+        **LIGHTNINGS,
+        frozen_checksum="",
+        hyper_parameters={"network": network},
+    )
+    with pytest.raises(ModelSettingsError, match=r"x\.ckpt asks for a SyncSAM with"):
+        checkpoint_config(path)
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])

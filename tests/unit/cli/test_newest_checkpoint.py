@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from syncsam_lightning.cli import newest_checkpoint as newest_checkpoint_module
 from syncsam_lightning.cli.newest_checkpoint import (
     NoCheckpointError,
     newest_checkpoint,
     with_newest_checkpoint,
 )
+from syncsam_lightning.training.folder_lock import FolderInUseError
 
 
 @pytest.fixture
@@ -80,3 +82,18 @@ def test_everything_else_needs_one(
 )
 def test_other_arguments_pass_unchanged(args: list[str], tmp_path: Path):
     assert with_newest_checkpoint(args, tmp_path) == args
+
+
+@pytest.mark.promise("Resume: a second run in a folder is refused, a restart is not")
+def test_a_run_that_is_still_going_is_not_taken_up(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(folder: Path) -> None:
+        raise FolderInUseError(f"{folder} is in use")
+
+    monkeypatch.setattr(newest_checkpoint_module, "check_is_free", refuse)
+    with pytest.raises(FolderInUseError, match="version_1 is in use"):
+        with_newest_checkpoint(["fit", "--ckpt_path", "last"], tmp_path)
+    # A checkpoint of it may be measured, and a new run may begin from one that was chosen.
+    for args in (["test", "--ckpt_path", "last"], ["fit", "--ckpt_path", str(tmp_path)]):
+        assert with_newest_checkpoint(args, tmp_path) == [args[0], f"--ckpt_path={runs[1]}"]

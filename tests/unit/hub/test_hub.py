@@ -26,6 +26,7 @@ from syncsam_lightning.hub import (
     write_folder,
 )
 from syncsam_lightning.models import SyncSAM, load_weights, weights_checksum
+from syncsam_lightning.models.settings import ModelSettings
 
 pytest.importorskip("safetensors")
 
@@ -70,7 +71,7 @@ def test_weights_of_something_else_are_refused(folder: Path):
 
 
 def test_weights_of_another_class_are_refused(folder: Path, model: SyncSAM):
-    settings = {"image_size": 32, "vit_width": 8, "vit_depth": 8, "vit_heads": 1, "window_size": 2}
+    settings = ModelSettings.of(model).init_args | {"vit_depth": 8}
     change(folder, model={"class_path": "syncsam_lightning.models.SyncSAM", "init_args": settings})
     with pytest.raises(HubError, match=r"model\.safetensors does not hold the weights of config"):
         read_folder(folder)
@@ -252,3 +253,18 @@ def test_what_is_neither_folder_nor_repository_is_told():
     assert is_repository("someone/syncsam-34")
     assert not is_repository("logs/best.ckpt")
     assert not is_repository("a/b/c")
+
+
+@pytest.mark.promise(
+    "Input: what a file declares is checked before room is made for it, and nesting has an end"
+)
+@pytest.mark.parametrize("name", ["vit_width", "vit_depth"])
+def test_a_config_that_asks_for_more_than_the_weights_is_refused(
+    model: SyncSAM, tmp_path: Path, name: str
+):
+    write_folder(model, tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    config["model"]["init_args"][name] = 10**9
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(ModelSettingsError, match=r"config.json asks for a SyncSAM with"):
+        read_folder(tmp_path)

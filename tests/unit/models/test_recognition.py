@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.errors import ModelSettingsError, WeightsError
 from syncsam_lightning.models import (
     FTSAM,
     SAM,
@@ -23,8 +23,9 @@ from syncsam_lightning.models import (
     ScribblePromptUNet,
     SyncSAM,
 )
-from syncsam_lightning.models.recognition import check_held, recognise, sizes
+from syncsam_lightning.models.recognition import recognise, sizes
 from syncsam_lightning.models.settings import ModelSettings
+from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.renaming import rename_weights
 
 GOLDEN = Path(__file__).parents[2] / "parity/golden"
@@ -128,18 +129,13 @@ def test_shapes_that_say_nothing_are_passed_over():
 
 
 def test_a_tensor_that_is_declared_larger_than_its_file_takes_no_memory(tmp_path: Path):
-    state_dict = {
-        key: tensor
-        for key, tensor in SAM(**VIT).state_dict().items()
-        if key != "image_encoder.pos_embed"
-    }
+    state_dict = SAM(**VIT).state_dict()
     # One number in the file, whatever it is expanded to.
-    state_dict["image_encoder.pos_embed"] = torch.zeros(1, 1, 1, 1).expand(1, 10**5, 10**5, 24)
+    state_dict["image_encoder.pos_embed"] = torch.zeros(1, 1, 1, 1).expand(1, 6, 6, 10**9)
     torch.save(state_dict, tmp_path / "x.pth")
-    settings = ModelSettings("syncsam_lightning.models.SAM", sizes(state_dict, SAM))
-    assert settings.init_args["image_size"] == 1_600_000
-    with pytest.raises(
-        WeightsError, match=r"x\.pth shows a model of 2.*numbers, which its .* bytes"
-    ):
-        check_held(settings, tmp_path / "x.pth")
-    check_held(ModelSettings(settings.class_path, VIT), tmp_path / "x.pth")
+    found = torch.load(tmp_path / "x.pth", weights_only=True)
+    settings = ModelSettings("syncsam_lightning.models.SAM", sizes(found, SAM))
+    assert settings.init_args["vit_width"] == 10**9
+    with pytest.raises(ModelSettingsError, match="for which its file has no weights"):
+        settings.check_size("x.pth", SizeLimit.of(found))
+    ModelSettings(settings.class_path, VIT).check_size("x.pth", SizeLimit.of(found))

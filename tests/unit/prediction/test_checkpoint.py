@@ -57,6 +57,22 @@ def save(path: Path, trained: SyncSAM, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.promise(
+    "Input: what a file declares is checked before room is made for it, and nesting has an end"
+)
+@pytest.mark.parametrize("key", ["vit_width", "vit_depth"])
+def test_a_checkpoint_that_asks_for_more_than_its_weights_is_refused(
+    tmp_path: Path, network: SyncSAM, key: str
+):
+    settings = {
+        "class_path": "syncsam_lightning.models.SyncSAM",
+        "init_args": SMALL | {key: 3 * 2**28},
+    }
+    path = save(tmp_path / "x.ckpt", network, network=settings)
+    with pytest.raises(WeightsError, match=r"x\.ckpt asks for a SyncSAM with .* no weights"):
+        load_trained(path)
+
+
 def test_a_checkpoint_alone_rebuilds_the_model(tmp_path: Path, network: SyncSAM):
     trained = load_trained(save(tmp_path / "x.ckpt", network))
     assert trained.input_spec.feedback == "sigmoid"

@@ -62,6 +62,29 @@ def test_bad_steps_are_counted_within_the_last_thousand(network):
         guard.check(network.parameters(), 1011)
 
 
+def test_a_guard_that_is_restored_counts_on_and_knows_the_images(network, caplog):
+    first = NonFiniteGuard(2)
+    for step, images in ((0, ["a"]), (900, ["b", "c"])):
+        backward(first, network, float("nan"), images)
+        first.check(network.parameters(), step)
+    second = NonFiniteGuard(2)
+    second.load_state_dict(first.state_dict())
+    backward(second, network, float("nan"), ["c", "d"])
+    assert not second.check(network.parameters(), 1000)  # the step 0 is out of the window by now
+    assert "on images c, d; the step is skipped, 2 of 2 allowed" in caplog.text
+    backward(second, network, float("nan"), ["b", "e"])
+    told = r"images b, e, of which b not for the first time; that is the 3\. bad step"
+    with pytest.raises(NonFiniteLossError, match=told):
+        second.check(network.parameters(), 1001)
+
+
+def test_a_guard_without_a_state_begins_anew():
+    guard = NonFiniteGuard(0)
+    guard.load_state_dict({"skipped": [[3, ["a"]]]})
+    guard.load_state_dict({})
+    assert guard.state_dict() == {"skipped": []}
+
+
 def test_a_negative_limit_is_refused():
     with pytest.raises(ValueError, match="max_skipped_steps"):
         NonFiniteGuard(-1)

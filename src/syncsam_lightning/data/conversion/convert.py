@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from syncsam_lightning.data.conversion.disk import told_when_full
-from syncsam_lightning.data.conversion.files import whole_file
 from syncsam_lightning.data.conversion.lock import only_one
 from syncsam_lightning.data.conversion.report import ConversionReport
 from syncsam_lightning.data.conversion.row_units import (
@@ -27,6 +26,7 @@ from syncsam_lightning.data.schema import FORMAT_VERSION, table_schema
 from syncsam_lightning.data.splits import SplitRule, Splitter
 from syncsam_lightning.errors import ConversionError
 from syncsam_lightning.records import RawSample, Skipped, Split
+from syncsam_lightning.whole_files import whole_file
 
 Records: TypeAlias = Callable[[], Iterable[RawSample | Skipped]]
 """Yields the samples of a release, the same ones whenever it is called."""

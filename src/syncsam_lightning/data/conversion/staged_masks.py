@@ -20,13 +20,13 @@ import numpy as np
 import pyarrow as pa
 
 from syncsam_lightning.data.codec import decode_mask, encode_mask
-from syncsam_lightning.data.conversion.files import whole_file
 from syncsam_lightning.data.conversion.units import Unit, cut_units
 from syncsam_lightning.data.conversion.workbench import Outcome, UnitState, Workbench
 from syncsam_lightning.data.readers import resolve_mask
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import Loadable, Skipped
 from syncsam_lightning.seeding import stable_key
+from syncsam_lightning.whole_files import whole_file
 
 MASKS = "masks"
 

@@ -12,8 +12,9 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from syncsam_lightning.data.conversion.files import sync_folder, sync_tree
+from syncsam_lightning.data.conversion.files import sync_tree
 from syncsam_lightning.errors import TableError
+from syncsam_lightning.whole_files import sync_folder
 
 _WORK_OF_REMOTE_TABLES = "tables"
 

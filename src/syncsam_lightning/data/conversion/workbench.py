@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from syncsam_lightning.data.conversion.files import whole_file
 from syncsam_lightning.data.conversion.pool import run_in_processes
 from syncsam_lightning.data.conversion.progress import Progress
 from syncsam_lightning.data.conversion.units import Unit
 from syncsam_lightning.data.conversion.unreadable import UnreadableFiles
 from syncsam_lightning.errors import UNREADABLE
 from syncsam_lightning.records import Skipped
+from syncsam_lightning.whole_files import whole_file
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import os
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import torch
 
 from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.whole_files import whole_file
 
 OFFICIAL_URL = "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth"
 OFFICIAL_SHA256 = "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
@@ -76,15 +76,8 @@ def _default_cache() -> Path:
 def _download(url: str, sha256: str, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Not a NamedTemporaryFile: its mode would keep others out of a shared cache.
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            with temporary.open("xb") as file:
-                found = _copy(url, file)
-            _check_download(url, found, sha256, target)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(target) as file:
+            _check_download(url, _copy(url, file), sha256, target)
     except (OSError, http.client.HTTPException) as error:
         raise WeightsError(
             f"could not download SAM's checkpoint from {url} to {target} ({error}). Fetch that "

@@ -58,6 +58,8 @@ class ScribblePromptUNet(PromptableModel):
             raise ValueError(
                 f"width and depth must be at least 1, got width={width} and depth={depth}"
             )
+        if depth >= image_size.bit_length():
+            raise ValueError(f"image_size={image_size} can't be halved depth={depth} times")
         if image_size < 1 or image_size % 2**depth:
             raise ValueError(
                 f"image_size={image_size} can't be halved depth={depth} times: use a multiple of "
