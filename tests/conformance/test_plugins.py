@@ -353,8 +353,10 @@ def test_its_groups_are_what_its_samples_say(
 def test_a_table_that_other_settings_made_is_refused(
     plugin: Plugin, options: dict[str, Any], prepared: PromptableDataModule
 ):
-    other = plugin(**(options | {"seed": 48}))
-    with pytest.raises(TableError, match=r"was prepared with seed=\d+, but seed=48 is asked"):
+    other = plugin(**(options | {"split_seed": 48}))
+    with pytest.raises(
+        TableError, match=r"with split_seed=\d+, but split_seed=48 is asked"
+    ):
         other.setup()
 
 

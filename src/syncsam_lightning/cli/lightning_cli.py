@@ -111,7 +111,7 @@ class SyncSAMCLI(LightningCLI):
         link_targets = [link.target.rpartition(".")[2] for link in LINKS]
         args = with_checkpoint_config(self._args, link_targets)
         given = GivenSettings(args)
-        args = with_seeds(args, given)
+        args = with_seeds(args, given, _known(StreamingDataModule))
         try:
             self.config = parser.parse_args(args)
         except ParserMessage as message:

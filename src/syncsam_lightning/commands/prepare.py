@@ -19,6 +19,7 @@ _READING = frozenset(
         "masks_per_image",
         "num_workers",
         "sampling",
+        "seed",
     }
 )
 

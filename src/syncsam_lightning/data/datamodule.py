@@ -63,7 +63,9 @@ class PromptableDataModule(StreamingDataModule):
         test_fraction: share held out for testing, where the release has no official split.
         val_fraction: share for validation, taken from what would be trained on; none is taken
             where the release has a validation split.
-        seed: of split, order, masks, augmentation and prompts.
+        split_seed: of the split that the two shares are drawn by: one choice for all runs on a
+            table, which keeps it.
+        seed: of order, masks, augmentation and prompts.
         augmentation: transforms for training images, see
             :class:`syncsam_lightning.data.transforms.Augmentation`.
         max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
@@ -98,6 +100,7 @@ class PromptableDataModule(StreamingDataModule):
         split_by: SplitBy = "case",
         test_fraction: float = 0.2,
         val_fraction: float = 0.05,
+        split_seed: int = 0,
         seed: int = 0,
         augmentation: list[dict[str, Any]] | None = None,
         max_damaged: float = 0.01,
@@ -128,7 +131,7 @@ class PromptableDataModule(StreamingDataModule):
             storage_options,
         )
         self._has_default_table = table is None
-        self.split_rule = SplitRule(split_by, test_fraction, val_fraction, seed)
+        self.split_rule = SplitRule(split_by, test_fraction, val_fraction, split_seed)
         self.filter = filter or RowFilter()
         self.sampling = sampling
         self._index: TableIndex | None = None
@@ -164,7 +167,7 @@ class PromptableDataModule(StreamingDataModule):
             "split_by": self.split_rule.by,
             "test_fraction": self.split_rule.test_fraction,
             "val_fraction": self.split_rule.val_fraction,
-            "seed": self.split_rule.seed,
+            "split_seed": self.split_rule.seed,
         }
 
     def prepare_data(self) -> None:

@@ -45,7 +45,7 @@ class Mixture(StreamingDataModule):
         eval_batch_size: images per rank and evaluation step; None: ``batch_size``.
         masks_per_image: masks drawn with replacement from each training image.
         num_workers: loader processes per rank; 0 loads in the main process.
-        seed: of order, masks, augmentation and prompts; a part's own seed draws its split.
+        seed: of order, masks, augmentation and prompts; a part's ``split_seed`` draws its split.
         augmentation: transforms for training images.
         max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
             ten always may. Such rows are left out, each is named.

@@ -42,7 +42,7 @@ class SplitRule:
         if self.by not in get_args(SplitBy):
             raise ValueError(f"split_by must be {' or '.join(get_args(SplitBy))}, got {self.by!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be a whole number of 0 or more, got {self.seed!r}")
+            raise ValueError(f"split_seed must be a whole number of 0 or more, got {self.seed!r}")
         if min(self.test_fraction, self.val_fraction) < 0 or (
             self.test_fraction != 1 and self.test_fraction + self.val_fraction >= 1
         ):

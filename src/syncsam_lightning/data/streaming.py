@@ -95,8 +95,9 @@ class StreamingDataModule(LightningDataModule):
             raise ValueError(
                 f"image_fit must be one of {', '.join(get_args(Fit))}, got {image_fit!r}"
             )
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
+        for name, value in (("num_workers", num_workers), ("seed", seed)):
+            if value < 0:
+                raise ValueError(f"{name} must be 0 or more, got {value}")
         if not 0 <= max_damaged <= 1:
             raise ValueError(f"max_damaged must be a share from 0 to 1, got {max_damaged}")
         self.image_size, self.image_fit = image_size, image_fit

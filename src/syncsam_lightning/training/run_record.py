@@ -67,10 +67,12 @@ def _global_seed() -> int | None:
 
 
 def _training_seed(trainer: Trainer) -> Mapping[str, int]:
-    """Return the seeds of the episodes' decisions, and of order, masks and augmentation."""
+    """Return the seeds of the episodes, of order, masks and augmentation, and of the split."""
+    datamodule = getattr(trainer, "datamodule", None)
     owners: dict[str, Any] = {
         "model": trainer.lightning_module,
-        "data": getattr(trainer, "datamodule", None),
+        "data": datamodule,
+        "split": getattr(datamodule, "split_rule", None),
     }
     return {name: int(owner.seed) for name, owner in owners.items() if hasattr(owner, "seed")}
 

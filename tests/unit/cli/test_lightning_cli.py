@@ -38,15 +38,15 @@ def test_the_root_that_is_given_takes_the_place_of_logs(build: Any):
 @pytest.mark.parametrize(
     ("args", "found"),
     [
-        ([], (42, 0)),
-        (["--seed_everything=7"], (7, 0)),
+        ([], (42, 42)),
+        (["--seed_everything=7"], (7, 7)),
         (["--seed_everything=7", "--data.seed=3"], (7, 3)),
-        (["--seed_everything=7", "--model.seed=0"], (0, 0)),
+        (["--seed_everything=7", "--model.seed=0"], (0, 7)),
         (["--config", "{seed_everything: 8, data: {init_args: {seed: 1}}}"], (8, 1)),
         (["--seed_everything=false"], (0, 0)),
     ],
 )
-def test_what_users_do_follows_seed_everything_and_the_split_does_not(
+def test_seeds_follow_seed_everything_unless_given(
     build: Any, args: list[str], found: tuple[int, int]
 ):
     assert seeds(build(*args)) == found
@@ -55,7 +55,7 @@ def test_what_users_do_follows_seed_everything_and_the_split_does_not(
 def test_the_seeds_of_a_checkpoint_are_kept_when_it_is_measured(
     build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    cli = build("--seed_everything=7", "--data.seed=3")
+    cli = build("--seed_everything=7")
     content = {
         "state_dict": cli.model.state_dict(),
         "pytorch-lightning_version": "2.6.0",
@@ -64,4 +64,4 @@ def test_the_seeds_of_a_checkpoint_are_kept_when_it_is_measured(
     }
     torch.save(content, tmp_path / "x.ckpt")
     cli = SyncSAMCLI(["test", "--ckpt_path", str(tmp_path / "x.ckpt"), "--seed_everything=9"])
-    assert seeds(cli) == (7, 3)
+    assert seeds(cli) == (7, 7)

@@ -102,9 +102,10 @@ def test_a_mapping_among_the_arguments_is_given_entry_by_entry(
             ["split_by=patient"],
             "options.split_by: expected a Literal['case', 'image'], got patient",
         ),
-        (["seed=1.5"], "options.seed: expected an int, got 1.5"),
-        (["seed=-1"], "seed must be a whole number of 0 or more, got -1"),
+        (["split_seed=1.5"], "options.split_seed: expected an int, got 1.5"),
+        (["split_seed=-1"], "split_seed must be a whole number of 0 or more, got -1"),
         (["batch_size=3"], "batch_size says how a table is read"),
+        (["seed=3"], "seed says how a table is read"),
         (["image_size=64", "hemispheres=maybe"], "options.hemispheres: expected a bool, got maybe"),
     ],
 )

@@ -75,9 +75,11 @@ def test_one_mask_drawn_twice_gets_two_keys(tiny):
 
 
 def test_a_table_made_with_other_settings_is_refused(tiny):
-    tiny(seed=1)
-    with pytest.raises(TableError, match="was prepared with seed=1, but seed=2 is asked for"):
-        tiny(seed=2)
+    tiny(split_seed=1)
+    with pytest.raises(
+        TableError, match="prepared with split_seed=1, but split_seed=2 is asked"
+    ):
+        tiny(split_seed=2)
 
 
 def test_a_forked_process_may_not_read_an_opened_table(tiny):

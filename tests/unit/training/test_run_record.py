@@ -42,10 +42,10 @@ def test_the_seeds_stand_in_the_record_and_in_the_report(
 ):
     monkeypatch.setenv("PL_GLOBAL_SEED", "17")
     module = task(protocols=["1pt"], eval_seeds=[4, 2], seed=5)
-    trainer(tmp_path).test(module, discs(seed=6), verbose=False)
+    trainer(tmp_path).test(module, discs(seed=6, split_seed=8), verbose=False)
     found = record()
     assert (found["global_seed"], found["seeds"]) == (17, [4, 2])
-    assert found["training_seed"] == {"model": 5, "data": 6}
+    assert found["training_seed"] == {"model": 5, "data": 6, "split": 8}
     report = (tmp_path / "test" / "report.md").read_text()
     assert "Seeds of the simulated clicks: 2, 4." in report
 
