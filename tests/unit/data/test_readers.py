@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from syncsam_lightning.data.readers import read_grey, read_image, read_mask
 from syncsam_lightning.errors import BrokenInputError
@@ -56,8 +57,10 @@ def test_of_several_pages_none_is_chosen_in_silence(
 def test_a_thumbnail_in_a_tiff_is_no_page(tmp_path: Path):
     whole, small = Image.new("L", (8, 8), 90), Image.new("L", (2, 2), 90)
     reduced_resolution = {254: 1}  # TIFF 6.0, NewSubfileType
-    small.encoderinfo = {"tiffinfo": reduced_resolution}
-    whole.save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    with AppendingTiffWriter(str(tmp_path / "a.tif"), True) as tiff:
+        whole.save(tiff, "TIFF")
+        tiff.newFrame()
+        small.save(tiff, "TIFF", tiffinfo=reduced_resolution)
     with Image.open(tmp_path / "a.tif") as written:
         written.seek(1)
         assert written.tag_v2[254] == 1
