@@ -19,6 +19,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -274,7 +275,14 @@ def example_files() -> list[bytes]:
     """Examples of a test."""
     answer = Answer("box", 0, "liver", PIXELS[..., 0] > 9, PIXELS[..., 0] > 99)
     example = Example("a", "s", "ct", PIXELS, [answer])
-    return [saved(lambda path: write_examples(path, [example])), *prompt_files()[:1]]
+    lacks_an_answer = pa.Table.from_pylist(
+        [{"image_id": "a", "source": "s", "modality": "ct", "picture": b"", "answers": [None]}]
+    )
+    return [
+        saved(lambda path: write_examples(path, [example])),
+        saved(lambda path: pq.write_table(lacks_an_answer, path)),
+        *prompt_files()[:1],
+    ]
 
 
 def score_files() -> list[bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -127,11 +128,20 @@ def read_examples(path: Path) -> list[Example]:
     if not path.is_file():
         raise ExamplesError(f"{path} does not exist: `syncsam test` writes it")
     try:
-        rows = pq.read_table(path, columns=_SCHEMA.names).cast(_SCHEMA).to_pylist()
-        return [_example(row) for row in rows]
+        table = pq.read_table(path, columns=_SCHEMA.names).cast(_SCHEMA)
+        _check_complete(table)
+        return [_example(row) for row in table.to_pylist()]
     except (pa.ArrowException, OSError, ValueError, Image.DecompressionBombError) as error:
         # PIL's UnidentifiedImageError is an OSError.
         raise ExamplesError(f"{path} can't be read: {error}; remove it to go on") from error
+
+
+def _check_complete(table: pa.Table) -> None:
+    answers = pc.list_flatten(table["answers"])
+    parts = {name: table[name] for name in _SCHEMA.names} | {"an answer": answers}
+    parts |= {field.name: pc.struct_field(answers, field.name) for field in _ANSWER}
+    if empty := [name for name, values in parts.items() if values.null_count]:
+        raise ValueError(f"it lacks values for {', '.join(empty)}")
 
 
 def _example(row: dict[str, Any]) -> Example:

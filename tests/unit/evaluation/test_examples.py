@@ -73,3 +73,29 @@ def test_damaged_files_and_pictures_are_named(tmp_path):
     pq.write_table(pa.Table.from_pylist([row | {"picture": b"GIF89a"}], schema=schema), path)
     with pytest.raises(ExamplesError, match=r"examples\.parquet can't be read"):
         read_examples(path)
+
+
+def with_nothing_at(*place) -> pa.Table:
+    """Return the table of one example with one answer, in which one value is missing."""
+    answer = {"protocol": "box", "mask_id": 3, "label": "x", "truth": b"", "answer": b""}
+    row = {"image_id": "a", "source": "A", "modality": "ct", "picture": b"", "answers": [answer]}
+    holder = row
+    for step in place[:-1]:
+        holder = holder[step]
+    holder[place[-1]] = None
+    return pa.Table.from_pylist([row])
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (("image_id",), "lacks values for image_id"),
+        (("answers",), "lacks values for answers"),
+        (("answers", 0), "lacks values for an answer"),
+        (("answers", 0, "truth"), "lacks values for truth"),
+    ],
+)
+def test_a_file_that_lacks_a_value_names_it(tmp_path, place, told):
+    pq.write_table(with_nothing_at(*place), tmp_path / "examples.parquet")
+    with pytest.raises(ExamplesError, match=told):
+        read_examples(tmp_path / "examples.parquet")
