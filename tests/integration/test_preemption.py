@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,15 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(
     assert steps(saved(tmp_path, "last.ckpt")[-1]) == done + 2
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, and so does all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(tmp_path: Path):
     run = subprocess.Popen(
         command("--trainer.max_steps=100000", "--data.num_workers=0"),
