@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -75,15 +77,16 @@ def test_damaged_files_and_pictures_are_named(tmp_path):
         read_examples(path)
 
 
-def with_nothing_at(*place) -> pa.Table:
-    """Return the table of one example with one answer, in which one value is missing."""
-    answer = {"protocol": "box", "mask_id": 3, "label": "x", "truth": b"", "answer": b""}
-    row = {"image_id": "a", "source": "A", "modality": "ct", "picture": b"", "answers": [answer]}
+def without(path: Path, *place: str | int) -> None:
+    """Write one example with one answer, in which one value is missing."""
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    write_examples(path, [Example("a", "A", "ct", pixels, [answer([[1]], [[1]])])])
+    (row,) = pq.read_table(path).to_pylist()
     holder = row
     for step in place[:-1]:
         holder = holder[step]
     holder[place[-1]] = None
-    return pa.Table.from_pylist([row])
+    pq.write_table(pa.Table.from_pylist([row], schema=pq.read_schema(path)), path)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,6 @@ def with_nothing_at(*place) -> pa.Table:
     ],
 )
 def test_a_file_that_lacks_a_value_names_it(tmp_path, place, told):
-    pq.write_table(with_nothing_at(*place), tmp_path / "examples.parquet")
+    without(tmp_path / "examples.parquet", *place)
     with pytest.raises(ExamplesError, match=told):
         read_examples(tmp_path / "examples.parquet")
