@@ -354,9 +354,7 @@ def test_a_table_that_other_settings_made_is_refused(
     plugin: Plugin, options: dict[str, Any], prepared: PromptableDataModule
 ):
     other = plugin(**(options | {"split_seed": 48}))
-    with pytest.raises(
-        TableError, match=r"with split_seed=\d+, but split_seed=48 is asked"
-    ):
+    with pytest.raises(TableError, match=r"with split_seed=\d+, but split_seed=48 is asked"):
         other.setup()
 
 

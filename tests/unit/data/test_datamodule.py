@@ -76,9 +76,7 @@ def test_one_mask_drawn_twice_gets_two_keys(tiny):
 
 def test_a_table_made_with_other_settings_is_refused(tiny):
     tiny(split_seed=1)
-    with pytest.raises(
-        TableError, match="prepared with split_seed=1, but split_seed=2 is asked"
-    ):
+    with pytest.raises(TableError, match="prepared with split_seed=1, but split_seed=2 is asked"):
         tiny(split_seed=2)
 
 
