@@ -108,7 +108,7 @@ class VolumePredictor:
         self._volume: _Slices | None = None
 
     def set_volume(self, volume: Volume | str | os.PathLike[str]) -> Volume:
-        """Make a volume the one that is asked about.
+        """Make a volume the one that is asked about; one that can't be used leaves none.
 
         Args:
             volume: a volume, or the path of a NIfTI file or of a folder with one DICOM series.
@@ -120,6 +120,7 @@ class VolumePredictor:
             BrokenInputError: it can't be read.
             MissingPackageError: it is DICOM and pydicom is not installed.
         """
+        self._volume = None
         if not isinstance(volume, Volume):
             volume = read_volume(volume)
         plane = self.plane or coarsest_plane(volume)

@@ -138,8 +138,8 @@ def test_volumes_of_single_objects_are_labelled_by_their_names(tmp_path: Path):
         (
             np.ones((4, 5, 3, 2), np.uint8),
             None,
-            "not a volume: its shape is (4, 5, 3, 2); save the part of three axes that you mean as a "
-            "file of its own",
+            "not a volume: its shape is (4, 5, 3, 2); save the part of three axes that you mean as "
+            "a file of its own",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from syncsam_lightning.errors import InvalidPromptError, UnsupportedPromptError
+from syncsam_lightning.errors import BrokenInputError, InvalidPromptError, UnsupportedPromptError
 from syncsam_lightning.prediction import Predictor, SlicePrompt, StopRule, VolumePredictor
 from syncsam_lightning.prediction.predictor import NoImageError
 from syncsam_lightning.volumes import PLANES, Volume, parse_window
@@ -294,6 +294,15 @@ def test_one_prompt_needs_no_list(predictor: Predictor):
 def test_without_a_volume_there_is_nothing_to_ask(predictor: Predictor):
     with pytest.raises(NoImageError, match="set_volume"):
         VolumePredictor(predictor).predict([SlicePrompt(0, box=[0, 0, 1, 1])])
+
+
+def test_a_volume_that_cannot_be_used_leaves_none(predictor: Predictor):
+    volumes = VolumePredictor(predictor, plane="axial")
+    volumes.set_volume(volume())
+    with pytest.raises(BrokenInputError, match="nope"):
+        volumes.set_volume("nope")
+    with pytest.raises(NoImageError, match="set_volume"):
+        volumes.predict([SlicePrompt(0, box=[0, 0, 1, 1])])
 
 
 def square(x: int, side: int) -> np.ndarray:
