@@ -154,20 +154,20 @@ class FilePredictor:
         outcome = Outcome()
         for source, prompts in pairs:
             try:
-                self._check_names(source)
+                self._check_name(source)
                 if source.kind == "image":
                     self._image(source, prompts, outcome)
                 else:
                     self._volume(source, prompts, outcome, on_slice)
+                self._sources[source.stem] = source
             except BrokenInputError as error:
                 outcome.skipped.append(Skipped(error.path, error.reason))
             except OutputError as error:
                 outcome.skipped.append(Skipped(str(source.path), str(error)))
         return outcome
 
-    def _check_names(self, source: Input) -> None:
-        other = self._sources.setdefault(source.stem, source)
-        if other is not source:
+    def _check_name(self, source: Input) -> None:
+        if other := self._sources.get(source.stem):
             raise OutputError(
                 f"its masks would have the names of those of {other.path}: segment it on its own"
             )

@@ -214,6 +214,15 @@ def test_masks_of_two_images_never_get_one_name(segment, square_file: Path, tmp_
     assert "masks would have the names of those of" in outcome.skipped[0].reason
 
 
+def test_a_file_that_cannot_be_read_takes_no_name_from_another(segment, tmp_path: Path):
+    whole = nifti(tmp_path / "scan.nii.gz")
+    broken = tmp_path / "scan.nii"
+    broken.write_bytes(whole.read_bytes()[:200])
+    outcome = segment([broken, whole], [ListedPrompt(label="ball", slice=6, box=(3, 3, 18, 17))])
+    assert [one.image for one in outcome.found] == ["scan.nii.gz"]
+    assert [entry.path for entry in outcome.skipped] == [str(broken)]
+
+
 def test_seg_for_what_is_no_dicom_is_refused(segment, tmp_path: Path):
     path = nifti(tmp_path / "scan.nii.gz")
     outcome = segment(
