@@ -40,11 +40,8 @@ class Input:
     @property
     def is_one_of_several(self) -> bool:
         """Whether it is a series whose folder holds others, so that the folder does not name it."""
-        return (
-            self.kind == "dicom"
-            and self.path.parent in {file.parent for file in self.files}
-            and (self.path not in self.files)
-        )
+        first = self.files[0]
+        return self.kind == "dicom" and self.path not in (first, first.parent)
 
     @property
     def stem(self) -> str:

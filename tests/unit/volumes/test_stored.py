@@ -71,9 +71,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, kept: int):
 
 
 def test_no_volume_no_plain_numbers_and_not_finite_are_refused(tmp_path: Path):
-    with pytest.raises(
-        BrokenInputError, match=r"not a volume: its shape is \(4, 5, 3, 2\)"
-    ):
+    with pytest.raises(BrokenInputError, match=r"not a volume: its shape is \(4, 5, 3, 2\)"):
         read_stored(save(tmp_path / "a.nii", np.zeros((4, 5, 3, 2), np.int16)))
     with pytest.raises(BrokenInputError, match="holds complex64, not plain numbers"):
         read_stored(save(tmp_path / "b.nii", np.zeros((4, 5, 3), np.complex64)))
