@@ -38,6 +38,7 @@ def assign_prompts(
         by_name.setdefault(one.name, []).append(index)
         by_path.setdefault(one.path.resolve(), []).append(index)
         if one.is_one_of_several:  # by the folder alone, to be told what it holds
+            by_name.setdefault(one.name.rpartition("/")[0], []).append(index)
             by_path.setdefault(one.path.parent.resolve(), []).append(index)
     about: list[list[ListedPrompt]] = [[] for _ in inputs]
     for prompt in prompts:
@@ -48,7 +49,7 @@ def assign_prompts(
             for folder in (Path(), base):
                 if not matching and folder is not None:
                     matching = by_path.get((folder / prompt.image).resolve(), [])
-            _check_one(prompt, [inputs[index] for index in matching], list(by_name))
+            _check_one(prompt, [inputs[index] for index in matching], inputs)
         for index in matching:
             about[index].append(prompt)
     pairs = [(one, found) for one, found in zip(inputs, about, strict=True) if found]
@@ -60,11 +61,11 @@ def assign_prompts(
     return pairs, without
 
 
-def _check_one(prompt: ListedPrompt, matching: Sequence[Input], names: Sequence[str]) -> None:
+def _check_one(prompt: ListedPrompt, matching: Sequence[Input], inputs: Sequence[Input]) -> None:
     if not matching:
         raise PromptFileError(
             f"{prompt.where}: there is no image {prompt.image!r} among those given: "
-            f"{_listed(names)}"
+            f"{_listed([one.name for one in inputs])}"
         )
     if len(matching) > 1:
         raise PromptFileError(

@@ -237,12 +237,11 @@ def _without_nan(stored: np.ndarray, name: str, *, is_lowest_first: bool) -> np.
     if not known.size or not np.isfinite(known).all():
         raise BrokenInputError(name, _not_finite(stored))
     log.warning(
-        "%s: %d of its %d voxels (%.1f %%) are NaN; they are taken for background and get the "
-        "lowest value of the others",
+        "%s: %d of its %d voxels hold NaN; they are taken for background and get the lowest value "
+        "of the others",
         name,
         missing.sum(),
         missing.size,
-        100 * missing.mean(),
     )
     # Where the header's slope is negative the lowest value is stored as the highest number.
     return np.where(missing, known.min() if is_lowest_first else known.max(), stored)

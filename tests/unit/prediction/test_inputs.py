@@ -103,12 +103,13 @@ def test_one_of_several_series_is_named_with_its_uid(two_series: Path, by_path: 
     assert (other.path, other.reason) == (str(two_series / uid), "there is no prompt about it")
 
 
-def test_the_folder_of_several_series_names_none_of_them(two_series: Path, monkeypatch):
-    monkeypatch.chdir(two_series.parent)
-    inputs, _ = find_inputs([Path("series")])
+@pytest.mark.parametrize("by_path", [False, True])
+def test_the_folder_of_several_series_names_none_of_them(two_series: Path, by_path: bool):
+    inputs, _ = find_inputs([two_series])
+    name = str(two_series) if by_path else "series"
     with pytest.raises(PromptFileError) as told:
-        assign_prompts(inputs, [ListedPrompt(image="series", where="p.csv, line 2")])
-    assert str(told.value).startswith("p.csv, line 2: 'series' is the name of 2 images; give the")
+        assign_prompts(inputs, [ListedPrompt(image=name, where="p.csv, line 2")])
+    assert str(told.value).startswith(f"p.csv, line 2: {name!r} is the name of 2 images; give the")
     assert "series/1.2.3 (T2, 1 file)" in str(told.value)
     assert "(3 files)" in str(told.value)
 
