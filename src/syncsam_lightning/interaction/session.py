@@ -116,10 +116,11 @@ class InteractiveSession:
         return self.prompt(boxes=boxes)
 
     def click(self, points: Tensor, labels: Tensor) -> Round:
-        """Correct the last answer: new clicks on top of all earlier ones, and the answer itself.
+        """Correct the last answer: new clicks on top of the earlier ones, and the answer itself.
 
-        As the simulated user does in training and in the protocols, the box is not shown again: the
-        answer that is given back knows it.
+        Earlier clicks are the points of the last :meth:`prompt` and what was clicked since. As the
+        simulated user does in training and in the protocols, the box is not shown again: the answer
+        that is given back knows it.
 
         Args:
             points: ``(N, P, 2)`` x, y in original pixels, of the N objects of the turn before.
@@ -142,11 +143,12 @@ class InteractiveSession:
                 "is nothing to correct"
             )
         points, labels = self.plan.points_to_model(points).to(self.device), labels.to(self.device)
-        for earlier in reversed(self._past):
-            if earlier.prompts.points is not None and earlier.prompts.point_labels is not None:
-                points = torch.cat([earlier.prompts.points, points], dim=1)
-                labels = torch.cat([earlier.prompts.point_labels, labels], dim=1)
-                break
+        # The last turn alone: a click holds all since the prompt before it, and what was clicked
+        # before a prompt may be about another object.
+        last = self._past[-1].prompts
+        if last.points is not None and last.point_labels is not None:
+            points = torch.cat([last.points, points], dim=1)
+            labels = torch.cat([last.point_labels, labels], dim=1)
         mask = None if self.feedback is None else dense_prompt(self.logits, self.feedback)
         index = torch.zeros(len(points), dtype=torch.int64, device=self.device)
         return self._play(Prompts(index, points=points, point_labels=labels, mask_logits=mask))

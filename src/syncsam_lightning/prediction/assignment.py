@@ -37,6 +37,9 @@ def assign_prompts(
     for index, one in enumerate(inputs):
         by_name.setdefault(one.name, []).append(index)
         by_path.setdefault(one.path.resolve(), []).append(index)
+        if one.is_one_of_several:  # by the folder alone, to be told what it holds
+            by_name.setdefault(one.name.rpartition("/")[0], []).append(index)
+            by_path.setdefault(one.path.parent.resolve(), []).append(index)
     about: list[list[ListedPrompt]] = [[] for _ in inputs]
     for prompt in prompts:
         if not prompt.image:
@@ -46,7 +49,7 @@ def assign_prompts(
             for folder in (Path(), base):
                 if not matching and folder is not None:
                     matching = by_path.get((folder / prompt.image).resolve(), [])
-            _check_one(prompt, matching, list(by_name))
+            _check_one(prompt, [inputs[index] for index in matching], inputs)
         for index in matching:
             about[index].append(prompt)
     pairs = [(one, found) for one, found in zip(inputs, about, strict=True) if found]
@@ -58,14 +61,25 @@ def assign_prompts(
     return pairs, without
 
 
-def _check_one(prompt: ListedPrompt, matching: Sequence[int], names: Sequence[str]) -> None:
+def _check_one(prompt: ListedPrompt, matching: Sequence[Input], inputs: Sequence[Input]) -> None:
     if not matching:
-        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         raise PromptFileError(
-            f"{prompt.where}: there is no image {prompt.image!r} among those given: {shown}"
+            f"{prompt.where}: there is no image {prompt.image!r} among those given: "
+            f"{_listed([one.name for one in inputs])}"
         )
     if len(matching) > 1:
         raise PromptFileError(
-            f"{prompt.where}: {prompt.image!r} is the name of {len(matching)} images; give the "
-            "path of the one that is meant"
+            f"{prompt.where}: {prompt.image!r} is the name of {len(matching)} images; give the one "
+            f"that is meant: {_listed([_told(one) for one in matching])}"
         )
+
+
+def _told(one: Input) -> str:
+    if not one.is_one_of_several:
+        return str(one.path)
+    about = f"{one.description}, " if one.description else ""
+    return f"{one.name} ({about}{len(one.files)} file{'' if len(one.files) == 1 else 's'})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

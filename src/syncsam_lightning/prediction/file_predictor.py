@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -32,6 +33,8 @@ from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.dicom import read_series
 from syncsam_lightning.volumes.nifti import read_nifti
 
+log = logging.getLogger(__name__)
+
 LIST, SKIPPED = "predictions.csv", "skipped.jsonl"
 """Names of what is written beside the masks."""
 
@@ -49,7 +52,7 @@ class Found:
         score: stability score, of a volume the mean over the slices drawn on.
         millilitres: of the mask in a volume.
         plane: in which a volume was segmented.
-        slices: first and last slice that is drawn on, ``12-40``.
+        slices: first and last slice that is drawn on, ``12-40``; ``12-20, 25-40`` with a hole.
         ends: why it goes no further, down and up.
     """
 
@@ -71,7 +74,7 @@ class Found:
             told += f" {self.object}"
         if self.millilitres is None:
             return f"{told}, {self.pixels} pixels"
-        told += f", {self.plane} slices {self.slices}, {self.millilitres:.1f} ml"
+        told += f", {self.plane} slices {self.slices or 'none'}, {self.millilitres:.1f} ml"
         return f"{told} ({self.ends})" if self.ends else told
 
 
@@ -151,20 +154,20 @@ class FilePredictor:
         outcome = Outcome()
         for source, prompts in pairs:
             try:
-                self._check_names(source)
+                self._check_name(source)
                 if source.kind == "image":
                     self._image(source, prompts, outcome)
                 else:
                     self._volume(source, prompts, outcome, on_slice)
+                self._sources[source.stem] = source
             except BrokenInputError as error:
                 outcome.skipped.append(Skipped(error.path, error.reason))
             except OutputError as error:
                 outcome.skipped.append(Skipped(str(source.path), str(error)))
         return outcome
 
-    def _check_names(self, source: Input) -> None:
-        other = self._sources.setdefault(source.stem, source)
-        if other is not source:
+    def _check_name(self, source: Input) -> None:
+        if other := self._sources.get(source.stem):
             raise OutputError(
                 f"its masks would have the names of those of {other.path}: segment it on its own"
             )
@@ -216,7 +219,16 @@ class FilePredictor:
             except InvalidPromptError as error:
                 outcome.skipped.append(_skipped(source, about[0], error))
                 continue
-            found.append((ObjectMask(label, number, answer.mask), answer))
+            one = ObjectMask(label, number, answer.mask)
+            if self.volumes.propagate and answer.holes:
+                log.warning(
+                    "%s: %s has a hole: between its prompts nothing is drawn on slices %s; prompt "
+                    "it there too",
+                    source.name,
+                    one.name,
+                    _ranges(answer.holes),
+                )
+            found.append((one, answer))
         files = write_volume_masks(
             self.output,
             source,
@@ -249,10 +261,13 @@ def _skipped(source: Input, prompt: ListedPrompt, error: Exception) -> Skipped:
     return Skipped(str(source.path), f"{prompt.label}{where}: {error}")
 
 
+def _ranges(slices: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{first}-{last}" for first, last in slices)
+
+
 def _found_in_volume(
     source: Input, one: ObjectMask, answer: VolumePrediction, volume: Volume, file: str
 ) -> Found:
-    drawn = sorted(answer.scores)
     return Found(
         image=source.name,
         label=one.label,
@@ -262,7 +277,7 @@ def _found_in_volume(
         score=round(float(np.mean(list(answer.scores.values()))), 4),
         millilitres=round(float(one.mask.sum() * np.prod(volume.spacing) / 1000), 4),
         plane=answer.plane,
-        slices=f"{drawn[0]}-{drawn[-1]}",
+        slices=_ranges(answer.runs),
         ends="; ".join(
             f"{direction} of {number}: {reason}"
             for (number, direction), reason in sorted(answer.ends.items())

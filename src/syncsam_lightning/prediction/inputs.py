@@ -23,16 +23,25 @@ class Input:
 
     Args:
         name: what prompts and reports call it: the file's name, within a folder that was given the
-            path from there; of a DICOM series the name of its folder.
+            path from there; of a DICOM series the name of its folder, with the series's UID behind
+            where that holds several.
         kind: what it is.
         files: the file, or those of the series.
-        path: of the file or of the series's folder.
+        path: of the file or of the series's folder, with the UID as in the name.
+        description: what the scanner called a series, may be empty.
     """
 
     name: str
     kind: Kind
     files: tuple[Path, ...]
     path: Path
+    description: str = ""
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether it is a series whose folder holds others, so that the folder does not name it."""
+        first = self.files[0]
+        return self.kind == "dicom" and self.path not in (first, first.parent)
 
     @property
     def stem(self) -> str:
@@ -106,8 +115,10 @@ def _look_into(
     series, broken = find_series(dicom)
     skipped += [Skipped(error.path, error.reason) for error in broken]
     for one in series:
-        called = name if len(series) == 1 else f"{name}/{one.uid}"
-        inputs.append(Input(called, "dicom", one.files, folder))
+        called, place = name, folder
+        if len(series) > 1:
+            called, place = f"{name}/{one.uid}", folder / one.uid
+        inputs.append(Input(called, "dicom", one.files, place, one.description))
 
 
 def _is_known(file: Path) -> bool:

@@ -135,7 +135,7 @@ class Predictor:
         return self._session
 
     def set_image(self, image: Picture, image_format: ImageFormat = "RGB") -> EncodedImage:
-        """Encode an image and forget what was said about the one before.
+        """Encode an image and forget the one before, even if this one can't be used.
 
         Args:
             image: ``(H, W)`` or ``(H, W, 1 or 3 or 4)`` of any number type, or the path of an image
@@ -150,6 +150,7 @@ class Predictor:
             InvalidImageError: the array is no image.
             BrokenInputError: the file can't be read.
         """
+        self.reset_image()  # so that nobody asks about the image before where this one fails
         encoded = encode_image(self.model, rgb_pixels(image, image_format))
         self.use(encoded)
         return encoded
@@ -281,8 +282,21 @@ def _tensor(values: ArrayLike, name: str, axes: int) -> Tensor:
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
+        if _is_ragged(values):
+            raise InvalidPromptError(
+                f"{name} holds rows of different lengths: a box is x0, y0, x1, y1, a point x, y; "
+                "objects with fewer points are filled up with any point of label -1"
+            ) from error
         raise InvalidPromptError(f"{name} holds something other than numbers: {error}") from error
     return torch.from_numpy(array[None] if array.ndim == axes - 1 else array)
+
+
+def _is_ragged(values: ArrayLike) -> bool:
+    try:
+        items = np.asarray(values, object)
+    except ValueError:  # arrays of which only the last axes differ
+        return True
+    return any(isinstance(item, list | tuple | np.ndarray) for item in items.flat)
 
 
 def _labels(points: ArrayLike | None, labels: ArrayLike | None) -> Tensor | None:

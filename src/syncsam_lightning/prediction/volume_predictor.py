@@ -52,15 +52,30 @@ class VolumePrediction:
     Args:
         mask: ``(I, J, K)`` bool, in the order of the file.
         plane: in which it was segmented.
-        scores: stability score of each slice that was drawn on, by number of slice.
+        drawn: the slices that hold a part of the mask, in order.
+        scores: stability score by number of slice, of all in ``drawn`` and of the prompted ones.
         ends: why the propagation stopped, by the number of the last slice it drew on and direction
             (``"up"``, ``"down"``).
     """
 
     mask: np.ndarray = field(repr=False)
     plane: Plane
+    drawn: tuple[int, ...]
     scores: Mapping[int, float]
     ends: Mapping[tuple[int, str], str]
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """First and last slice of each part without a gap."""
+        breaks = [(low, high) for low, high in pairwise(self.drawn) if high > low + 1]
+        firsts = [*self.drawn[:1], *(high for _, high in breaks)]
+        lasts = [*(low for low, _ in breaks), *self.drawn[-1:]]
+        return list(zip(firsts, lasts, strict=True))
+
+    @property
+    def holes(self) -> list[tuple[int, int]]:
+        """First and last slice of each gap within the object."""
+        return [(low + 1, high - 1) for (_, low), (high, _) in pairwise(self.runs)]
 
 
 class VolumePredictor:
@@ -68,7 +83,8 @@ class VolumePredictor:
 
     From a prompted slice it goes both ways. The next slice is prompted with the box of the last
     mask, grown by :data:`MARGIN`, and with that mask itself (if the model takes masks), until the
-    stop rule or the end of the volume. Between two prompted slices each goes halfway.
+    stop rule or the end of the volume. Between two prompted slices each goes halfway; where one
+    stops earlier, the other goes on towards it.
 
     Args:
         predictor: with the model.
@@ -92,7 +108,7 @@ class VolumePredictor:
         self._volume: _Slices | None = None
 
     def set_volume(self, volume: Volume | str | os.PathLike[str]) -> Volume:
-        """Make a volume the one that is asked about.
+        """Make a volume the one that is asked about; one that can't be used leaves none.
 
         Args:
             volume: a volume, or the path of a NIfTI file or of a folder with one DICOM series.
@@ -104,6 +120,7 @@ class VolumePredictor:
             BrokenInputError: it can't be read.
             MissingPackageError: it is DICOM and pydicom is not installed.
         """
+        self._volume = None
         if not isinstance(volume, Volume):
             volume = read_volume(volume)
         plane = self.plane or coarsest_plane(volume)
@@ -128,12 +145,15 @@ class VolumePredictor:
         return self._volume
 
     def predict(
-        self, prompts: Sequence[SlicePrompt], *, progress: Callable[[int], object] | None = None
+        self,
+        prompts: SlicePrompt | Sequence[SlicePrompt],
+        *,
+        progress: Callable[[int], object] | None = None,
     ) -> VolumePrediction:
         """Segment one object.
 
         Args:
-            prompts: about the object, at most one for each slice.
+            prompts: about the object, one or several, at most one for each slice.
             progress: called with the number of each slice that was looked at.
 
         Raises:
@@ -143,42 +163,57 @@ class VolumePredictor:
             UnsupportedPromptError: the model does not take this kind of prompt; or it takes no
                 boxes, without which nothing can be propagated.
         """
+        prompts = [prompts] if isinstance(prompts, SlicePrompt) else prompts
         slices, given = self._slices, self._checked(prompts)
         numbers = sorted(given)
-        drawn = _Drawing(np.zeros(slices.stack.shape, bool), progress)
-        ends: dict[tuple[int, str], str] = {}
+        drawing = _Drawing(np.zeros(slices.stack.shape, bool), progress)
+        fronts: list[_Front] = []
         for number, (lowest, highest) in zip(numbers, self._reaches(numbers), strict=True):
             first = slices.ask(number, given[number])
-            drawn.looked_at(number)
-            drawn.add(number, first)
-            for direction, limit in (("down", lowest), ("up", highest)):
-                if not first.masks[0].any():
-                    ends[number, direction] = "the mask is empty"
-                elif self.propagate and len(slices.stack) > 1:
-                    last, reason = self._carry(first, number, limit, drawn)
-                    ends[last, direction] = reason
-        mask = unstacked(drawn.masks, slices.volume, slices.plane)
-        return VolumePrediction(mask, slices.plane, drawn.scores, ends)
+            drawing.looked_at(number)
+            drawing.add(number, first)
+            reason = None if first.masks[0].any() else "the mask is empty"
+            down, up = (_Front(step, number, first, reason) for step in (-1, 1))
+            self._advance(down, lowest, drawing)
+            if fronts:  # whichever ended early leaves the rest of the gap to the other
+                below = fronts[-1]
+                self._advance(below, down.last - 1, drawing)
+                self._advance(down, below.last + 1, drawing)
+            self._advance(up, highest, drawing)
+            fronts += [down, up]
+        mask = unstacked(drawing.masks, slices.volume, slices.plane)
+        return VolumePrediction(
+            mask, slices.plane, drawing.drawn, drawing.scores, self._ends(fronts)
+        )
 
-    def _carry(
-        self, before: Prediction, start: int, limit: int, drawn: _Drawing
-    ) -> tuple[int, str]:
-        """Draw from ``start`` (left out) to ``limit``; return the last slice, and why it is."""
-        step = 1 if limit > start else -1
-        last = start
-        while last != limit:
-            answer = self._slices.follow(last + step, before)
-            drawn.looked_at(last + step)
-            reason = self.stop.reason(before.masks[0], answer.masks[0], float(answer.scores[0]))
-            if reason is not None:
-                return last, reason
-            last, before = last + step, answer
-            drawn.add(last, answer)
-        is_edge = limit in (0, len(self._slices.stack) - 1)
-        return last, "the volume ends" if is_edge else "another prompt is nearer"
+    def _advance(self, front: _Front, limit: int, drawing: _Drawing) -> None:
+        """Draw on from where a front stands to ``limit``, unless it has ended or ends before."""
+        while self.propagate and front.reason is None and front.last != limit:
+            number = front.last + front.step
+            answer = self._slices.follow(number, front.answer)
+            drawing.looked_at(number)
+            front.reason = self.stop.reason(
+                front.answer.masks[0], answer.masks[0], float(answer.scores[0])
+            )
+            if front.reason is None:
+                front.last, front.answer = number, answer
+                drawing.add(number, answer)
+
+    def _ends(self, fronts: Sequence[_Front]) -> dict[tuple[int, str], str]:
+        slices = len(self._slices.stack)
+        ends: dict[tuple[int, str], str] = {}
+        for front in fronts:
+            direction, edge = ("up", slices - 1) if front.step > 0 else ("down", 0)
+            if front.reason is not None:
+                ends[front.last, direction] = front.reason
+            elif self.propagate and slices > 1:
+                is_edge = front.last == edge
+                reason = "the volume ends" if is_edge else "another prompt takes over"
+                ends[front.last, direction] = reason
+        return ends
 
     def _reaches(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the first and last slice that each prompted slice is responsible for."""
+        """Return the first and last slice that each prompted slice goes to before all others."""
         if not self.propagate:
             return [(number, number) for number in numbers]
         borders = [(low + high) // 2 for low, high in pairwise(numbers)]
@@ -191,6 +226,11 @@ class VolumePredictor:
         count = len(self._slices.stack)
         given: dict[int, SlicePrompt] = {}
         for prompt in prompts:
+            if not isinstance(prompt.slice, int | np.integer):
+                raise InvalidPromptError(
+                    f"the number of a slice is a whole number from 0 to {count - 1}, got "
+                    f"{prompt.slice!r}"
+                )
             if not 0 <= prompt.slice < count:
                 raise InvalidPromptError(
                     f"there is no slice {prompt.slice}: the {self._slices.plane} slices go from 0 "
@@ -219,12 +259,26 @@ class _Drawing:
     progress: Callable[[int], object] | None
     scores: dict[int, float] = field(default_factory=dict)
 
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        return tuple(number for number in sorted(self.scores) if self.masks[number].any())
+
     def looked_at(self, number: int) -> None:
         if self.progress:
             self.progress(number)
 
     def add(self, number: int, prediction: Prediction) -> None:
         self.masks[number], self.scores[number] = prediction.masks[0], float(prediction.scores[0])
+
+
+@dataclass(slots=True)
+class _Front:
+    """How far an object is carried from a prompted slice in one direction."""
+
+    step: int  # 1 up, -1 down
+    last: int  # slice that was drawn on
+    answer: Prediction  # on it
+    reason: str | None  # why the object ends there; None: it may go on
 
 
 class _Slices:

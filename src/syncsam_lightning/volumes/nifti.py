@@ -27,12 +27,12 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
 
     A header whose qform_code and sform_code are both 0 places the voxels nowhere ("method 1" of the
     NIfTI-1 standard). Its axes are then taken as nibabel takes them, to the left, the front
-    and the top, and a warning says so.
+    and the top, and a warning says so. Voxels of NaN become background, with a warning.
 
     Raises:
         BrokenInputError: see :func:`~syncsam_lightning.volumes.stored.read_stored`.
     """
-    stored = read_stored(path)
+    stored = read_stored(path, nan_is_background=True)
     if not stored.header["qform_code"] and not stored.header["sform_code"]:
         log.warning(
             "%s does not say how the patient lies in it (qform_code and sform_code are 0): its "
@@ -54,8 +54,12 @@ def write_nifti(path: str | os.PathLike[str], mask: np.ndarray, volume: Volume) 
         volume: whose voxels it marks.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or the name is not that of a NIfTI file.
     """
+    if not is_nifti(Path(path)):
+        raise ValueError(
+            f"{path} can't hold a volume: its name must end in {' or '.join(SUFFIXES)}"
+        )
     if mask.shape != volume.voxels.shape:
         raise ValueError(f"mask has shape {mask.shape}, its volume {volume.voxels.shape}")
     if volume.header is None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import os
+import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -16,6 +19,8 @@ import numpy as np
 
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.volume import MAX_VOXELS, spans_space
+
+log = logging.getLogger(__name__)
 
 _MAX_BEHIND = 1 << 16
 """Bytes that may follow the voxels in a file."""
@@ -84,12 +89,18 @@ class StoredVolume:
         return replace(self, stored=turned, affine=affine)
 
 
-def read_stored(path: str | os.PathLike[str], data: bytes | None = None) -> StoredVolume:
+def read_stored(
+    path: str | os.PathLike[str], data: bytes | None = None, *, nan_is_background: bool = False
+) -> StoredVolume:
     """Read a NIfTI file, 1 or 2, gzipped or not.
+
+    An image of two axes is a volume of one slice.
 
     Args:
         path: of the file; only its name, for messages, if ``data`` is given.
         data: its bytes, where it is no file of its own.
+        nan_is_background: give voxels of NaN the lowest value that the others have, and warn. Many
+            programs mark so what lies outside the body or the field of view.
 
     Raises:
         BrokenInputError: the file is missing, damaged, no volume, too large, or holds values that
@@ -100,11 +111,12 @@ def read_stored(path: str | os.PathLike[str], data: bytes | None = None) -> Stor
         raise BrokenInputError(name, "file not found", kind="file not found")
     try:
         data = Path(name).read_bytes() if data is None else data
-        header = _open(_unzipped(io.BytesIO(data)))
-        _check_shape(header.shape, name)
-        declared = _num_bytes(header)
-        _check_held(declared, data, name)
-        image = type(header).from_stream(io.BytesIO(_inflated(data, declared)))
+        with _named_warnings(name):
+            header = _open(_unzipped(io.BytesIO(data)))
+            _check_shape(header.shape, name)
+            declared = _num_bytes(header)
+            _check_held(declared, data, name)
+            image = type(header).from_stream(io.BytesIO(_inflated(data, declared)))
         proxy = image.dataobj
         stored = np.asarray(proxy.get_unscaled())
         slope, intercept = float(proxy.slope), float(proxy.inter)
@@ -113,12 +125,14 @@ def read_stored(path: str | os.PathLike[str], data: bytes | None = None) -> Stor
     if stored.dtype.kind not in "iuf":
         raise BrokenInputError(name, f"holds {stored.dtype}, not plain numbers")
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-        raise BrokenInputError(name, "holds values that are not finite")
+        if not nan_is_background:
+            raise BrokenInputError(name, _not_finite(stored))
+        stored = _without_nan(stored, name, is_lowest_first=slope >= 0)
     affine = np.asarray(image.affine, dtype=np.float64)
     if not spans_space(affine):
         raise BrokenInputError(name, "its affine does not span three axes")
     volume = StoredVolume(
-        stored.reshape(stored.shape[:3], order="F"), affine, slope, intercept, image.header
+        stored.reshape(_three(stored.shape), order="F"), affine, slope, intercept, image.header
     )
     if not np.isfinite(volume.values(np.array([stored.min(), stored.max()]))).all():
         raise BrokenInputError(
@@ -138,11 +152,12 @@ def read_place(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.ndarray]:
         BrokenInputError: the file is damaged at its begin, or no volume.
     """
     try:
-        image = _open(_unzipped(file))
+        with _named_warnings(name):
+            image = _open(_unzipped(file))
     except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
     _check_shape(image.shape, name)
-    return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
+    return _three(image.shape), np.asarray(image.affine, dtype=np.float64)
 
 
 def _unzipped(file: BinaryIO) -> io.BufferedReader[Any]:
@@ -191,11 +206,66 @@ def _open(stream: io.BufferedReader[Any]) -> Any:
     return cls.from_stream(stream)
 
 
+def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape, 1)[:3]
+
+
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    if len(shape) < 3 or any(size != 1 for size in shape[3:]) or min(shape) < 1:
+    if len(shape) < 2 or min(shape) < 1:
         raise BrokenInputError(name, f"not a volume: its shape is {shape}")
+    if any(size != 1 for size in shape[3:]):
+        raise BrokenInputError(
+            name,
+            f"not a volume: its shape is {shape}; save the part of three axes that you mean as a "
+            "file of its own",
+        )
     if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise BrokenInputError(name, f"declares {shape} voxels, over the limit")
+
+
+def _not_finite(stored: np.ndarray) -> str:
+    count, num_nan = int((~np.isfinite(stored)).sum()), int(np.isnan(stored).sum())
+    return (
+        f"holds values that are not finite: {count} of {stored.size} voxels ({num_nan} NaN, "
+        f"{count - num_nan} infinite); give them a number and save it again"
+    )
+
+
+def _without_nan(stored: np.ndarray, name: str, *, is_lowest_first: bool) -> np.ndarray:
+    missing = np.isnan(stored)
+    known = stored[~missing]
+    if not known.size or not np.isfinite(known).all():
+        raise BrokenInputError(name, _not_finite(stored))
+    log.warning(
+        "%s: %d of its %d voxels hold NaN; they are taken for background and get the lowest value "
+        "of the others",
+        name,
+        missing.sum(),
+        missing.size,
+    )
+    # Where the header's slope is negative the lowest value is stored as the highest number.
+    return np.where(missing, known.min() if is_lowest_first else known.max(), stored)
+
+
+@contextmanager
+def _named_warnings(name: str) -> Iterator[None]:
+    """Say which file it is that nibabel mends the header of: its own lines don't."""
+    told: set[str] = set()
+    thread = threading.get_ident()
+
+    def tell(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        told.add(record.getMessage())
+        return False
+
+    nib.imageglobals.logger.addFilter(tell)
+    try:
+        yield
+    finally:
+        nib.imageglobals.logger.removeFilter(tell)
+        for message in sorted(told):
+            log.warning("%s: its header is not as it should be (nibabel: %s)", name, message)
 
 
 def _check_held(declared: int, data: bytes, name: str) -> None:

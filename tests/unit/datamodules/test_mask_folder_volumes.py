@@ -129,8 +129,18 @@ def test_volumes_of_single_objects_are_labelled_by_their_names(tmp_path: Path):
         (LABELS, np.diag([1.0, 1.0, 4.0, 1.0]), "lies elsewhere in space than its image"),
         (np.full((4, 5, 3), 0.5), None, "not a label map: it holds values below 0 or between"),
         (np.full((4, 5, 3), -1.0), None, "not a label map: it holds values below 0 or between"),
-        (np.full((4, 5, 3), np.nan), None, "holds values that are not finite"),
-        (np.ones((4, 5, 3, 2), np.uint8), None, "not a volume: its shape is (4, 5, 3, 2)"),
+        (
+            np.full((4, 5, 3), np.nan),
+            None,
+            "holds values that are not finite: 60 of 60 voxels (60 NaN, 0 infinite); give them a "
+            "number and save it again",
+        ),
+        (
+            np.ones((4, 5, 3, 2), np.uint8),
+            None,
+            "not a volume: its shape is (4, 5, 3, 2); save the part of three axes that you mean as "
+            "a file of its own",
+        ),
     ],
 )
 def test_a_mask_that_does_not_fit_is_skipped(

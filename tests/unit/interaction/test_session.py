@@ -140,6 +140,51 @@ def test_a_correction_shows_all_clicks_and_the_last_answer_but_not_the_box():
     assert asked.mask_logits.equal(before)
 
 
+def test_a_click_knows_nothing_of_the_clicks_before_the_last_prompt():
+    decode = Listening()
+    session = InteractiveSession(decode, PLAN)
+    session.click(point(10, 10), NO)
+    session.box(torch.tensor([[20.0, 12, 36, 30]]))
+    session.click(point(28, 20), YES)
+    fresh = InteractiveSession(Listening(), PLAN)
+    fresh.box(torch.tensor([[20.0, 12, 36, 30]]))
+    expected = fresh.click(point(28, 20), YES)
+    assert session.history[-1].logits.equal(expected.logits)
+    assert decode.asked[-1].point_labels.tolist() == [[1]]
+
+    again = session.click(point(30, 22), NO)
+    assert again.prompts.point_labels.tolist() == [[1, 0]]
+
+
+def test_undo_and_redo_bring_the_clicks_of_their_own_prompt_back():
+    session = InteractiveSession(Listening(), PLAN)
+    session.click(point(10, 10), YES)
+    session.box(torch.tensor([[20.0, 12, 36, 30]]))
+    session.undo()
+    with_first = session.click(point(12, 10), NO)
+    assert with_first.prompts.point_labels.tolist() == [[1, 0]]
+    session.undo()
+    session.undo()
+    session.box(torch.tensor([[20.0, 12, 36, 30]]))
+    session.click(point(28, 20), NO)
+    session.undo()
+    session.redo()
+    assert session.click(point(30, 22), YES).prompts.point_labels.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_another_number_of_objects_can_be_clicked_after_a_new_prompt(before: int, after: int):
+    session = InteractiveSession(Listening(), PLAN)
+    boxes = torch.tensor([[4.0, 4, 30, 30], [5, 5, 20, 20]])
+    points, labels = torch.tensor([[[10.0, 10]], [[12, 9]]]), torch.tensor([[1], [1]])
+    session.box(boxes[:before])
+    session.click(points[:before], labels[:before])
+    session.box(boxes[:after])
+    turn = session.click(points[:after], labels[:after])
+    assert turn.prompts.points.shape == (after, 1, 2)
+    assert len(turn.logits) == after
+
+
 def test_without_feedback_no_mask_is_shown():
     decode = Listening()
     session = InteractiveSession(decode, PLAN, feedback=None)

@@ -106,6 +106,27 @@ def test_a_nifti_volume_keeps_its_place(segment, tmp_path: Path):
     )
 
 
+def test_a_hole_between_two_prompts_is_told(
+    segment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    voxels = hounsfield()
+    voxels[:, :, 6] = -1000
+    nib.save(nib.Nifti1Image(voxels, AFFINE), tmp_path / "scan.nii.gz")
+    prompts = [ListedPrompt(label="ball", slice=n, box=(3, 3, 18, 17)) for n in (3, 8)]
+    (found,) = segment([tmp_path / "scan.nii.gz"], prompts).found
+    assert found.slices == "2-5, 7-10"
+    assert "axial slices 2-5, 7-10, " in str(found)
+    assert "scan.nii.gz: ball has a hole" in caplog.text
+    assert "on slices 6-6; prompt it there too" in caplog.text
+
+
+def test_a_volume_in_which_nothing_is_drawn_has_no_slices(segment, tmp_path: Path):
+    path = nifti(tmp_path / "scan.nii.gz")
+    (found,) = segment([path], [ListedPrompt(label="ball", slice=0, box=(0, 0, 3, 3))]).found
+    assert found.slices == ""
+    assert "axial slices none, 0.0 ml" in str(found)
+
+
 def test_a_dicom_series_becomes_a_dicom_seg(segment, dicom, tmp_path: Path):
     files = dicom(hounsfield())
     outcome = segment(
@@ -191,6 +212,15 @@ def test_masks_of_two_images_never_get_one_name(segment, square_file: Path, tmp_
     outcome = segment([square_file, twin], [ListedPrompt(box=(18, 8, 42, 22))])
     assert len(outcome.found) == 1
     assert "masks would have the names of those of" in outcome.skipped[0].reason
+
+
+def test_a_file_that_cannot_be_read_takes_no_name_from_another(segment, tmp_path: Path):
+    whole = nifti(tmp_path / "scan.nii.gz")
+    broken = tmp_path / "scan.nii"
+    broken.write_bytes(whole.read_bytes()[:200])
+    outcome = segment([broken, whole], [ListedPrompt(label="ball", slice=6, box=(3, 3, 18, 17))])
+    assert [one.image for one in outcome.found] == ["scan.nii.gz"]
+    assert [entry.path for entry in outcome.skipped] == [str(broken)]
 
 
 def test_seg_for_what_is_no_dicom_is_refused(segment, tmp_path: Path):

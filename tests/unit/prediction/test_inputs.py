@@ -74,16 +74,50 @@ def test_a_folder_of_dicom_files_is_one_volume(tmp_path: Path, dicom):
     assert [one.name for one in inputs] == ["series"]
 
 
-def test_several_series_of_a_folder_go_by_their_uids(dicom):
+@pytest.fixture
+def two_series(dicom) -> Path:
+    """A folder with a series of three slices and one of a single slice, called T2."""
     import pydicom
 
-    files = dicom(np.zeros((4, 3, 3), np.int16))
+    files = dicom(np.zeros((4, 3, 4), np.int16))
     image = pydicom.dcmread(files[1])
-    image.SeriesInstanceUID = "1.2.3"
+    image.SeriesInstanceUID, image.SeriesDescription = "1.2.3", "T2"
     image.save_as(files[1])
-    inputs, _ = find_inputs([files[0].parent])
+    folder: Path = files[0].parent
+    return folder
+
+
+def test_several_series_of_a_folder_go_by_their_uids(two_series: Path):
+    inputs, _ = find_inputs([two_series])
     assert len(inputs) == 2
     assert "series/1.2.3" in [one.name for one in inputs]
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_one_of_several_series_is_named_with_its_uid(two_series: Path, by_path: bool):
+    inputs, _ = find_inputs([two_series])
+    name = str(two_series / "1.2.3") if by_path else "series/1.2.3"
+    ((one, _),), (other,) = assign_prompts(inputs, [ListedPrompt(image=name)])
+    assert (one.name, one.description) == ("series/1.2.3", "T2")
+    (uid,) = {found.name.partition("/")[2] for found in inputs} - {"1.2.3"}
+    assert (other.path, other.reason) == (str(two_series / uid), "there is no prompt about it")
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_the_folder_of_several_series_names_none_of_them(two_series: Path, by_path: bool):
+    inputs, _ = find_inputs([two_series])
+    name = str(two_series) if by_path else "series"
+    with pytest.raises(PromptFileError) as told:
+        assign_prompts(inputs, [ListedPrompt(image=name, where="p.csv, line 2")])
+    assert str(told.value).startswith(f"p.csv, line 2: {name!r} is the name of 2 images; give the")
+    assert "series/1.2.3 (T2, 1 file)" in str(told.value)
+    assert "(3 files)" in str(told.value)
+
+
+def test_a_dicom_file_of_its_own_is_not_called_by_its_folder(dicom):
+    file = dicom(np.zeros((4, 3, 1), np.int16))[0]
+    (one,), _ = find_inputs([file])
+    assert not one.is_one_of_several
 
 
 def test_a_path_that_does_not_exist_is_named(tmp_path: Path):
@@ -136,7 +170,7 @@ def test_a_prompt_about_an_image_that_is_not_there_is_an_error(tmp_path: Path):
 
 def test_a_name_that_two_images_have_is_an_error(tmp_path: Path):
     inputs, _ = find_inputs([png(tmp_path / "x/a.png"), png(tmp_path / "y/a.png")])
-    with pytest.raises(PromptFileError, match="name of 2 images"):
+    with pytest.raises(PromptFileError, match=r"name of 2 images.*x/a\.png, .*y/a\.png"):
         assign_prompts(inputs, [ListedPrompt(image="a.png")])
     pairs, _ = assign_prompts(inputs, [ListedPrompt(image=str(tmp_path / "y/a.png"))])
     assert [one.path for one, _ in pairs] == [tmp_path / "y/a.png"]

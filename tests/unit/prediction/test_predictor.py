@@ -7,7 +7,12 @@ import pytest
 import torch
 from segment_anything import SamPredictor
 
-from syncsam_lightning.errors import InvalidImageError, InvalidPromptError, UnsupportedPromptError
+from syncsam_lightning.errors import (
+    BrokenInputError,
+    InvalidImageError,
+    InvalidPromptError,
+    UnsupportedPromptError,
+)
 from syncsam_lightning.prediction import Predictor
 from syncsam_lightning.prediction.predictor import DeviceError, NoImageError
 
@@ -160,6 +165,14 @@ def test_a_new_image_forgets_what_was_said(ready: Predictor, square: np.ndarray)
         ready.predict(box=[18, 8, 42, 22])
 
 
+@pytest.mark.parametrize("image", ["no/such.png", np.zeros((3, 40, 80), np.uint8)])
+def test_an_image_that_cannot_be_used_leaves_none(ready: Predictor, image: str | np.ndarray):
+    with pytest.raises((BrokenInputError, InvalidImageError)):
+        ready.set_image(image)
+    with pytest.raises(NoImageError, match="set_image"):
+        ready.predict(box=[18, 8, 42, 22])
+
+
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
@@ -175,6 +188,11 @@ def test_a_new_image_forgets_what_was_said(ready: Predictor, square: np.ndarray)
         ({"points": [[10, 10]], "labels": [2]}, "got 2"),
         ({"points": [[10, 10]], "labels": [0.5]}, "labels are"),
         ({"points": [[10, 10]], "labels": [1, 0]}, "one for each point"),
+        ({"points": [[[1, 1]], [[2, 2], [3, 3]]]}, "filled up with any point of label -1"),
+        ({"points": [np.ones((1, 2)), np.ones((2, 2))]}, "points holds rows of different lengths"),
+        ({"points": [np.ones((2, 2)), np.ones((2, 3))]}, "a point x, y"),
+        ({"points": np.ones((2, 2, 2)), "labels": [[1], [1, 0]]}, "labels holds rows of different"),
+        ({"box": [[1, 1, 5, 5], [1, 1, 5]]}, "a box is x0, y0, x1, y1"),
         ({"labels": [1]}, "go together"),
         ({"points": [10, 10]}, r"\(N, P, 2\)"),
         ({"box": [[0, 0, 5, 5]] * 2, "points": [[1, 1]]}, "fit together"),

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from syncsam_lightning.errors import InvalidPromptError, UnsupportedPromptError
+from syncsam_lightning.errors import BrokenInputError, InvalidPromptError, UnsupportedPromptError
 from syncsam_lightning.prediction import Predictor, SlicePrompt, StopRule, VolumePredictor
 from syncsam_lightning.prediction.predictor import NoImageError
 from syncsam_lightning.volumes import PLANES, Volume, parse_window
@@ -166,8 +166,56 @@ def test_between_two_prompts_each_goes_halfway(predictor: Predictor):
     assert found.mask.any((0, 1)).all()
     assert found.ends == {
         (0, "down"): "the volume ends",
-        (9, "up"): "another prompt is nearer",
-        (10, "down"): "another prompt is nearer",
+        (9, "up"): "another prompt takes over",
+        (10, "down"): "another prompt takes over",
+        (23, "up"): "the volume ends",
+    }
+
+
+def tube_without(*dark: int) -> np.ndarray:
+    """A tube through all axial slices but some."""
+    tube = np.zeros(SHAPE, bool)
+    tube[10:20, 10:20] = True
+    tube[:, :, list(dark)] = False
+    return tube
+
+
+@pytest.mark.parametrize("dark", [7, 13])  # halfway between 4 and 16 is 10
+def test_where_one_prompt_ends_early_the_other_goes_on(predictor: Predictor, dark: int):
+    volumes = VolumePredictor(predictor, plane="axial")
+    volumes.set_volume(volume(tube_without(dark)))
+    box = [9, 19, 21, 31]
+    found = volumes.predict([SlicePrompt(4, box=box), SlicePrompt(16, box=box)])
+    assert list(np.flatnonzero(found.mask.any((0, 1)))) == list(found.drawn)
+    assert set(found.drawn) == set(range(24)) - {dark}
+    assert found.ends[dark - 1, "up"] == found.ends[dark + 1, "down"] == "the mask is empty"
+    assert found.holes == [(dark, dark)]
+    assert found.runs == [(0, dark - 1), (dark + 1, 23)]
+
+
+def test_a_prompt_that_ends_at_once_takes_nothing_from_another(predictor: Predictor):
+    voxels = np.where(tube_without(), 200, 0).astype(np.float32)
+    voxels[:, :, 15] = np.where(tube_without()[:, :, 15], 0, 200)  # where the box is, it is dark
+    volumes = VolumePredictor(predictor, plane="axial", window=parse_window("255,127.5"))
+    volumes.set_volume(Volume(voxels, np.eye(4), ()))
+    box = [11, 21, 19, 29]
+    alone = volumes.predict([SlicePrompt(4, box=box)])
+    both = volumes.predict([SlicePrompt(4, box=box), SlicePrompt(15, box=box)])
+    assert set(alone.drawn) <= set(both.drawn)
+    assert both.ends[14, "up"] == "another prompt takes over"
+    assert both.runs == [(0, 14)]
+
+
+def test_without_a_hole_there_is_one_run(predictor: Predictor):
+    volumes = VolumePredictor(predictor, plane="axial")
+    volumes.set_volume(volume(tube_without()))
+    box = [9, 19, 21, 31]
+    found = volumes.predict([SlicePrompt(0, box=box), SlicePrompt(1, box=box)])
+    assert (found.runs, found.holes) == ([(0, 23)], [])
+    assert found.ends == {
+        (0, "down"): "the volume ends",
+        (0, "up"): "another prompt takes over",
+        (1, "down"): "another prompt takes over",
         (23, "up"): "the volume ends",
     }
 
@@ -177,6 +225,7 @@ def test_a_prompt_where_nothing_is_goes_nowhere(predictor: Predictor):
     volumes.set_volume(volume())
     found = volumes.predict([SlicePrompt(0, box=[1, 1, 9, 9])])
     assert not found.mask.any()
+    assert (found.drawn, found.runs, found.holes) == ((), [], [])
     assert set(found.ends.values()) == {"the mask is empty"}
 
 
@@ -218,6 +267,7 @@ def test_a_path_is_read(predictor: Predictor, tmp_path: Path):
     [
         ([], "no prompt"),
         ([SlicePrompt(24, box=[1, 1, 9, 9])], "axial slices go from 0 to 23"),
+        ([SlicePrompt(4.5, box=[1, 1, 9, 9])], "a whole number from 0 to 23, got 4.5"),
         ([SlicePrompt(-1, box=[1, 1, 9, 9])], "no slice -1"),
         ([SlicePrompt(3, box=[1, 1, 9, 9])] * 2, "twice"),
         ([SlicePrompt(3, box=[1, 1, 31, 9])], "slice 3: box 1, 1, 31, 9 reaches beyond"),
@@ -233,9 +283,26 @@ def test_a_prompt_that_makes_no_sense_is_explained(
         volumes.predict(prompts)
 
 
+def test_one_prompt_needs_no_list(predictor: Predictor):
+    volumes = VolumePredictor(predictor, plane="axial")
+    volumes.set_volume(volume())
+    number, box = shown_box("axial", ball())
+    found = volumes.predict(SlicePrompt(np.int64(number), box=box))
+    np.testing.assert_array_equal(found.mask, volumes.predict([SlicePrompt(number, box=box)]).mask)
+
+
 def test_without_a_volume_there_is_nothing_to_ask(predictor: Predictor):
     with pytest.raises(NoImageError, match="set_volume"):
         VolumePredictor(predictor).predict([SlicePrompt(0, box=[0, 0, 1, 1])])
+
+
+def test_a_volume_that_cannot_be_used_leaves_none(predictor: Predictor):
+    volumes = VolumePredictor(predictor, plane="axial")
+    volumes.set_volume(volume())
+    with pytest.raises(BrokenInputError, match="nope"):
+        volumes.set_volume("nope")
+    with pytest.raises(NoImageError, match="set_volume"):
+        volumes.predict([SlicePrompt(0, box=[0, 0, 1, 1])])
 
 
 def square(x: int, side: int) -> np.ndarray:

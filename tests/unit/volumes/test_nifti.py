@@ -90,14 +90,65 @@ def test_a_missing_file_is_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("voxels", "reason"),
     [
-        (np.zeros((2, 2, 2, 3), np.int16), "not a volume"),
-        (np.full((2, 2, 2), np.nan, np.float32), "not finite"),
+        (np.zeros((2, 2, 2, 3), np.int16), r"its shape is \(2, 2, 2, 3\); save the part"),
+        (np.full((2, 2, 2), np.nan, np.float32), r"8 of 8 voxels \(8 NaN, 0 infinite\)"),
+        (np.float32([[[np.nan, np.inf, 3]]]), r"2 of 3 voxels \(1 NaN, 1 infinite\)"),
     ],
 )
 def test_what_is_no_volume_is_refused(tmp_path: Path, voxels: np.ndarray, reason: str):
     nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "v.nii")
     with pytest.raises(BrokenInputError, match=reason):
         read_nifti(tmp_path / "v.nii")
+
+
+@pytest.mark.parametrize("slope", [2.0, -2.0])
+def test_nan_is_background_and_told(tmp_path: Path, slope: float, caplog: pytest.LogCaptureFixture):
+    voxels = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    voxels[0, 0, :2] = np.nan
+    image = nib.Nifti1Image(voxels, AFFINE)
+    nib.save(image, tmp_path / "plain.nii")
+    # nibabel scales floats on saving only if the header is written by hand.
+    data = bytearray((tmp_path / "plain.nii").read_bytes())
+    data[112:120] = struct.pack("<ff", slope, 1.0)  # scl_slope, scl_inter
+    (tmp_path / "v.nii").write_bytes(data)
+    read = read_nifti(tmp_path / "v.nii").voxels
+    known = ~np.isnan(voxels)
+    np.testing.assert_array_equal(read[known], voxels[known] * slope + 1)
+    assert (read[~known] == read[known].min()).all()
+    (told,) = caplog.messages
+    assert "v.nii: 2 of its 24 voxels hold NaN; they are taken for background" in told
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_two_axes_are_one_slice(tmp_path: Path, suffix: str):
+    pixels = np.arange(12, dtype=np.int16).reshape(3, 4)
+    path = save(tmp_path / f"v{suffix}", pixels, 1, 1)
+    volume = read_nifti(path)
+    np.testing.assert_array_equal(volume.voxels, pixels[..., None])
+    write_nifti(tmp_path / "m.nii", volume.voxels > 5, volume)
+    written = nib.load(tmp_path / "m.nii")
+    np.testing.assert_array_equal(np.asanyarray(written.dataobj)[..., 0], pixels > 5)
+    np.testing.assert_array_equal(written.affine, nib.load(path).affine)
+
+
+def test_what_nibabel_mends_is_told_with_the_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+):
+    path = save(tmp_path / "v.nii", np.zeros((3, 4, 5), np.int16), 1, 1)
+    data = bytearray(path.read_bytes())
+    data[:4] = struct.pack("<i", 347)
+    path.write_bytes(data)
+    read_nifti(path)
+    (told,) = caplog.messages
+    assert told.startswith(f"{path}: its header is not as it should be (nibabel: sizeof_hdr")
+    assert "sizeof_hdr" not in capfd.readouterr().err.replace(told, "")
+
+
+def test_a_mask_of_another_format_is_refused(tmp_path: Path):
+    volume = read_nifti(save(tmp_path / "v.nii", np.zeros((3, 4, 5), np.int16), 1, 1))
+    with pytest.raises(ValueError, match=r"x\.png .* must end in \.nii or \.nii\.gz"):
+        write_nifti(tmp_path / "x.png", np.zeros((3, 4, 5), bool), volume)
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path):
