@@ -19,6 +19,7 @@ from syncsam_lightning.models import PromptableModel, weights_checksum
 from syncsam_lightning.models.promptable import Feedback
 from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.size_limit import SizeLimit
+from syncsam_lightning.models.weights.finite import check_finite
 from syncsam_lightning.models.weights.frozen import state_checksum
 from syncsam_lightning.models.weights.safetensors_file import read_safetensors, write_safetensors
 from syncsam_lightning.whole_files import work_folder
@@ -88,7 +89,7 @@ def read_folder(folder: Path) -> PretrainedModel:
 
     Raises:
         HubError: a file is missing, damaged, or is that of another program or of a newer version;
-            or the weights are not those that ``config.json`` was written for.
+            or the weights are not finite, or not those that ``config.json`` was written for.
         MissingPackageError: ``safetensors`` is not installed.
         ModelSettingsError: the model can't be built.
     """
@@ -127,9 +128,11 @@ def _read_weights(folder: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise HubError(f"{path} does not exist: the folder has no weights")
     try:
-        return read_safetensors(path)
+        weights = read_safetensors(path)
+        check_finite(weights, str(path))
     except WeightsError as error:
         raise HubError(str(error)) from error
+    return weights
 
 
 def _check(checksum: str, folder: Path, config: Mapping[str, Any]) -> None:
