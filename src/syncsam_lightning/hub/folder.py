@@ -78,7 +78,6 @@ def write_folder(model: PromptableModel, folder: Path, *, card: str | None = Non
             (work / CONFIG).write_text(text, encoding="utf-8")
             for file in (WEIGHTS, CARD, CONFIG):
                 if (work / file).exists():
-                    (work / file).chmod(0o644)
                     (work / file).replace(folder / file)
     except OSError as error:
         raise HubError(f"the model could not be written to {folder}: {error}") from error
