@@ -48,7 +48,7 @@ def named_network(
     path = Path(checkpoint).expanduser()
     if path.is_file() and not names_its_model(content := read_checkpoint(path)):
         weights = unwrap_state_dict(content, str(path))
-        shown = sizes(weights, cls)
+        shown = sizes(weights, cls, str(path))
         if shown:
             ModelSettings(class_path, shown).check_size(str(path), SizeLimit.of(weights))
     return ModelSettings(class_path, {**shown, **(options or {})}).build("--network")
