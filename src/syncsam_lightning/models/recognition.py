@@ -7,6 +7,7 @@ the user has to say which.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.syncsam import SyncSAM
 from syncsam_lightning.models.vit import NUM_STAGES, PATCH_SIZE
 
+log = logging.getLogger(__name__)
+
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of tensors by the model's own names."""
 
@@ -40,7 +43,7 @@ _UNDER_SAMS_NAMES = (SAM, MedSAM, FTSAM, ScribblePromptSAM)
 
 
 def recognise(state_dict: Mapping[str, Tensor], origin: str) -> ModelSettings:
-    """Return the model that weights are of, with the sizes that can be read off them.
+    """Return the model that weights are of, with the sizes that can be read off them, and log it.
 
     Args:
         state_dict: tensors by the names of any known layout.
@@ -52,7 +55,10 @@ def recognise(state_dict: Mapping[str, Tensor], origin: str) -> ModelSettings:
     """
     found = _candidates(tuple(state_dict))
     if len(found) == 1:
-        return ModelSettings(_path(found[0]), sizes(state_dict, found[0], origin))
+        settings = ModelSettings(_path(found[0]), sizes(state_dict, found[0], origin))
+        told = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
+        log.info("%s is taken for %s(%s)", origin, found[0].__name__, told)
+        return settings
     if not found:
         raise WeightsError(
             f"{origin} does not say which model it is of, and the names of its tensors are those "

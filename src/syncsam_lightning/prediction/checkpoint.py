@@ -148,8 +148,6 @@ def _build(content: Any, network: Any, path: Path) -> PromptableModel:
             settings = ModelSettings.from_config(network, str(path))
         else:
             settings = recognise(weights, str(path))
-            told = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
-            log.info("%s is taken for %s(%s)", path, settings.class_path.rpartition(".")[2], told)
         is_slim = isinstance(content, Mapping) and CHECKSUM_KEY in content
         settings.check_size(str(path), SizeLimit.of(weights, without_frozen=is_slim))
         return settings.build(str(path))
