@@ -26,6 +26,8 @@ from syncsam_lightning.whole_files import work_folder
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FORMAT = 1
+# Of which the package of programs is not known here, nor needed.
+_PROGRAMS = ("encoder.onnx", "encoder.pt2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,12 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if any((folder / name).exists() for name in _PROGRAMS):
+            raise HubError(
+                f"{folder} holds programs of `syncsam export onnx` or `torch`, not weights: give "
+                "the checkpoint that they were exported from, or run them by OnnxModel or "
+                "ProgramModel of syncsam_lightning.exporting, or docs/onnx_pair.py"
+            ) from error
         raise HubError(
             f"{path} does not exist: give a folder that `syncsam export safetensors` wrote, "
             "or a repository of such files"
