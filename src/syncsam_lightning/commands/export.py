@@ -104,6 +104,10 @@ def export(
     from syncsam_lightning.commands.output_folder import check_output_folder
     from syncsam_lightning.prediction import load_trained
 
+    if push is not None:
+        from syncsam_lightning.hub import check_repository
+
+        check_repository(push)  # before anything is written
     target = Path(output).expanduser()
     check_output_folder(target.parent if format == "weights" else target, "OUTPUT")
     given_model = named_network(network, options, checkpoint)
