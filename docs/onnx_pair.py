@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,18 +62,19 @@ class OnnxPair:
     def decode(
         self,
         *,
-        box: list[float] | None = None,
-        points: list[list[float]] | None = None,
-        labels: list[int] | None = None,
+        box: Sequence[float] | np.ndarray | None = None,
+        points: Sequence[Sequence[float]] | np.ndarray | None = None,
+        labels: Sequence[int] | np.ndarray | None = None,
         previous: np.ndarray | None = None,
     ) -> np.ndarray:
         """Answer a prompt: ``(s, s)`` float32 logits of the square, the object where above 0.
 
         Args:
             box: x0, y0, x1, y1; half open, so that x1 - x0 is its width.
-            points: x, y of each click.
-            labels: of each click, 1 object or 0 background; None: all lie on the object.
-            previous: an earlier answer. Correct it by all clicks so far, without the box.
+            points: ``(P, 2)``: x, y of each click.
+            labels: ``(P,)``: 1 object or 0 background; None: all lie on the object.
+            previous: an earlier answer, ``(s, s)`` logits. Correct it by all clicks so far, without
+                the box.
 
         Raises:
             ValueError: a prompt is not on the image, not what its name says, or missing.
@@ -85,16 +87,19 @@ class OnnxPair:
         side = self.mask_size
         mask = np.zeros((side, side), np.float32)
         if previous is not None:
-            if previous.shape != mask.shape or not np.isfinite(previous).all():
-                raise ValueError(f"previous is an answer, ({side}, {side}), got {previous.shape}")
-            mask = 1 / (1 + np.exp(-previous)) if self.feedback == "sigmoid" else previous
+            logits = numbers("previous", previous, (side, side))
+            if not np.isfinite(logits).all() or np.asarray(previous).dtype == bool:
+                raise ValueError(
+                    "previous is an answer of decode, finite logits; it is something else"
+                )
+            mask = 1 / (1 + np.exp(-logits)) if self.feedback == "sigmoid" else logits
         coords, kinds = self.prompt(box, points, labels)
         inputs = {
             **self.features,
             "image_index": np.zeros(1, np.int64),
             "point_coords": coords[None].astype(np.float32),
             "point_labels": np.array([kinds], np.int64),
-            "mask_input": mask[None],
+            "mask_input": mask[None].astype(np.float32),
             "has_mask_input": np.array([previous is not None]),
         }
         taken = {entry.name for entry in self.decoder.get_inputs()}
@@ -103,22 +108,27 @@ class OnnxPair:
 
     def prompt(
         self,
-        box: list[float] | None,
-        points: list[list[float]] | None,
-        labels: list[int] | None,
+        box: Sequence[float] | np.ndarray | None,
+        points: Sequence[Sequence[float]] | np.ndarray | None,
+        labels: Sequence[int] | np.ndarray | None,
     ) -> tuple[np.ndarray, list[int]]:
         """Check clicks and box and bring them into the square: ``(P, 2)`` x, y and P labels."""
         limit = self.shape[::-1]  # as x, y, like everything below
         scale, corner = self.inside[::-1] / limit, self.corner[::-1]
-        clicks = np.reshape(points or [], (-1, 2)).astype(float)
-        kinds = [1] * len(clicks) if labels is None else list(labels)
-        if len(kinds) != len(clicks) or not {0, 1}.issuperset(kinds):
-            raise ValueError(f"labels are 1 or 0 for each of {len(clicks)} points, got {kinds}")
+        clicks = np.zeros((0, 2)) if points is None else numbers("points", points, (None, 2))
+        given = [1] * len(clicks) if labels is None else np.asarray(labels).tolist()
+        if (
+            not isinstance(given, list)
+            or len(given) != len(clicks)
+            or any(k not in (0, 1) for k in given)
+        ):
+            raise ValueError(f"labels are 1 or 0 for each of {len(clicks)} points, got {labels}")
+        kinds = [int(kind) for kind in given]
         if not ((clicks >= -0.5) & (clicks < limit - 0.5)).all():
             raise ValueError(f"points {points} are not all on the image, {limit} pixels")
         coords = (clicks + 0.5) * scale - 0.5 + corner
         if box is not None:
-            ends = np.reshape(box, (2, 2)).astype(float)
+            ends = numbers("box", box, (4,)).reshape(2, 2)
             if not ((ends[0] < ends[1]) & (ends[0] >= 0) & (ends[1] <= limit)).all():
                 raise ValueError(f"box {box} is not x0 < x1, y0 < y1 on the image, {limit} pixels")
             return np.vstack([coords, ends * scale + corner]), [*kinds, FIRST_CORNER, LAST_CORNER]
@@ -134,12 +144,33 @@ class OnnxPair:
         return resample(inside, self.shape, by_area=False)[..., 0] > 0
 
 
+def numbers(name: str, value: object, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Return what was given for ``name`` as float64 of a shape; None in it stands for any length.
+
+    Raises:
+        ValueError: it has another shape, or is no array of numbers.
+    """
+    expected = "(" + ", ".join("P" if side is None else str(side) for side in shape) + ")"
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be {expected} numbers: {error}") from error
+    if None in shape and array.shape == (0,):  # how an empty list looks
+        array = array.reshape([side or 0 for side in shape])
+    sides = zip(array.shape, shape, strict=False)
+    if array.ndim != len(shape) or any(side not in (found, None) for found, side in sides):
+        raise ValueError(f"{name} must be {expected} numbers, got the shape {array.shape}")
+    return array
+
+
 def rgb(image: np.ndarray) -> np.ndarray:
     """Return ``(H, W, 3)``; grey ``(H, W)`` is repeated, the alpha of RGBA ``(H, W, 4)`` dropped.
 
     Raises:
         ValueError: it is no uint8, or no image.
     """
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"an image is a numpy array, got {type(image).__name__}")
     pixels = image[..., None] if image.ndim == 2 else image
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
         raise ValueError(f"an image is (H, W), (H, W, 3) or (H, W, 4), got {image.shape}")
@@ -168,10 +199,30 @@ def bilinear_weights(new: int, old: int) -> np.ndarray:
     return (1 - abs(centres - np.arange(old))).clip(0)
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 7:
-        sys.exit("usage: python onnx_pair.py FOLDER IMAGE.npy X0 Y0 X1 Y1")
-    folder, image, *corners = sys.argv[1:]
+def main(arguments: list[str]) -> None:
+    """Segment one image by a box and write mask.npy; arguments as the file's first lines say.
+
+    Raises:
+        ValueError: one of them can't be used; the message says why.
+        OSError: a file can't be read or written.
+    """
+    if len(arguments) != 6:
+        raise ValueError("usage: python onnx_pair.py FOLDER IMAGE.npy X0 Y0 X1 Y1")
+    folder, file, *corners = arguments
+    with Path(file).open("rb") as opened:
+        if opened.read(6) != b"\x93NUMPY":
+            raise ValueError(f"{file} is no .npy file: np.save the pixels of the image, uint8")
+    for name in ("encoder.onnx", "decoder.onnx"):
+        if not Path(folder, name).is_file():
+            raise ValueError(f"{folder} has no {name}: give a folder of `syncsam export onnx`")
+    box = numbers("box", corners, (4,))
     pair = OnnxPair(folder)
-    pair.set_image(np.load(image))
-    np.save("mask.npy", pair.to_image(pair.decode(box=[float(corner) for corner in corners])))
+    pair.set_image(np.load(file))
+    np.save("mask.npy", pair.to_image(pair.decode(box=box)))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))

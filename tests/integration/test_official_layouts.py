@@ -91,9 +91,12 @@ def test_what_weights_are_taken_for_is_told(
     assert main(line) == 2
     assert "add --network SAM, or --network MedSAM" in capsys.readouterr().err
     assert main([*line, "--network", "SAN"]) == 2
-    assert "syncsam_lightning.models.SAN" in capsys.readouterr().err
+    assert "there is no model 'SAN'" in capsys.readouterr().err
     assert main([*line, "--options.image_size", "64"]) == 2
-    assert "arguments of --network, which is not given" in capsys.readouterr().err
+    assert "add --network SAM, or --network MedSAM" in capsys.readouterr().err
+    line[line.index("sam.pth")] = "w.pth"
+    assert main([*line, "--options.image_size", "abc"]) == 2
+    assert "SyncSAM takes image_size as int, got 'abc'" in capsys.readouterr().err
 
 
 def test_options_of_the_network_win_over_what_weights_show(pixels: np.ndarray):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import subprocess
+import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,14 +121,33 @@ def test_clicks_without_labels_lie_on_the_object(onnx_pair: ModuleType):
         ({"box": [3, 4, 32, 40]}, "on the image"),
         ({"box": [-1, 4, 31, 40]}, "on the image"),
         ({"box": [3, 4, float("nan"), 40]}, "x0 < x1"),
-        ({"box": [3, 4, 31]}, "reshape"),
+        ({"box": [3, 4, 31]}, r"box must be \(4\) numbers, got the shape \(3,\)"),
+        ({"box": []}, r"box must be \(4\) numbers, got the shape \(0,\)"),
+        ({"box": [3, 4, "x", 9]}, r"box must be \(4\) numbers: could not convert"),
+        (
+            {"points": [[1, 4, 1], [2, 5, 0]]},
+            r"points must be \(P, 2\) numbers, got the shape \(2, 3\)",
+        ),
+        ({"points": [1, 4]}, r"points must be \(P, 2\) numbers, got the shape \(2,\)"),
+        ({"points": [[1, 4], [2]]}, r"points must be \(P, 2\) numbers: "),
+        ({"points": np.array([[1, 4]]), "labels": np.array([2])}, r"got \[2\]"),
+        ({"points": [[1, 4]], "labels": 1}, "labels are 1 or 0 for each of 1 points, got 1"),
+        ({"points": []}, "no prompt"),
+        (
+            {"points": [[1, 4]], "previous": np.zeros((16, 16), bool)},
+            "previous is .* finite logits",
+        ),
+        ({"points": [[1, 4]], "previous": "x"}, r"previous must be \(16, 16\) numbers"),
         ({"points": [[31, 4]]}, "not all on the image"),
         ({"points": [[float("nan"), 4]]}, "not all on the image"),
         ({"points": [[1, 4], [2, 5]], "labels": [1]}, "each of 2 points"),
         ({"points": [[1, 4]], "labels": [-1]}, r"got \[-1\]"),
         ({"labels": [1]}, "each of 0 points"),
         ({}, "no prompt"),
-        ({"box": [3, 4, 31, 40], "previous": np.zeros((8, 8), np.float32)}, r"\(16, 16\), got"),
+        (
+            {"box": [3, 4, 31, 40], "previous": np.zeros((8, 8), np.float32)},
+            r"\(16, 16\) numbers, got",
+        ),
         ({"points": [[1, 4]], "previous": np.full((16, 16), np.nan)}, "previous"),
     ],
 )
@@ -134,6 +156,68 @@ def test_a_wrong_prompt_is_refused(onnx_pair: ModuleType, prompt: dict[str, Any]
     pair.features = {"image_embeddings": np.zeros((1, 1, 4, 4), np.float32)}
     with pytest.raises(ValueError, match=words):
         pair.decode(**prompt)
+
+
+class Recorder:
+    """Stands for a decoder, and keeps what it is asked."""
+
+    NAMES = ("point_coords", "point_labels", "mask_input", "has_mask_input")
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in self.NAMES]
+
+    def run(self, _: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.inputs = inputs
+        return [inputs["mask_input"]]
+
+
+def test_arrays_and_lists_of_any_type_ask_the_same(onnx_pair: ModuleType):
+    pair = placed(onnx_pair, (40, 31))
+    pair.features, pair.decoder = {"image_embeddings": np.zeros(1)}, Recorder()
+    previous = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    asked = []
+    for points, labels, before in (
+        ([[3, 4], [5, 6]], [1, 0], previous),
+        (np.array([[3, 4], [5, 6]]), np.array([1, 0]), previous.astype(np.float64)),
+        (((3, 4), (5, 6)), np.array([True, False]), previous.tolist()),
+    ):
+        pair.decode(points=points, labels=labels, previous=before)
+        asked.append(pair.decoder.inputs)
+    for other in asked:
+        for name, value in asked[0].items():
+            assert other[name].dtype == value.dtype
+            np.testing.assert_array_equal(other[name], value)
+
+
+def test_an_image_that_is_no_array_is_refused(onnx_pair: ModuleType):
+    with pytest.raises(ValueError, match="an image is a numpy array, got list"):
+        onnx_pair.rgb([[0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["exp", "a.npy"], "usage: python onnx_pair.py"),
+        (["exp", "none.npy", "1", "2", "3", "4"], r"No such file .*none\.npy"),
+        (["exp", "a.png", "1", "2", "3", "4"], r"a\.png is no \.npy file"),
+        (["nowhere", "a.npy", "1", "2", "3", "4"], r"nowhere has no encoder\.onnx"),
+        (["exp", "a.npy", "1", "2", "x", "4"], r"box must be \(4\) numbers: could not convert"),
+    ],
+)
+def test_the_script_says_what_is_wrong_with_its_arguments(
+    tmp_path: Path, arguments: list[str], words: str
+):
+    (tmp_path / "exp").mkdir()
+    for name in ("encoder.onnx", "decoder.onnx"):
+        (tmp_path / "exp" / name).touch()
+    np.save(tmp_path / "a.npy", np.zeros((4, 5), np.uint8))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
+    told = subprocess.run(
+        [sys.executable, str(FILE), *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert told.returncode == 1
+    assert re.match(f".*{words}", told.stderr)
+    assert "Traceback" not in told.stderr
 
 
 def test_what_the_model_does_not_take_is_refused(onnx_pair: ModuleType):

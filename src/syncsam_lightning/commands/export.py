@@ -50,8 +50,8 @@ def export(
         output: folder to write to; with weights, the file.
         network: for weights that several models share or none has: the model they are of, such as
             MedSAM or package.module.Class.
-        options: arguments of the network, such as --options.image_size 256; by default as the
-            weights show.
+        options: arguments of the network, given or recognised, such as --options.image_size 256; by
+            default as the weights show.
         sam_checkpoint: SAM's frozen weights: auto, none or a file; by default as in training.
         int8: onnx: also write copies with 8-bit matrix products to the folder int8.
         table: onnx: a prepared table on whose test split the mean DSC of model, ONNX and int8 is
@@ -104,6 +104,10 @@ def export(
     from syncsam_lightning.commands.output_folder import check_output_folder
     from syncsam_lightning.prediction import load_trained
 
+    if push is not None:
+        from syncsam_lightning.hub import check_repository
+
+        check_repository(push)  # before anything is written
     target = Path(output).expanduser()
     check_output_folder(target.parent if format == "weights" else target, "OUTPUT")
     given_model = named_network(network, options, checkpoint)

@@ -62,8 +62,8 @@ def predict_files(
         volume_format: of the masks of volumes; auto: NIfTI for NIfTI, DICOM SEG for DICOM.
         network: for weights that several models share or none has: the model they are of, such as
             MedSAM or package.module.Class.
-        options: arguments of the network, such as --options.image_size 256; by default as the
-            weights show.
+        options: arguments of the network, given or recognised, such as --options.image_size 256; by
+            default as the weights show.
         sam_checkpoint: SAM's weights: auto, none or a file; by default as in training.
         device: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.
 

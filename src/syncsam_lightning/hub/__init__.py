@@ -13,6 +13,7 @@ from syncsam_lightning.hub.folder import (
     write_folder,
 )
 from syncsam_lightning.hub.remote import (
+    check_repository,
     find_folder,
     find_weights,
     from_pretrained,
@@ -28,6 +29,7 @@ __all__ = [
     "ModelCard",
     "PretrainedModel",
     "TrainingNotes",
+    "check_repository",
     "find_folder",
     "find_weights",
     "from_pretrained",

@@ -19,12 +19,15 @@ from syncsam_lightning.models import PromptableModel, weights_checksum
 from syncsam_lightning.models.promptable import Feedback
 from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.size_limit import SizeLimit
+from syncsam_lightning.models.weights.finite import check_finite
 from syncsam_lightning.models.weights.frozen import state_checksum
 from syncsam_lightning.models.weights.safetensors_file import read_safetensors, write_safetensors
 from syncsam_lightning.whole_files import work_folder
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FORMAT = 1
+# Of which the package of programs is not known here, nor needed.
+_PROGRAMS = ("encoder.onnx", "encoder.pt2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,6 @@ def write_folder(model: PromptableModel, folder: Path, *, card: str | None = Non
             (work / CONFIG).write_text(text, encoding="utf-8")
             for file in (WEIGHTS, CARD, CONFIG):
                 if (work / file).exists():
-                    (work / file).chmod(0o644)
                     (work / file).replace(folder / file)
     except OSError as error:
         raise HubError(f"the model could not be written to {folder}: {error}") from error
@@ -88,7 +90,7 @@ def read_folder(folder: Path) -> PretrainedModel:
 
     Raises:
         HubError: a file is missing, damaged, or is that of another program or of a newer version;
-            or the weights are not those that ``config.json`` was written for.
+            or the weights are not finite, or not those that ``config.json`` was written for.
         MissingPackageError: ``safetensors`` is not installed.
         ModelSettingsError: the model can't be built.
     """
@@ -127,9 +129,11 @@ def _read_weights(folder: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise HubError(f"{path} does not exist: the folder has no weights")
     try:
-        return read_safetensors(path)
+        weights = read_safetensors(path)
+        check_finite(weights, str(path))
     except WeightsError as error:
         raise HubError(str(error)) from error
+    return weights
 
 
 def _check(checksum: str, folder: Path, config: Mapping[str, Any]) -> None:
@@ -150,6 +154,12 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if any((folder / name).exists() for name in _PROGRAMS):
+            raise HubError(
+                f"{folder} holds programs of `syncsam export onnx` or `torch`, not weights: give "
+                "the checkpoint that they were exported from, or run them by OnnxModel or "
+                "ProgramModel of syncsam_lightning.exporting, or docs/onnx_pair.py"
+            ) from error
         raise HubError(
             f"{path} does not exist: give a folder that `syncsam export safetensors` wrote, "
             "or a repository of such files"

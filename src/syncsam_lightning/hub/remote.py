@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -18,6 +19,9 @@ from syncsam_lightning.hub.folder import (
 )
 from syncsam_lightning.models import PromptableModel
 
+log = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 10.0  # for the first answer of a hub
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (".ckpt", ".pth", ".pt", ".bin", ".safetensors")
 
@@ -110,14 +114,55 @@ def find_folder(
             f"{repository!r} is neither a folder nor a repository's name (OWNER/NAME); looked in "
             f"{Path.cwd()}"
         )
+    check_repository(repository)
+    hub = _huggingface_hub()
+    trouble = _unreachable(hub, repository, revision, endpoint)
+    options = {"endpoint": endpoint, "local_files_only": trouble is not None}
+    try:
+        config = Path(hub.hf_hub_download(repository, CONFIG, revision=revision, **options))
+        # The folder is named by the commit; a push in between must not tear the two apart.
+        hub.hf_hub_download(repository, WEIGHTS, revision=config.parent.name, **options)
+    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
+        cause = trouble or error
+        raise HubError(_explained(f"{repository} could not be fetched", cause)) from error
+    if trouble is not None:
+        log.warning(
+            "%s: the hub can't be reached (%s); the copy in the cache is used", repository, trouble
+        )
+    return config.parent
+
+
+def _unreachable(
+    hub: Any, repository: str, revision: str | None, endpoint: str | None
+) -> Exception | None:
+    """Return why a hub gives no answer at all, or None; the package would ask for over a minute."""
+    try:
+        address = hub.hf_hub_url(repository, CONFIG, revision=revision, endpoint=endpoint)
+        hub.get_hf_file_metadata(address, timeout=_PATIENCE_SECONDS)
+    except hub.errors.HfHubHTTPError:
+        return None  # an answer, which the download will meet again
+    except (hub.errors.HTTPError, OSError) as error:
+        return error
+    return None
+
+
+def check_repository(repository: str) -> None:
+    """Raise unless a hub may have a repository of this name; none is asked.
+
+    Args:
+        repository: ``OWNER/NAME``.
+
+    Raises:
+        HubError: it is no such name.
+        MissingPackageError: the packages of the extra ``hub`` are not installed.
+    """
+    if not _REPOSITORY.fullmatch(repository):
+        raise HubError(f"repository must be OWNER/NAME, got {repository!r}")
     hub = _huggingface_hub()
     try:
-        config = Path(hub.hf_hub_download(repository, CONFIG, revision=revision, endpoint=endpoint))
-        # The folder is named by the commit; a push in between must not tear the two apart.
-        hub.hf_hub_download(repository, WEIGHTS, revision=config.parent.name, endpoint=endpoint)
-    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
-        raise HubError(_explained(f"{repository} could not be fetched", error)) from error
-    return config.parent
+        hub.utils.validate_repo_id(repository)
+    except hub.errors.HFValidationError as error:
+        raise HubError(f"no hub takes the repository's name {repository!r}: {error}") from error
 
 
 def push_to_hub(
@@ -148,8 +193,7 @@ def push_to_hub(
         MissingPackageError: the packages of the extra ``hub`` are not installed.
     """
     place = Path(folder).expanduser()
-    if not _REPOSITORY.fullmatch(repository):
-        raise HubError(f"repository must be OWNER/NAME, got {repository!r}")
+    check_repository(repository)
     if not place.is_dir():
         raise HubError(f"{place} is no folder (looked in {Path.cwd()})")
     if not (place / CARD).is_file():
@@ -184,6 +228,7 @@ def _huggingface_hub() -> Any:
     try:
         import huggingface_hub
         import huggingface_hub.errors
+        import huggingface_hub.utils
     except ImportError as error:
         raise MissingPackageError(
             "huggingface_hub is not installed: pip install 'syncsam-lightning[hub]'"

@@ -7,6 +7,7 @@ the user has to say which.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,25 +29,36 @@ from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.syncsam import SyncSAM
 from syncsam_lightning.models.vit import NUM_STAGES, PATCH_SIZE
 
+log = logging.getLogger(__name__)
+
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of tensors by the model's own names."""
+
+
+class _PartMissingError(Exception):
+    """A part of a model is missing; says which, as what follows the file's name."""
+
 
 _UNDER_SAMS_NAMES = (SAM, MedSAM, FTSAM, ScribblePromptSAM)
 
 
 def recognise(state_dict: Mapping[str, Tensor], origin: str) -> ModelSettings:
-    """Return the model that weights are of, with the sizes that can be read off them.
+    """Return the model that weights are of, with the sizes that can be read off them, and log it.
 
     Args:
         state_dict: tensors by the names of any known layout.
         origin: what to call it in an error.
 
     Raises:
-        WeightsError: several models have these names, or none; the message lists them.
+        WeightsError: several models have these names, or none; the message lists them; or a part
+            of the model is missing.
     """
     found = _candidates(tuple(state_dict))
     if len(found) == 1:
-        return ModelSettings(_path(found[0]), sizes(state_dict, found[0]))
+        settings = ModelSettings(_path(found[0]), sizes(state_dict, found[0], origin))
+        told = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
+        log.info("%s is taken for %s(%s)", origin, found[0].__name__, told)
+        return settings
     if not found:
         raise WeightsError(
             f"{origin} does not say which model it is of, and the names of its tensors are those "
@@ -61,7 +73,11 @@ def recognise(state_dict: Mapping[str, Tensor], origin: str) -> ModelSettings:
     )
 
 
-def sizes(state_dict: Mapping[str, Tensor], cls: type[PromptableModel]) -> dict[str, Any]:
+def sizes(
+    state_dict: Mapping[str, Tensor],
+    cls: type[PromptableModel],
+    origin: str = "the state dict",
+) -> dict[str, Any]:
     """Return those arguments of a model's class that the shapes of its weights tell.
 
     Not among them is what leaves no trace, such as the fusion of a SyncSAM.
@@ -69,13 +85,23 @@ def sizes(state_dict: Mapping[str, Tensor], cls: type[PromptableModel]) -> dict[
     Args:
         state_dict: tensors by the names of a layout that the class knows.
         cls: the class; of one that is not this package's own nothing can be told.
+        origin: what to call the weights in an error.
+
+    Raises:
+        WeightsError: what is left shows that a part of the model is missing.
     """
     read = _READERS.get(cls)
     layout = find_layout(state_dict, (), cls.layouts)
     if read is None or layout is None:
         return {}
     named = ((layout.to_ours(key), tuple(tensor.shape)) for key, tensor in state_dict.items())
-    return read({key: shape for key, shape in named if key is not None})
+    try:
+        return read({key: shape for key, shape in named if key is not None})
+    except _PartMissingError as error:
+        raise WeightsError(
+            f"{origin} {error}, so that its masks would be arbitrary: it is a part of the weights "
+            "only; save or fetch them whole"
+        ) from error
 
 
 def _candidates(names: Sequence[str]) -> Sequence[type[PromptableModel]]:
@@ -136,20 +162,33 @@ def _imis(shapes: Shapes) -> dict[str, Any]:
 
 
 def _syncsam(shapes: Shapes) -> dict[str, Any]:
+    def has(*parts: str) -> bool:
+        return any(key.startswith(parts) for key in shapes)
+
     found = _sizes_of_vit(shapes, "image_encoder.vit.")
     cnn = "image_encoder.cnn.layer1."
+    if not has("image_encoder.vit.", "image_encoder.cnn."):
+        raise _PartMissingError("holds no image encoder of a SyncSAM")
+    # A SyncSAM without a CNN has nothing to adapt.
+    if has("image_encoder.adapters.") and not has("image_encoder.cnn."):
+        raise _PartMissingError("holds the adapters of a CNN, but not the CNN itself")
     number = _count(shapes, cnn)
     if f"{cnn}0.conv3.weight" in shapes:
         found["cnn"] = "resnet50"
+    elif not has("image_encoder.cnn."):
+        found["cnn"] = "none"
     else:
-        found["cnn"] = {0: "none", 2: "resnet18"}.get(number, "resnet34")
-    if "vit_width" not in found:
+        found["cnn"] = "resnet18" if number == 2 else "resnet34"
+    if not has("image_encoder.vit."):
         found["vit"] = "none"
         neck = shapes.get("image_encoder.neck.0.weight", ())
         if len(neck) == 4:
             found |= {"vit_width": neck[1], "vit_heads": 1}  # heads of no ViT
-    found["med_token"] = "mask_decoder.med_token.weight" in shapes
-    found["multi_scale"] = any(key.startswith("image_encoder.bridges.") for key in shapes)
+    # By each of their parts: what lacks one of them is incomplete, and no ablation.
+    found["med_token"] = has(
+        "mask_decoder.med_token.", "mask_decoder.med_mlp.", "mask_decoder.mask_features."
+    )
+    found["multi_scale"] = has("image_encoder.bridges.", "image_encoder.embedding_encoder.")
     return found
 
 

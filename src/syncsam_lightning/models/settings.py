@@ -16,6 +16,8 @@ from syncsam_lightning.models.size_limit import SizeLimit
 
 _OURS = "syncsam_lightning."
 _MODELS = f"{_OURS}models"
+_PLAIN_TYPES = {"int": (int,), "float": (float, int), "bool": (bool,), "str": (str,)}
+"""What may be given for an argument that is declared so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class ModelSettings:
             ModelSettingsError: there is no such class, or it refuses its arguments.
         """
         cls = self.find_class(origin)
+        if trouble := _unfit(cls, self.init_args):
+            raise ModelSettingsError(f"{origin}: {trouble}")
         try:
             return cls(**self.init_args)
         except (TypeError, ValueError) as error:
@@ -140,6 +144,36 @@ class ModelSettings:
                 f"{origin} is of a model {self.class_path}, which is no PromptableModel"
             )
         return cls
+
+
+def public_models() -> dict[str, type[PromptableModel]]:
+    """Return this package's models by the names that users give them."""
+    found = vars(importlib.import_module(_MODELS))
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, type)
+        and issubclass(value, PromptableModel)
+        and value is not PromptableModel
+    }
+
+
+def _unfit(cls: type[PromptableModel], arguments: Mapping[str, Any]) -> str | None:
+    """Tell which argument a class has not, or takes only as another plain type; None: all fit."""
+    (_, *rest) = inspect.signature(cls.__init__).parameters.values()
+    taken = {one.name: one for one in rest}
+    if not any(one.kind is one.VAR_KEYWORD for one in rest):
+        for name in sorted(arguments.keys() - taken.keys()):
+            return f"{cls.__name__} has no argument {name!r}; it takes {', '.join(taken)}"
+    for name, value in arguments.items():
+        # Annotations are text where a module postpones them, and types where it doesn't.
+        declared = taken[name].annotation if name in taken else None
+        declared = getattr(declared, "__name__", declared)
+        fitting = _PLAIN_TYPES.get(declared) if isinstance(declared, str) else None
+        # True is an int to Python, and a size to nobody.
+        if fitting and type(value) not in fitting:
+            return f"{cls.__name__} takes {name} as {declared}, got {value!r}"
+    return None
 
 
 def _public_name(cls: type[PromptableModel]) -> str | None:

@@ -23,6 +23,7 @@ from syncsam_lightning.models.recognition import recognise
 from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint, unwrap_state_dict
+from syncsam_lightning.models.weights.finite import check_finite
 from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import CHECKSUM_KEY, put_frozen_back
 
@@ -58,8 +59,8 @@ def load_trained(
         trained with.
 
     Raises:
-        WeightsError: the file can't be read, no model is to be had for it, the weights do not fit,
-            or SAM's weights are not to be had.
+        WeightsError: the file can't be read, no model is to be had for it, the weights do not fit
+            or are not finite, or SAM's weights are not to be had.
         HubError: a folder or repository can't be read.
         MissingPackageError: a package of the extra ``hub`` is needed and not installed.
     """
@@ -107,6 +108,7 @@ def _load_slim(
     )
     pretrained.load(model, begins=False, untrained=False)
     state = {key: value for key, value in content["state_dict"].items() if key.startswith(_PREFIX)}
+    check_finite(state, str(path))
     slim = {"state_dict": state, CHECKSUM_KEY: content[CHECKSUM_KEY]}
     try:
         put_frozen_back(slim, model, prefix=_PREFIX, checksum=frozen_checksum(model))
@@ -146,8 +148,6 @@ def _build(content: Any, network: Any, path: Path) -> PromptableModel:
             settings = ModelSettings.from_config(network, str(path))
         else:
             settings = recognise(weights, str(path))
-            told = ", ".join(f"{name}={value}" for name, value in settings.init_args.items())
-            log.info("%s is taken for %s(%s)", path, settings.class_path.rpartition(".")[2], told)
         is_slim = isinstance(content, Mapping) and CHECKSUM_KEY in content
         settings.check_size(str(path), SizeLimit.of(weights, without_frozen=is_slim))
         return settings.build(str(path))

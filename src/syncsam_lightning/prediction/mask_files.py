@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ class OutputError(SyncSAMError):
     """Masks can't be written the way that was asked for."""
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 class UnwritableOutputError(SyncSAMError):
     """The folder for masks can't be written to, or its disk is full; what is in it is whole."""
 
@@ -47,9 +51,12 @@ def written_whole(path: Path) -> Iterator[Path]:
             yield work / path.name
             (work / path.name).replace(path)
     except OSError as error:
-        raise UnwritableOutputError(
-            f"{path} could not be written ({error}): make room, or give another folder as --output"
-        ) from error
+        remedy = "give another folder as --output"
+        if error.errno in _NO_ROOM:
+            remedy = f"make room, or {remedy}"
+        elif path.is_dir():
+            remedy = f"a folder has this name: move it away, or {remedy}"
+        raise UnwritableOutputError(f"{path} could not be written ({error}): {remedy}") from error
 
 
 @dataclass(frozen=True, slots=True)

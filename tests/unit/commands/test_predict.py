@@ -133,6 +133,15 @@ def test_an_output_that_can_not_be_made_is_told(images: Path, checkpoint: Path, 
     errors = told_by([*line, "--output", "/proc/out", "--device", "cpu"])
     assert "/proc/out" in errors
     assert "give another folder" in errors
+    assert "make room" not in errors
+
+
+def test_a_folder_in_the_place_of_a_mask_is_told(images: Path, checkpoint: Path, tmp_path: Path):
+    line = ["predict", str(images / "0.png"), "--ckpt_path", str(checkpoint), "--box", "1,2,20,20"]
+    (tmp_path / "out/0--object.png").mkdir(parents=True)
+    errors = told_by([*line, "--output", str(tmp_path / "out"), "--device", "cpu"])
+    assert "0--object.png could not be written" in errors
+    assert "a folder has this name: move it away, or give another folder as --output" in errors
 
 
 @pytest.mark.parametrize("inside", ["", "out"])

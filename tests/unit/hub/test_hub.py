@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from syncsam_lightning.cli.main import main
 from syncsam_lightning.errors import HubError, ModelSettingsError
 from syncsam_lightning.hub import (
     CARD,
@@ -17,6 +19,7 @@ from syncsam_lightning.hub import (
     WEIGHTS,
     ModelCard,
     TrainingNotes,
+    check_repository,
     find_weights,
     from_pretrained,
     is_repository,
@@ -234,6 +237,48 @@ def test_a_hub_that_can_not_be_reached_is_told(folder: Path):
     assert told.startswith(f"{folder} could not be sent to me/tiny (ConnectError: ")
     assert "HF_ENDPOINT" in told
     assert told.endswith("The folder is whole: push it again.")
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(caplog: pytest.LogCaptureFixture):
+    pytest.importorskip("huggingface_hub")
+    begun = time.monotonic()
+    with pytest.raises(
+        HubError, match=r"me/tiny could not be fetched \(ConnectError: .*HF_ENDPOINT"
+    ):
+        load_pretrained("me/tiny", endpoint="http://127.0.0.1:9")
+    assert time.monotonic() - begun < 30  # the package's own retries take over a minute
+    assert "Retry" not in caplog.text
+
+
+def test_without_a_hub_the_copy_in_the_cache_is_used_and_told(
+    hub: str, folder: Path, model: SyncSAM, caplog: pytest.LogCaptureFixture
+):
+    push_to_hub(folder, "me/tiny", endpoint=hub, token="hf_x")
+    load_pretrained("me/tiny", endpoint=hub)
+    loaded = load_pretrained("me/tiny", endpoint="http://127.0.0.1:9")
+    assert weights_checksum(loaded.model) == weights_checksum(model)
+    assert "me/tiny: the hub can't be reached" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["tiny", "me/ti ny", "me/tiny--x", "me/tiny..", "me/" + "x" * 100])
+def test_a_name_that_no_hub_takes_is_refused_before_anything_is_written(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(HubError, match="repository"):
+        check_repository(name)
+    target = tmp_path / "out"
+    line = ["export", "safetensors", str(tmp_path / "none.ckpt"), str(target), "--push", name]
+    assert main(line) == 2
+    assert repr(name) in capsys.readouterr().err
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "encoder.pt2"])
+def test_a_folder_of_exported_programs_is_called_one(tmp_path: Path, name: str):
+    (tmp_path / name).touch()
+    with pytest.raises(HubError, match=r"holds programs of `syncsam export.*onnx_pair\.py"):
+        read_folder(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path):

@@ -26,6 +26,7 @@ from syncsam_lightning.models import (
 from syncsam_lightning.models.recognition import recognise, sizes
 from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.size_limit import SizeLimit
+from syncsam_lightning.models.syncsam.layouts import to_predecessor_layout
 from syncsam_lightning.models.weights.renaming import rename_weights
 
 GOLDEN = Path(__file__).parents[2] / "parity/golden"
@@ -107,6 +108,50 @@ def test_what_nobody_knows_is_refused():
         WeightsError, match=r"x\.pth does not say which model .* none that is known"
     ):
         recognise({"encoder.weight": torch.zeros(2, 2)}, "x.pth")
+
+
+WHOLE = {"cnn": "resnet18", **VIT}
+
+
+@pytest.mark.parametrize("layout", ["official", "own"])
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [
+        ("image_encoder.cnn.", "x.pth holds the adapters of a CNN, but not the CNN itself"),
+        ("image_encoder.", "x.pth holds no image encoder of a SyncSAM"),
+    ],
+)
+def test_a_syncsam_without_its_encoder_is_not_taken_for_an_ablation(
+    layout: str, left_out: str, message: str
+):
+    with torch.device("meta"):
+        model = SyncSAM(**WHOLE)
+    kept = {k: v for k, v in model.state_dict().items() if not k.startswith(left_out)}
+    if layout == "official":
+        kept = to_predecessor_layout(kept)
+    with pytest.raises(WeightsError, match=message):
+        recognise(kept, "x.pth")
+    with pytest.raises(WeightsError, match=message):
+        sizes(kept, SyncSAM, "x.pth")
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        "mask_decoder.med_token.",
+        "mask_decoder.med_mlp.",
+        "image_encoder.bridges.",
+        "image_encoder.embedding_encoder.",
+        "image_encoder.vit.pos_embed",
+        "image_encoder.cnn.layer1.",
+    ],
+)
+def test_half_a_part_is_asked_for_whole(left_out: str):
+    with torch.device("meta"):
+        model = SyncSAM(**WHOLE)
+        kept = {k: v for k, v in model.state_dict().items() if not k.startswith(left_out)}
+        again = recognise(kept, "x.pth").build("x.pth")
+    assert any(key.startswith(left_out) for key in again.state_dict())
 
 
 def test_of_a_part_of_the_weights_what_is_there_is_told():

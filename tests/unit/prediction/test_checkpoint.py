@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.errors import SyncSAMError, WeightsError
 from syncsam_lightning.hub import write_folder
 from syncsam_lightning.models import (
     ScribblePromptUNet,
@@ -144,6 +144,23 @@ def test_a_folder_of_a_hub_gives_its_model_or_fills_another(tmp_path: Path, netw
         assert Predictor(trained, device="cpu").feedback == "sigmoid"
     with pytest.raises(WeightsError, match="a layout that ScribblePromptUNet does not know"):
         load_trained(tmp_path / "mine", ScribblePromptUNet(width=4, depth=2))
+
+
+def test_weights_that_are_not_finite_are_refused_wherever_they_are(tmp_path: Path):
+    pytest.importorskip("safetensors")
+    model = SyncSAM(**SMALL)
+    initialise_frozen(model, seed=0)
+    with torch.no_grad():
+        model.mask_decoder.med_token.weight[0, 3] = float("nan")
+    torch.save(model.state_dict(), tmp_path / "x.pt")
+    write_folder(model, tmp_path / "mine")
+    save(tmp_path / "x.ckpt", model)
+    for place in ("x.pt", "x.ckpt", "mine"):
+        with pytest.raises(
+            SyncSAMError,
+            match=r"tensor (network\.)?mask_decoder\.med_token\.weight holds .* finite",
+        ):
+            load_trained(tmp_path / place)
 
 
 def test_weights_that_are_not_all_there_are_refused(tmp_path: Path, network: SyncSAM):

@@ -21,6 +21,14 @@ _CONTAINERS = ("state_dict", "model", "model_state_dict")
 # and the attribute of our LightningModule that holds the model.
 _PREFIXES = ("module.", "_orig_mod.", "network.")
 
+# Programs by their suffixes, and what runs them.
+_EXPORTED = {
+    ".onnx": "syncsam_lightning.exporting.OnnxModel(folder) or docs/onnx_pair.py",
+    ".pt2": "syncsam_lightning.exporting.ProgramModel",
+}
+# Of pickles that can't be torch.save's: its files of before torch 1.6 are of protocol 2.
+_PLAIN_PROTOCOLS = range(4, pickle.HIGHEST_PROTOCOL + 1)
+
 # What torch.load raises on damaged files, in its own words or its unpickler's.
 READ_ERRORS = (
     OSError,
@@ -71,6 +79,12 @@ def read_checkpoint(path: Path) -> Any:
         )
     if path.suffix == SUFFIX:
         return read_safetensors(path)
+    if path.suffix in _EXPORTED:
+        raise WeightsError(
+            f"{path} is one of the programs of `syncsam export`, not a checkpoint: give the "
+            f"checkpoint that it was exported from, or run it by {_EXPORTED[path.suffix]}"
+        )
+    _refuse_plain_pickle(path)
     try:
         # Memory mapping reads what is needed only; files from before torch 1.6 can't be mapped.
         mapped = zipfile.is_zipfile(path)
@@ -86,6 +100,21 @@ def read_checkpoint(path: Path) -> Any:
         raise _not_a_checkpoint(path, error) from error
     except READ_ERRORS as error:
         raise _not_a_checkpoint(path, error) from error
+
+
+def _refuse_plain_pickle(path: Path) -> None:
+    """Raise for what ``pickle.dump`` wrote; torch.load would only say that it can't read it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+    except OSError as error:
+        raise _not_a_checkpoint(path, error) from error
+    if len(head) == 2 and head[:1] == pickle.PROTO and head[1] in _PLAIN_PROTOCOLS:
+        raise WeightsError(
+            f"{path} is a pickle, not a file of torch.save; to read it could run code, so it was "
+            "not read; save the weights alone, torch.save(model.state_dict(), path), and load that "
+            "file"
+        )
 
 
 class _LeftOut:

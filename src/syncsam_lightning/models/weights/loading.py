@@ -12,6 +12,7 @@ from syncsam_lightning.errors import WeightsError
 from syncsam_lightning.models.layout import Layout, find_layout
 from syncsam_lightning.models.promptable import PromptableModel
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict, unwrap_state_dict
+from syncsam_lightning.models.weights.finite import check_finite
 from syncsam_lightning.models.weights.relative_position import (
     is_position_table,
     resampling_rule,
@@ -40,7 +41,7 @@ def load_weights(
 
     Raises:
         WeightsError: the file can't be read, its layout is unknown, a tensor has a shape that does
-            not fit, or ``strict`` and the report would not be clean.
+            not fit or holds NaN or infinities, or ``strict`` and the report would not be clean.
     """
     if isinstance(weights, Mapping):
         origin = "the state dict"
@@ -55,6 +56,10 @@ def load_weights(
         raise _unknown_layout(model, origin, tuple(state_dict))
     unused = tuple(key for key in state_dict if key.startswith(layout.unused))
     state_dict = {key: tensor for key, tensor in state_dict.items() if key not in unused}
+    # By the file's names, which are those that a user looks for.
+    check_finite(
+        {key: state_dict[key] for key in state_dict if layout.to_ours(key) in targets}, origin
+    )
     fitted, unexpected, resized = _fit(model, targets, state_dict, layout, origin)
     if not fitted:
         raise WeightsError(

@@ -35,15 +35,20 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 def write_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors, wherever they are, to a file; one that is there is overwritten.
 
+    The file has the rights that any new one gets here, by the process's umask.
+
     Raises:
         OSError: the file can't be written.
         MissingPackageError: ``safetensors`` is not installed.
     """
     package = _package()
     on_cpu = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    path.touch()
+    rights = path.stat().st_mode
     try:
         # The hub's programs ask this entry which framework the tensors are of.
         package.torch.save_file(on_cpu, path, metadata={"format": "pt"})
+        path.chmod(rights)  # the package makes files that their owner alone can read
     except package.SafetensorError as error:  # how it says that the disk is full
         raise OSError(_one_line(error)) from error
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import struct
 from argparse import Namespace
@@ -65,6 +66,25 @@ def test_what_an_optimizer_hides_is_refused_and_not_run(tmp_path):
     with pytest.raises(WeightsError, match="holds Python objects"):
         read_state_dict(path)
     assert not proof.exists()
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_a_pickle_is_called_one_and_not_run(tmp_path, protocol, recwarn):
+    path, proof = tmp_path / "w.pkl", tmp_path / "ran"
+    path.write_bytes(pickle.dumps({"a": Trap(proof)}, protocol))
+    with pytest.raises(WeightsError, match=r"w\.pkl is a pickle, .* run code.*torch\.save\(model"):
+        read_state_dict(path)
+    assert not proof.exists()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("name", "means"), [("encoder.onnx", "OnnxModel"), ("e.pt2", "ProgramModel")]
+)
+def test_an_exported_program_is_called_one(tmp_path, name, means):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(WeightsError, match=f"{name} is one of the programs .*{means}"):
+        read_state_dict(tmp_path / name)
 
 
 def test_a_missing_file_is_named(tmp_path):

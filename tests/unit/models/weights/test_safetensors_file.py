@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -33,6 +35,17 @@ def test_tensors_come_back_with_their_names_types_and_shapes(path: Path):
         for key, tensor in TENSORS.items():
             assert found[key].dtype == tensor.dtype
             assert torch.equal(found[key].nan_to_num(9), tensor.nan_to_num(9))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_the_rights_are_those_of_any_new_file(path: Path, umask: int):
+    path.unlink()
+    before = os.umask(umask)
+    try:
+        write_safetensors(TENSORS, path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x00" * 64, None])
