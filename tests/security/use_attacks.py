@@ -153,7 +153,7 @@ USE_ATTACKS = [
         checkpoint(checkpoint_config),
         "cannot be read as a",
     ),
-    Attack("weights: a bare pickle", CODE, plain_pickle, "is not a PyTorch checkpoint"),
+    Attack("weights: a bare pickle", CODE, plain_pickle, "is a pickle, not a file of torch.save"),
     Attack(
         "prompts: a million rows in some kilobytes", MEMORY, many_prompts, "more rows than it can"
     ),
