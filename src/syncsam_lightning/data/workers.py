@@ -8,6 +8,7 @@ import multiprocessing.util  # its own exit handler must be there before ours, t
 import os
 import signal
 import threading
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
 
 
@@ -29,9 +30,25 @@ def worker_context(num_workers: int) -> BaseContext | None:
         return None
     context = _WorkerContext()
     context.set_forkserver_preload(["torch"])
+    _start_fork_server()
     atexit.unregister(_end_workers)
     atexit.register(_end_workers)
     return context
+
+
+def _start_fork_server() -> None:
+    """Start it, if it isn't running, with SIGTERM held back, as all its children then have it.
+
+    A SIGTERM to the whole process group would otherwise end workers that are about to begin, and
+    the run with them, before it has saved.
+    """
+    # First, since starting it ends any holding back of SIGTERM.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_workers() -> None:

@@ -54,6 +54,19 @@ def test_a_worker_leaves_sigterm_to_the_main_process():
 
 
 @pytest.mark.slow
+def test_a_worker_that_has_not_begun_leaves_sigterm_to_the_main_process_too():
+    worker = worker_context(1).Process(target=time.sleep, args=(0.5,))
+    worker.start()
+    os.kill(worker.pid, signal.SIGTERM)
+    worker.join(60)
+    assert worker.exitcode == 0
+
+
+def test_the_main_process_heeds_sigterm_as_before():
+    worker_context(1)
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_program_ends_after_an_error_though_a_worker_is_still_busy():
     done = subprocess.run(
         [sys.executable, __file__], capture_output=True, text=True, timeout=100, check=False

@@ -77,4 +77,6 @@ def _kill_workers(executor: ProcessPoolExecutor) -> None:
 def _prepare_worker() -> None:
     # Ctrl-C reaches the whole process group; the main process stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The executor ends the workers that are left by it when one has died.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     leave_with_parent()
