@@ -52,7 +52,7 @@ def read_first_prompts(folder: Path, image_ids: Sequence[str] | None = None) -> 
         if image_ids is not None:
             wanted &= ds.field("image_id").isin(pa.array(image_ids, pa.string()))
         table = file.to_table(columns, filter=wanted)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ComparisonError(f"{path} can't be read: {error}; remove it to go on") from error
     box = pc.list_slice(table["box"], 0, 4, return_fixed_size_list=True)
     click = pc.list_slice(table["points"], 0, 1, return_fixed_size_list=True)

@@ -104,9 +104,10 @@ def _read(model: str, folder: Path) -> Run:
     path = folder / SCORES
     try:
         table = pq.read_table(path, read_dictionary=list(_TEXTS))
-    except (pa.ArrowInvalid, OSError) as error:
+        present = set(table.column_names)  # names that are no text are an error
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ComparisonError(f"{path} can't be read: {error}; measure the model again") from error
-    missing = [name for name in _TYPES if name not in table.column_names and name != "seed"]
+    missing = [name for name in _TYPES if name not in present and name != "seed"]
     if missing:
         raise ComparisonError(
             f"{path} has no column {', '.join(missing)}: it is no file of `syncsam test`, or of an "
@@ -132,7 +133,7 @@ def _column(path: Path, table: pa.Table, name: str, kind: pa.DataType) -> pa.Chu
         raise ComparisonError(f"{path}: column {name} has {column.null_count} rows without a value")
     try:
         column = column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise ComparisonError(f"{path}: column {name} can't be used: {error}") from error
     return pc.fill_null(column, 0) if name == "seed" else column
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -79,6 +80,27 @@ def test_a_folder_without_scores_is_named(tmp_path: Path):
 def test_a_damaged_file_is_named(tmp_path: Path):
     (tmp_path / "scores.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ComparisonError, match=r"scores\.parquet can't be read"):
+        read_runs([str(tmp_path)])
+
+
+def test_a_column_whose_name_is_no_text_is_told(tmp_path: Path):
+    path = tmp_path / "scores.parquet"
+    pq.write_table(pa.table({"label": ["x"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"label", b"l\xe9bel"))
+    with pytest.raises(ComparisonError, match=r"scores\.parquet can't be read: 'utf-8' codec"):
+        read_runs([str(tmp_path)])
+
+
+def test_a_type_that_is_none_is_told(tmp_path: Path):
+    path = tmp_path / "scores.parquet"
+    pq.write_table(pa.table({"label": pa.array([1], pa.int64())}), path)
+    # In the schema that Arrow keeps beside Parquet's own: an integer of other bits than 64.
+    begin = path.read_bytes().index(b"ARROW:schema") + len(b"ARROW:schema") + 3
+    found = re.compile(rb"[A-Za-z0-9+/]+={0,2}").search(path.read_bytes(), begin)
+    schema = base64.b64decode(found[0])
+    other = base64.b64encode(schema.replace(b"\x40\0\0\0", b"\x41\0\0\0"))
+    path.write_bytes(path.read_bytes().replace(found[0], other))
+    with pytest.raises(ComparisonError, match=r"scores\.parquet can't be read: Integers with more"):
         read_runs([str(tmp_path)])
 
 
