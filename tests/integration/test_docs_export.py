@@ -180,7 +180,7 @@ def test_a_folder_is_tested_as_shown(mine: Path):
     [
         (["torch", "best.ckpt", "x", "--int8", "true"], "--int8 is for `syncsam export onnx`"),
         (["onnx", "best.ckpt", "x", "--push", "me/x"], "--push is for `syncsam export safet"),
-        (["torch", "best.ckpt", "x", "--options.a", "1"], "arguments of --network"),
+        (["torch", "best.ckpt", "x", "--options.a", "1"], "leave --network and --options out"),
         (["torch", "none.ckpt", "x"], "none.ckpt does not exist"),
         (["weights", "best.ckpt", "x.pth", "--layout", "sam2"], "no layout 'sam2'"),
         (["torch", "best.ckpt"], "output missing: syncsam export FORMAT"),
