@@ -41,7 +41,12 @@ def with_negative_values(args: Sequence[str]) -> list[str]:
     joined: list[str] = []
     for arg in args:
         before = joined[-1] if joined else ""
-        if _NEGATIVE_NUMBER.match(arg) and before.startswith("--") and "=" not in before:
+        if (
+            _NEGATIVE_NUMBER.match(arg)
+            and before.startswith("--")
+            and before != "--"
+            and "=" not in before
+        ):
             joined[-1] = f"{before}={arg}"
         else:
             joined.append(arg)

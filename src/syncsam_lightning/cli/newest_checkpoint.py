@@ -10,7 +10,7 @@ from pathlib import Path
 
 from syncsam_lightning.cli.arguments import option_values
 from syncsam_lightning.errors import SyncSAMError
-from syncsam_lightning.training.folder_lock import check_is_free
+from syncsam_lightning.training.folder_lock import check_all_are_free
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,11 @@ def with_newest_checkpoint(args: Sequence[str], *folders: Path) -> list[str]:
     where = folders if values[-1] == LAST else (Path(values[-1]),)
     told = " and ".join(map(str, where))
     others = list(_without_option(args))
+    if args[0] == "fit" and values[-1] == LAST:
+        # All of them: a run that has saved nothing yet goes on from an earlier start's checkpoint.
+        for folder in where:
+            check_all_are_free(folder)
     if found := newest_checkpoint(*where):
-        if args[0] == "fit" and values[-1] == LAST:
-            check_is_free(found.parent)
         log.info("going on from %s", found)
         return [*others, f"{OPTION}={found}"]
     if args[0] == "fit" and values[-1] == LAST:

@@ -33,7 +33,11 @@ def with_seeds(
     seed = SEED if seed is None else seed
     if isinstance(seed, bool) or not isinstance(seed, int):
         return list(args)
-    follow = {"model.seed": True, "data.seed": _takes_seed(given.class_name("data"), datamodules)}
+    # A file or a mapping in the place of the model's settings may hold a seed that isn't seen here.
+    follow = {
+        "model.seed": given.class_name("model") is None,
+        "data.seed": _takes_seed(given.class_name("data"), datamodules),
+    }
     return [
         *args,
         *(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from syncsam_lightning.errors import ModelSettingsError
+from syncsam_lightning.hub import is_repository
 from syncsam_lightning.models import PromptableModel
 from syncsam_lightning.models.recognition import recognise, sizes
 from syncsam_lightning.models.settings import ModelSettings, public_models
@@ -40,6 +41,10 @@ def named_network(
         return None
     cls = None if network is None else _find_class(network)
     path = Path(checkpoint).expanduser()
+    if cls is not None and (path.is_dir() or (not path.exists() and is_repository(checkpoint))):
+        raise ModelSettingsError(
+            f"{checkpoint} names its network with all settings: leave --network and --options out"
+        )
     settings = ModelSettings("" if cls is None else _name(cls))
     if path.is_file():
         content = read_checkpoint(path)

@@ -23,7 +23,8 @@ def check_output_folder(folder: Path, option: str) -> None:
         OutputFolderError: it is or lies in a file, or its rights forbid it.
     """
     place = folder
-    while not place.exists() and place != place.parent:
+    # What may not be looked into counts as not there, and its parent tells the rest.
+    while not os.access(place, os.F_OK) and place != place.parent:
         place = place.parent
     if not place.is_dir():
         problem = f"{place} is a file, not a folder"

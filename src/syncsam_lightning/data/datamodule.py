@@ -270,6 +270,8 @@ class PromptableDataModule(StreamingDataModule):
         stored = self.table.settings
         if not stored:
             return
+        if "seed" in stored:  # the name of split_seed in tables of earlier versions
+            stored = {"split_seed": stored["seed"], **stored}
         for key, wanted in self.table_settings().items():
             # Images are resized when they are read: one table serves models of all sizes.
             if key != "image_size" and key in stored and stored[key] != wanted:

@@ -82,6 +82,9 @@ class ModelSettings:
     def check_size(self, origin: str, limit: SizeLimit) -> None:
         """Make sure that the model is not larger than its file implies, before it is built.
 
+        Only this package's classes are known to be buildable without memory: a user's own, which
+        are never imported for a file, may compute with numbers of theirs.
+
         Args:
             origin: where the settings are from, for messages.
             limit: what the file that they are from holds weights for.
@@ -89,7 +92,7 @@ class ModelSettings:
         Raises:
             ModelSettingsError: it is, or there is no such class, or it refuses its arguments.
         """
-        if excess := limit.exceeded_by(lambda: self.build(origin)):
+        if self.is_ours and (excess := limit.exceeded_by(lambda: self.build(origin))):
             raise ModelSettingsError(
                 f"{origin} asks for a {self.class_path.rpartition('.')[2]} with {excess}, for "
                 "which its file has no weights: its settings are damaged, or another model's"
@@ -170,8 +173,8 @@ def _unfit(cls: type[PromptableModel], arguments: Mapping[str, Any]) -> str | No
         declared = taken[name].annotation if name in taken else None
         declared = getattr(declared, "__name__", declared)
         fitting = _PLAIN_TYPES.get(declared) if isinstance(declared, str) else None
-        # True is an int to Python, and a size to nobody.
-        if fitting and type(value) not in fitting:
+        # True is an int to Python, and a size to nobody; None may be a default of any type.
+        if fitting and type(value) not in fitting and value is not taken[name].default:
             return f"{cls.__name__} takes {name} as {declared}, got {value!r}"
     return None
 

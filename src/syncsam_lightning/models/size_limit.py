@@ -6,6 +6,7 @@ own weights imply bounds it, and is checked before room is made.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -88,11 +89,12 @@ class _Counter:
     """Counts what is registered as parameter or buffer while a model is built."""
 
     def __init__(self, limit: SizeLimit) -> None:
-        self._limit = limit
+        self._limit, self._thread = limit, threading.get_ident()
         self._tensors = self._numbers = 0
 
     def __call__(self, module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        if tensor is None:
+        # The hooks are those of the whole process, where other threads may build models too.
+        if tensor is None or threading.get_ident() != self._thread:
             return
         self._tensors += 1
         self._numbers += tensor.numel()

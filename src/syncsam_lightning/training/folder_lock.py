@@ -18,6 +18,9 @@ class FolderInUseError(SyncSAMError):
     """Another run that is still going writes to a folder."""
 
 
+_SUFFIX = ".in_use"
+
+
 class FolderLock:
     """Keeps the runs of other processes out of a folder until it is released.
 
@@ -65,10 +68,21 @@ def check_is_free(folder: Path) -> None:
             os.close(descriptor)
 
 
+def check_all_are_free(folder: Path) -> None:
+    """Make sure that no other process holds the lock of a folder or of one below it.
+
+    Raises:
+        FolderInUseError: one does; the message names it.
+    """
+    check_is_free(folder)
+    for path in folder.rglob(_path(Path("*")).name):
+        check_is_free(path.with_name(path.name[1 : -len(_SUFFIX)]))
+
+
 def _path(folder: Path) -> Path:
     # Not in it: Lightning warns of a folder for checkpoints that holds anything.
     folder = folder.absolute()
-    return folder.with_name(f".{folder.name}.in_use")
+    return folder.with_name(f".{folder.name}{_SUFFIX}")
 
 
 def _acquire(folder: Path) -> int:

@@ -12,6 +12,7 @@ from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.training.callbacks.changed_settings import differences
 
 _NETWORK = "model.network"
+_RECOMPUTE = f"{_NETWORK}.recompute"  # how, not what
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def settings_named(checkpoint: Mapping[str, Any], network: PromptableModel) -> I
         named = "; ".join(f"{name} was {old!r} and is {new!r} now" for name, old, new in changed)
         raise WeightsError(
             f"the checkpoint was trained with another network: {named}. Give the checkpoint's "
-            "values to go on from it, or train a new one without it"
+            f"values to go on from it, or train a new one without it ({error})"
         ) from error
 
 
@@ -48,4 +49,5 @@ def _changed(checkpoint: Mapping[str, Any], network: PromptableModel) -> list[tu
         return []
     if old.class_path.rpartition(".")[2] != new.class_path.rpartition(".")[2]:
         return [(_NETWORK, old.class_path, new.class_path)]
-    return sorted(differences(old.init_args, new.init_args, _NETWORK), key=lambda change: change[0])
+    found = differences(old.init_args, new.init_args, _NETWORK)
+    return sorted((change for change in found if change[0] != _RECOMPUTE), key=lambda one: one[0])

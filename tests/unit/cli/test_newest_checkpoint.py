@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from syncsam_lightning.cli import newest_checkpoint as newest_checkpoint_module
 from syncsam_lightning.cli.newest_checkpoint import (
     NoCheckpointError,
     newest_checkpoint,
@@ -84,16 +85,32 @@ def test_other_arguments_pass_unchanged(args: list[str], tmp_path: Path):
     assert with_newest_checkpoint(args, tmp_path) == args
 
 
-@pytest.mark.promise("Resume: a second run in a folder is refused, a restart is not")
-def test_a_run_that_is_still_going_is_not_taken_up(
-    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def refuse(folder: Path) -> None:
-        raise FolderInUseError(f"{folder} is in use")
+HOLD = """
+import sys
+from pathlib import Path
+from syncsam_lightning.training.folder_lock import FolderLock
+lock = FolderLock(Path(sys.argv[1]))
+print("held", flush=True)
+input()
+"""
 
-    monkeypatch.setattr(newest_checkpoint_module, "check_is_free", refuse)
-    with pytest.raises(FolderInUseError, match="version_1 is in use"):
-        with_newest_checkpoint(["fit", "--ckpt_path", "last"], tmp_path)
-    # A checkpoint of it may be measured, and a new run may begin from one that was chosen.
-    for args in (["test", "--ckpt_path", "last"], ["fit", "--ckpt_path", str(tmp_path)]):
-        assert with_newest_checkpoint(args, tmp_path) == [args[0], f"--ckpt_path={runs[1]}"]
+
+@pytest.mark.promise("Resume: a second run in a folder is refused, a restart is not")
+@pytest.mark.parametrize("place", ["version_1", "version_2/checkpoints"])
+def test_a_run_that_is_still_going_is_not_taken_up(runs: list[Path], tmp_path: Path, place: str):
+    # In version_2 it has no checkpoint yet: it goes on from one of an earlier start itself.
+    held = tmp_path / "logs/a" / place
+    command = [sys.executable, "-c", HOLD, str(held)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(FolderInUseError, match=f"{held} is in use by a run"):
+            with_newest_checkpoint(["fit", "--ckpt_path", "last"], tmp_path / "logs")
+        # A checkpoint of it may be measured, and a new run may begin from one that was chosen.
+        for args in (["test", "--ckpt_path", "last"], ["fit", "--ckpt_path", str(tmp_path)]):
+            assert with_newest_checkpoint(args, tmp_path) == [args[0], f"--ckpt_path={runs[1]}"]
+        process.kill()
+    again = with_newest_checkpoint(["fit", "--ckpt_path", "last"], tmp_path / "logs")
+    assert again == ["fit", f"--ckpt_path={runs[1]}"]

@@ -54,3 +54,10 @@ def test_any_seed_and_none_leave_the_seeds_of_the_classes(value: str):
 
 def test_what_is_given_stays():
     assert added("--data=Base", "--data.seed=1", "--model.seed", "2") == []
+
+
+@pytest.mark.parametrize(
+    "args", [["--model", "m.yaml"], ["--model={seed: 7}"], ["--config", "{model: m.yaml}"]]
+)
+def test_a_model_that_is_given_whole_keeps_its_seed(args: list[str]):
+    assert added("--data=Base", *args) == ["--data.seed=42"]

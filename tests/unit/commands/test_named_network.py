@@ -104,3 +104,11 @@ def test_to_name_the_network_of_a_checkpoint_once_more_does_no_harm(checkpoint: 
 def test_a_network_that_has_moved_is_named_by_the_user(tmp_path: Path):
     model = named_network("SyncSAM", {"cnn": "none", **VIT}, save(tmp_path, "gone.Network"))
     assert isinstance(model, SyncSAM)
+
+
+@pytest.mark.parametrize("checkpoint", ["folder", "owner/name"])
+def test_what_names_its_network_itself_takes_no_other(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(ModelSettingsError, match=f"{checkpoint} names its network .* leave"):
+        named_network("SyncSAM", None, checkpoint)

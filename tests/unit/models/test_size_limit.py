@@ -88,3 +88,15 @@ def test_a_network_without_its_frozen_weights_is_allowed():
     for key in network.frozen_keys():
         trained.pop(key)
     ModelSettings.of(network).check_size("x", SizeLimit.of(trained, without_frozen=True))
+
+
+class OfAUser(SyncSAM):
+    """Computes with numbers while it is built, which it could not without memory."""
+
+    def __init__(self) -> None:
+        super().__init__(cnn="resnet18", **TINY)
+        self.rates = [rate.item() for rate in torch.linspace(0, 1, 3)]
+
+
+def test_a_class_of_a_user_is_not_built_to_be_measured():
+    ModelSettings(f"{__name__}.OfAUser").check_size("x.ckpt", SizeLimit(0, 0))
