@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.ndimage import distance_transform_edt
 
 from syncsam_lightning.errors import InvalidPromptError, UnsupportedPromptError
 from syncsam_lightning.geometry import masks_to_boxes
@@ -24,6 +25,9 @@ from syncsam_lightning.volumes.reading import read_volume
 
 MARGIN = 0.1
 """By how much of its sides the box of a mask grows on every side for the next slice."""
+
+SURE_OVERLAP = 0.9
+"""Least overlap of two neighbouring masks (see :class:`StopRule`) for an answer to a click."""
 
 _CACHED_SLICES = 128  # encoded slices kept for further objects, about a megabyte each
 
@@ -83,8 +87,10 @@ class VolumePredictor:
 
     From a prompted slice it goes both ways. The next slice is prompted with the box of the last
     mask, grown by :data:`MARGIN`, and with that mask itself (if the model takes masks), until the
-    stop rule or the end of the volume. Between two prompted slices each goes halfway; where one
-    stops earlier, the other goes on towards it.
+    stop rule or the end of the volume. Before the stop rule ends it, the slice is asked about once
+    more, by the box and a click in the middle of the last mask, and it goes on if the answer lies
+    on that mask almost wholly (:data:`SURE_OVERLAP`). Between two prompted slices each goes
+    halfway; where one stops earlier, the other goes on towards it.
 
     Args:
         predictor: with the model.
@@ -190,14 +196,25 @@ class VolumePredictor:
         """Draw on from where a front stands to ``limit``, unless it has ended or ends before."""
         while self.propagate and front.reason is None and front.last != limit:
             number = front.last + front.step
-            answer = self._slices.follow(number, front.answer)
+            answer, front.reason = self._carried(number, front.answer)
             drawing.looked_at(number)
-            front.reason = self.stop.reason(
-                front.answer.masks[0], answer.masks[0], float(answer.scores[0])
-            )
             if front.reason is None:
                 front.last, front.answer = number, answer
                 drawing.add(number, answer)
+
+    def _carried(self, number: int, before: Prediction) -> tuple[Prediction, str | None]:
+        """Answer on the next slice; and say why the object ends before it, if it does."""
+        answer = self._slices.follow(number, before)
+        reason = _broken(self.stop, before, answer)
+        if reason is None or "points" not in self.predictor.model.input_spec.prompts:
+            return answer, reason
+        # A previous mask can lead astray where a click doesn't. A click finds something on every
+        # slice, though: it is believed only where that lies on the last mask almost wholly.
+        clicked = self._slices.click(number, before)
+        strict = replace(self.stop, min_overlap=max(SURE_OVERLAP, self.stop.min_overlap))
+        if _broken(strict, before, clicked) is None:
+            return clicked, None
+        return answer, reason
 
     def _ends(self, fronts: Sequence[_Front]) -> dict[tuple[int, str], str]:
         slices = len(self._slices.stack)
@@ -311,6 +328,13 @@ class _Slices:
             mask=before.low_res_logits if takes_masks else None,
         )
 
+    def click(self, number: int, before: Prediction) -> Prediction:
+        self._use(number)
+        mask = before.masks[0]
+        depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        return self.predictor.predict(points=[[x, y]], labels=[1], box=_grown_box(mask))
+
     def _use(self, number: int) -> None:
         if number in self._encoded:
             self._encoded.move_to_end(number)
@@ -320,6 +344,10 @@ class _Slices:
             if len(self._encoded) > _CACHED_SLICES:
                 self._encoded.popitem(last=False)
         self.predictor.use(self._encoded[number])
+
+
+def _broken(stop: StopRule, before: Prediction, after: Prediction) -> str | None:
+    return stop.reason(before.masks[0], after.masks[0], float(after.scores[0]))
 
 
 def _grown_box(mask: np.ndarray) -> list[float]:

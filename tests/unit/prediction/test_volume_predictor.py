@@ -5,10 +5,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from torch import Tensor
 
 from syncsam_lightning.errors import BrokenInputError, InvalidPromptError, UnsupportedPromptError
+from syncsam_lightning.models import ImageFeatures
 from syncsam_lightning.prediction import Predictor, SlicePrompt, StopRule, VolumePredictor
 from syncsam_lightning.prediction.predictor import NoImageError
+from syncsam_lightning.prompts import Prompts
 from syncsam_lightning.volumes import PLANES, Volume, parse_window
 
 SHAPE = (30, 40, 24)  # right, anterior, superior
@@ -339,3 +342,48 @@ def test_an_object_ends_where_the_next_mask_is_another(
 def test_a_stop_rule_out_of_range_is_refused(values: dict[str, float]):
     with pytest.raises(ValueError, match=next(iter(values))):
         StopRule(**values)
+
+
+@pytest.fixture
+def astray(bright):
+    class LedAstray(bright):
+        """Answers beside the object where it is given a previous mask."""
+
+        def decode(self, features: ImageFeatures, prompts: Prompts) -> Tensor:
+            answer = super().decode(features, prompts)
+            return answer if prompts.mask_logits is None else answer.roll(24, dims=-1)
+
+    return LedAstray
+
+
+def test_before_an_object_ends_it_is_asked_about_by_a_click(astray):
+    volumes = VolumePredictor(Predictor(astray(), device="cpu"), plane="axial")
+    given = volumes.set_volume(volume())
+    number, box = shown_box("axial", ball())
+    found = volumes.predict([SlicePrompt(number, box=box)])
+    assert dice(found.mask, given.voxels > 0) > 0.97
+    assert set(found.ends) == {(4, "down"), (18, "up")}
+
+
+def test_a_model_without_points_is_not_asked_again(astray):
+    model = astray(prompts=("boxes", "masks"))
+    volumes = VolumePredictor(Predictor(model, device="cpu"), plane="axial")
+    volumes.set_volume(volume())
+    number, box = shown_box("axial", ball())
+    found = volumes.predict([SlicePrompt(number, box=box)])
+    assert found.drawn == (number,)
+    assert "lies in the one beside it" in found.ends[number, "up"]
+    assert len(model.asked) == 3
+
+
+def test_an_answer_to_a_click_that_lies_elsewhere_ends_the_object(astray):
+    # Two bars that share a third of their width: enough for the rule, not for a click.
+    mask = np.zeros(SHAPE, bool)
+    mask[4:16, 20:30, :11] = True
+    mask[12:24, 20:30, 11:] = True
+    volumes = VolumePredictor(
+        Predictor(astray(), device="cpu"), plane="axial", stop=StopRule(min_overlap=0.3)
+    )
+    volumes.set_volume(volume(mask))
+    found = volumes.predict([SlicePrompt(8, box=[14, 10, 26, 20])])
+    assert found.drawn[-1] == 10
