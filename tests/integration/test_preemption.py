@@ -70,15 +70,7 @@ def descendants(pid: int) -> list[int]:
 def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(
     tmp_path: Path, options: list[str], to: str
 ):
-    endless = ["--trainer.max_steps=100000", "--data.num_workers=1", *options]
-    run = subprocess.Popen(
-        command(*endless),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    run = started(tmp_path, "--data.num_workers=1", *options)
     try:
         wait_for(lambda: saved(tmp_path, "resume.ckpt"), run)
         if to == "group":
@@ -111,14 +103,7 @@ def heeds_ctrl_c() -> Iterator[None]:
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(tmp_path: Path):
-    run = subprocess.Popen(
-        command("--trainer.max_steps=100000", "--data.num_workers=0"),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    run = started(tmp_path, "--data.num_workers=0")
     try:
         wait_for(lambda: saved(tmp_path, "resume.ckpt"), run)
         os.killpg(run.pid, signal.SIGINT)
@@ -145,6 +130,18 @@ def test_one_command_starts_a_run_and_takes_it_up_again(tmp_path: Path):
     assert third.returncode == 0, third.stderr
     assert f"{second.relative_to(tmp_path)} is damaged" in third.stderr
     assert steps(saved(tmp_path, "last.ckpt")[-1]) == 4
+
+
+def started(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """Start a run that does not end by itself, in a process group of its own."""
+    return subprocess.Popen(
+        command("--trainer.max_steps=100000", *options),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def wait_for(condition, run: subprocess.Popen[str], seconds: float = 600) -> None:

@@ -151,7 +151,7 @@ def test_the_propagation_does_not_go_over_to_the_other_hemisphere(here: Path, he
     drawn = np.asanyarray(mask.dataobj) > 0
     right = head.truth.any(axis=(1, 2))
     # Models of `make demo` have left 0.1 to 2.2 % there, at the edge that both hemispheres share.
-    assert drawn[~right].sum() < 0.05 * drawn.sum()
+    assert drawn[~right].sum() < 0.03 * drawn.sum()
     # From slice to slice as well: what goes over is small beside what stays.
     for number in np.flatnonzero(drawn.any(axis=(0, 1))):
         assert drawn[~right, :, number].sum() < 0.2 * drawn[..., number].sum()

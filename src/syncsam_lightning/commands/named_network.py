@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from syncsam_lightning.errors import ModelSettingsError
-from syncsam_lightning.hub import is_repository
+from syncsam_lightning.hub import holds_its_settings
 from syncsam_lightning.models import PromptableModel
 from syncsam_lightning.models.recognition import recognise, sizes
 from syncsam_lightning.models.settings import ModelSettings, public_models
@@ -41,7 +41,7 @@ def named_network(
         return None
     cls = None if network is None else _find_class(network)
     path = Path(checkpoint).expanduser()
-    if cls is not None and (path.is_dir() or (not path.exists() and is_repository(checkpoint))):
+    if cls is not None and holds_its_settings(checkpoint):
         raise ModelSettingsError(
             f"{checkpoint} names its network with all settings: leave --network and --options out"
         )

@@ -17,7 +17,7 @@ from syncsam_lightning.hub.remote import (
     find_folder,
     find_weights,
     from_pretrained,
-    is_repository,
+    holds_its_settings,
     load_pretrained,
     push_to_hub,
 )
@@ -33,7 +33,7 @@ __all__ = [
     "find_folder",
     "find_weights",
     "from_pretrained",
-    "is_repository",
+    "holds_its_settings",
     "load_pretrained",
     "push_to_hub",
     "read_config",

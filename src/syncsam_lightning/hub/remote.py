@@ -31,6 +31,12 @@ def is_repository(text: str) -> bool:
     return _REPOSITORY.fullmatch(text) is not None and not text.endswith(_FILES)
 
 
+def holds_its_settings(place: str | os.PathLike[str]) -> bool:
+    """Whether weights lie in a folder or repository, with settings beside them; else in a file."""
+    path = Path(place).expanduser()
+    return path.is_dir() or (not path.exists() and is_repository(os.fspath(place)))
+
+
 def from_pretrained(
     path_or_id: str | os.PathLike[str],
     *,
@@ -78,10 +84,9 @@ def find_weights(path_or_id: str | os.PathLike[str]) -> Path:
         HubError: see :func:`load_pretrained`.
         MissingPackageError: see :func:`load_pretrained`.
     """
-    path, text = Path(path_or_id).expanduser(), os.fspath(path_or_id)
-    if path.is_dir() or (not path.exists() and is_repository(text)):
+    if holds_its_settings(path_or_id):
         return checked_weights(find_folder(path_or_id))
-    return path
+    return Path(path_or_id).expanduser()
 
 
 def find_folder(

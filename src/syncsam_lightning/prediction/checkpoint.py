@@ -13,7 +13,7 @@ from syncsam_lightning.errors import ModelSettingsError, WeightsError
 from syncsam_lightning.hub import (
     find_folder,
     find_weights,
-    is_repository,
+    holds_its_settings,
     read_config,
     read_folder,
 )
@@ -66,7 +66,7 @@ def load_trained(
     """
     place = os.fspath(path)
     path = Path(path).expanduser()
-    if path.is_dir() or (not path.exists() and is_repository(place)):
+    if holds_its_settings(place):
         return _load_folder(find_folder(place), model)
     content = read_checkpoint(path)
     settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
