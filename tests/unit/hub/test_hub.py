@@ -22,12 +22,12 @@ from syncsam_lightning.hub import (
     check_repository,
     find_weights,
     from_pretrained,
-    is_repository,
     load_pretrained,
     push_to_hub,
     read_folder,
     write_folder,
 )
+from syncsam_lightning.hub.remote import is_repository
 from syncsam_lightning.models import SyncSAM, load_weights, weights_checksum
 from syncsam_lightning.models.settings import ModelSettings
 
