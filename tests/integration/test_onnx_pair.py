@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from syncsam_lightning.data.transforms import resize_image
+from syncsam_lightning.data.resize import resize_image
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.prediction import rgb_pixels
 from syncsam_lightning.prompts import MixedPrompts, Prompts

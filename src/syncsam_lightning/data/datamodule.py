@@ -67,7 +67,7 @@ class PromptableDataModule(StreamingDataModule):
             table, which keeps it.
         seed: of order, masks, augmentation and prompts.
         augmentation: transforms for training images, see
-            :class:`syncsam_lightning.data.transforms.Augmentation`.
+            :class:`syncsam_lightning.data.augmentation.Augmentation`.
         max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
             ten always may. Such rows are left out, each is named.
         filter: which images and masks of the table are used; None: all.

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from syncsam_lightning.data.augmentation import AugmentationConfig
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.collate import collate
 from syncsam_lightning.data.dataset import EvaluationSet, Sample, TrainingSet
@@ -19,7 +20,6 @@ from syncsam_lightning.data.resume import Position
 from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
 from syncsam_lightning.data.table import Table
-from syncsam_lightning.data.transforms import AugmentationConfig
 from syncsam_lightning.data.workers import begin_worker, worker_context
 from syncsam_lightning.errors import TableError
 from syncsam_lightning.geometry import Fit
@@ -58,7 +58,7 @@ class StreamingDataModule(LightningDataModule):
         num_workers: loader processes per rank; 0 loads in the main process.
         seed: of order, masks, augmentation and prompts.
         augmentation: transforms for training images, see
-            :class:`syncsam_lightning.data.transforms.Augmentation`.
+            :class:`syncsam_lightning.data.augmentation.Augmentation`.
         max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
             ten always may. Such rows are left out, each is named.
         epoch_size: training samples in an epoch; None: as many as there are training images.

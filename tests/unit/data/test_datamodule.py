@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from syncsam_lightning.data.augmentation import Augmentation
+from syncsam_lightning.data.resize import resize_masks
 from syncsam_lightning.data.table import Table
-from syncsam_lightning.data.transforms import Augmentation, resize_masks
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 
 TOLD = pytest.mark.promise("Ranks: samples that a number of ranks leaves out are told")

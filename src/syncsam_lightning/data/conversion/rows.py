@@ -9,7 +9,7 @@ import numpy as np
 
 from syncsam_lightning.data.codec import collapse_grey, encode_image, encode_mask
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
-from syncsam_lightning.data.transforms import fit_image, resize_masks
+from syncsam_lightning.data.resize import fit_image, resize_masks
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.records import RawSample, Skipped, Split
