@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
+from PIL import Image
 
 from syncsam_lightning.geometry import ResizePlan
+
+NearestRule = Literal["nearest_corner", "nearest_center"]
+"""Which pixel of an original a cell takes: the one at its upper left corner (OpenCV's
+``INTER_NEAREST``), or the one at its centre (Pillow's ``NEAREST``)."""
 
 _HALF = 0.5 - 2.0**-12  # some exact halves come out below it
 _LEVELS = 4  # cells whose shares differ by less than a quarter of the largest are covered alike
@@ -76,6 +83,25 @@ def _resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         if pixels.shape[:2] != shape:
             pixels = cv2.resize(pixels, shape[::-1], interpolation=rule)
     return pixels
+
+
+def nearest_pixels(old: int, new: int, rule: NearestRule) -> np.ndarray:
+    """Return which pixel each cell takes along a side: ``(new,)`` int64 in [0, old).
+
+    Asked of the library whose rule it is, so that cells between two pixels are decided as there.
+
+    Args:
+        old: pixels of the original.
+        new: cells.
+        rule: see :data:`NearestRule`.
+    """
+    pixels = np.arange(old, dtype=np.float32)[None]
+    if rule == "nearest_corner":
+        taken = cv2.resize(pixels, (new, 1), interpolation=cv2.INTER_NEAREST)
+    else:
+        taken = np.asarray(Image.fromarray(pixels).resize((new, 1), Image.Resampling.NEAREST))
+    pixel: np.ndarray = taken[0].astype(np.int64)
+    return pixel
 
 
 def fit_image(image: np.ndarray, plan: ResizePlan) -> np.ndarray:
