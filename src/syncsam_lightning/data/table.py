@@ -17,7 +17,6 @@ from syncsam_lightning.data.location import TableLocation
 from syncsam_lightning.data.row import StoredRow, stored_rows
 from syncsam_lightning.data.schema import (
     CHECKSUM,
-    COLUMNS,
     FORMAT_KEY,
     FORMAT_VERSION,
     SETTINGS_KEY,
@@ -205,7 +204,7 @@ class Table:
         # Offsets that don't fit would be followed out of bounds when values are looked at.
         taken.validate(full=True)
         names = [f"row {position} of {self}" for position in positions]
-        rows = list(stored_rows(taken.select(COLUMNS), names))
+        rows = list(stored_rows(taken, names))
         for row in rows:
             if {len(row.labels), len(row.boxes), len(row.areas), len(row.mask_ids)} != {
                 row.num_masks

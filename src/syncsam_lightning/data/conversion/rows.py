@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from syncsam_lightning.data.codec import collapse_grey, encode_image, encode_mask
+from syncsam_lightning.data.codec import (
+    collapse_grey,
+    encode_image,
+    encode_mask,
+    image_digest,
+)
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
 from syncsam_lightning.data.resize import fit_image, resize_masks
 from syncsam_lightning.errors import BrokenInputError
@@ -66,6 +71,7 @@ class RowMaker:
         height, width = image.shape[:2]
         masks = np.stack([mask for _, _, mask in kept])
         boxes, areas = _tight_boxes(masks), masks.sum(axis=(1, 2)).tolist()
+        digest = image_digest(image)  # before it is resized
         if split == "train" and max(height, width) > self._image_size:
             image = fit_image(image, ResizePlan(height, width, self._image_size))
             masks = resize_masks(masks, image.shape[0], image.shape[1])
@@ -87,6 +93,7 @@ class RowMaker:
             "boxes": boxes,
             "areas": areas,
             "mask_ids": [mask_id for mask_id, _, _ in kept],
+            "image_digest": digest,
         }
 
 
