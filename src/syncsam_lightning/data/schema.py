@@ -11,7 +11,10 @@ from syncsam_lightning.data.codec import DIGEST_SIZE
 from syncsam_lightning.data.row import stored_rows
 
 FORMAT_VERSION = 3
-"""2 added the checksum, 3 the digest of the image; older tables are read without them."""
+"""2 added the checksum, 3 the digest of the image; older tables are read without them. Before 3,
+masks of training rows were resized to half a pixel off their images."""
+
+TRAINABLE_SINCE = 3
 
 FORMAT_KEY = b"syncsam_lightning.format"
 SETTINGS_KEY = b"syncsam_lightning.settings"

@@ -129,9 +129,12 @@ class StreamingDataModule(LightningDataModule):
         """Look up the rows of every split.
 
         Raises:
-            TableError: there are no rows of a split that the stage needs.
+            TableError: there are no rows of a split that the stage needs, or a table is too old to
+                train on.
         """
         self._rows = self.load_rows()
+        if stage == "fit":
+            self._check_trainable()
         needed = _NEEDED.get(stage)
         if needed is not None and not self.num_rows(needed):
             raise TableError(
@@ -141,6 +144,10 @@ class StreamingDataModule(LightningDataModule):
         self._order = None
         if self.num_rows("train"):
             self._order = EpochOrder(self.strata(), self.epoch_size)
+
+    def _check_trainable(self) -> None:
+        for table in self.tables():
+            table.check_trainable()
 
     @abstractmethod
     def place(self) -> str:
@@ -174,8 +181,10 @@ class StreamingDataModule(LightningDataModule):
         """Return the training loader of this rank.
 
         Raises:
-            TableError: there are fewer training samples than ranks.
+            TableError: there are fewer training samples than ranks, or a table is too old to train
+                on.
         """
+        self._check_trainable()
         begin = self._begin or self._epoch_begin(self.seed, 0)
         trainer, geometry = self.trainer, self.geometry()
         self._tell_what_is_left_out(geometry)

@@ -20,6 +20,7 @@ from syncsam_lightning.data.schema import (
     FORMAT_KEY,
     FORMAT_VERSION,
     SETTINGS_KEY,
+    TRAINABLE_SINCE,
     columns_of_format,
 )
 from syncsam_lightning.errors import DamagedRowError, DatasetNotFoundError, TableError
@@ -143,6 +144,19 @@ class Table:
             if not isinstance(settings, dict):
                 raise ValueError(f"expected a mapping, got {type(settings).__name__}")
         return settings
+
+    def check_trainable(self) -> None:
+        """Make sure that masks of its training rows lie where their images have them.
+
+        Raises:
+            TableError: they don't, or the table can't be opened.
+        """
+        if self.dataset is not None and self._format < TRAINABLE_SINCE:
+            raise TableError(
+                f"{self} has format {self._format}, whose training masks lie up to half a pixel "
+                "off their images: to train, prepare it again (remove it, or give another "
+                "data.table, and run the same command); for validation and testing it serves"
+            )
 
     def offsets(self, split: Split) -> np.ndarray:
         """Return the positions of the rows of a split, ascending, int64."""

@@ -2,12 +2,16 @@
 
 from types import SimpleNamespace
 
+import lance
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from syncsam_lightning.data.augmentation import Augmentation
 from syncsam_lightning.data.resize import resize_masks
+from syncsam_lightning.data.row import stored_rows
+from syncsam_lightning.data.schema import CHECKSUM, FORMAT_KEY, IMAGE_DIGEST, SETTINGS_KEY
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 
@@ -187,3 +191,32 @@ def test_samples_that_are_too_few_for_a_batch_on_all_ranks_are_told(tiny, caplog
 def test_fewer_samples_than_ranks_are_refused(tiny):
     with pytest.raises(TableError, match="20 training samples in an epoch, too few for 21 ranks"):
         on_ranks(tiny(val_fraction=0.0, test_fraction=0.0), 21).train_dataloader()
+
+
+@pytest.fixture
+def of_format_2(tiny, tmp_path):
+    """A datamodule on the tiny table as format 2 had it: without digests."""
+    rows = tiny().table.dataset.to_table().drop_columns([IMAGE_DIGEST])
+    settings = rows.schema.metadata[SETTINGS_KEY]
+    checksums = pa.array([row.checksum() for row in stored_rows(rows)], pa.uint32())
+    old = rows.drop_columns([CHECKSUM]).append_column(CHECKSUM, checksums)
+    metadata = {FORMAT_KEY: b"2", SETTINGS_KEY: settings}
+    lance.write_dataset(old.replace_schema_metadata(metadata), str(tmp_path / "old.lance"))
+    return type(tiny())(table=str(tmp_path / "old.lance"), image_size=32, num_workers=0)
+
+
+def test_a_table_of_format_2_serves_for_tests(of_format_2, tiny):
+    of_format_2.prepare_data()
+    of_format_2.setup("test")
+    old, new = next(iter(of_format_2.test_dataloader())), next(iter(tiny().test_dataloader()))
+    assert old.targets.masks.equal(new.targets.masks[: len(old.targets.masks)])
+    assert len(list(of_format_2.val_dataloader())) > 0
+
+
+def test_a_table_of_format_2_is_refused_for_training_with_the_remedy(of_format_2):
+    of_format_2.prepare_data()
+    with pytest.raises(TableError, match="has format 2, whose training masks lie up to half a"):
+        of_format_2.setup("fit")
+    of_format_2.setup()
+    with pytest.raises(TableError, match="to train, prepare it again"):
+        of_format_2.train_dataloader()
