@@ -58,7 +58,7 @@ class PromptableDataModule(StreamingDataModule):
         eval_batch_size: images per rank and evaluation step; None: ``batch_size``.
         masks_per_image: masks drawn with replacement from each training image.
         num_workers: loader processes per rank; 0 loads in the main process.
-        split_by: ``case`` keeps all images of a case on one side; ``image`` is the paper's rule for
+        split_by: ``case`` draws no patient onto two sides; ``image`` is the paper's rule for
             SA-Med2D-20M. Used where the release has no official split.
         test_fraction: share held out for testing, where the release has no official split.
         val_fraction: share for validation, taken from what would be trained on; none is taken

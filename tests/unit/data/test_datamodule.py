@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from syncsam_lightning.data.conversion import WorkOptions
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.data.transforms import Augmentation, resize_masks
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
@@ -26,6 +27,17 @@ def test_a_case_never_lies_on_two_sides_and_shares_are_kept(tiny):
     assert [len(cases[split]) for split in ("train", "val", "test")] == [7, 1, 2]
     assert not cases["train"] & cases["test"]
     assert not cases["val"] & (cases["train"] | cases["test"])
+
+
+@pytest.mark.parametrize(("by", "notes"), [("case", 0), ("image", 1)])
+def test_the_report_of_a_conversion_tells_of_cases_on_two_sides(tiny, tmp_path, by, notes):
+    datamodule = type(tiny())(table=str(tmp_path / "by.lance"), split_by=by, test_fraction=0.5)
+    report = datamodule.prepare(WorkOptions())
+    assert len(report.notes) == notes
+    for note in report.notes:
+        assert note.startswith("cases on two sides, by split_by image: ")
+        assert " of tiny in train and test" in note
+        assert note in report.details()
 
 
 def test_a_training_batch_fulfils_the_contract(tiny):
