@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -34,6 +35,7 @@ from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, DatasetCard, RawSample, Skipped, Split
+from syncsam_lightning.seeding import stable_key
 
 log = logging.getLogger(__name__)
 
@@ -348,6 +350,15 @@ class PromptableDataModule(StreamingDataModule):
         if self.sampling is None:
             return [Stratum(np.arange(len(offsets)), 1.0)]
         return self.sampling.strata(index, offsets)
+
+    def rows_key(self) -> int:
+        """Return a key of the training rows, by their checksums, and of the classes chosen."""
+        index, _ = self._looked_up()
+        rows = index.checksums[self._offsets("train")].astype("<u4").tobytes()
+        wanted, unwanted = self.filter.label_names()
+        return stable_key(
+            "rows", blake2b(rows).hexdigest(), len(wanted), *wanted, len(unwanted), *unwanted
+        )
 
     def groups(self) -> Groups:
         """Return the sources and modalities of the rows that are used, sorted."""

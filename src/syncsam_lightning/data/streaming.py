@@ -111,6 +111,7 @@ class StreamingDataModule(LightningDataModule):
         self.epoch_size = epoch_size
         self._rows: Mapping[Split, Rows] = {}
         self._order: EpochOrder | None = None
+        self._rows_key = 0
         self._begin: Position | None = None
 
     @abstractmethod
@@ -125,6 +126,13 @@ class StreamingDataModule(LightningDataModule):
     def groups(self) -> Groups:
         """Return the sources and modalities of the rows, sorted; after :meth:`load_rows`."""
 
+    def rows_key(self) -> int:
+        """Return a key that differs where other rows are trained on; after :meth:`load_rows`.
+
+        By it a run is not resumed on other rows. 0, here, compares nothing.
+        """
+        return 0
+
     def setup(self, stage: str | None = None) -> None:
         """Look up the rows of every split.
 
@@ -138,9 +146,10 @@ class StreamingDataModule(LightningDataModule):
                 f"{self.place()} has no rows for the {needed} split: prepare it again "
                 "with another data.test_fraction or data.val_fraction"
             )
-        self._order = None
+        self._order, self._rows_key = None, 0
         if self.num_rows("train"):
             self._order = EpochOrder(self.strata(), self.epoch_size)
+            self._rows_key = self.rows_key()
 
     @abstractmethod
     def place(self) -> str:
@@ -274,7 +283,7 @@ class StreamingDataModule(LightningDataModule):
 
     def _epoch_begin(self, seed: int, epoch: int) -> Position:
         order = self.order()
-        return Position(seed, epoch, 0, order.num_samples, order.fingerprint)
+        return Position(seed, epoch, 0, order.num_samples, order.fingerprint, self._rows_key)
 
     def position(self) -> Position:
         """Return how far the running fit has come in its epoch.
@@ -302,8 +311,10 @@ class StreamingDataModule(LightningDataModule):
         """Continue where a checkpoint left off.
 
         Raises:
-            ResumeError: an epoch has another length or order now.
+            ResumeError: an epoch has another length or order now, or other rows.
         """
         if state_dict and self.trainer is not None and self.trainer.state.fn == "fit":
             position = Position.from_state(state_dict)
-            self._begin = position.normalised(self.geometry(), self.order().fingerprint)
+            self._begin = position.normalised(
+                self.geometry(), self.order().fingerprint, self._rows_key
+            )
