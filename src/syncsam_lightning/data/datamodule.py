@@ -351,6 +351,10 @@ class PromptableDataModule(StreamingDataModule):
             return [Stratum(np.arange(len(offsets)), 1.0)]
         return self.sampling.strata(index, offsets)
 
+    def wants_validation(self) -> bool:
+        """Whether ``val_fraction`` is above 0."""
+        return self.split_rule.val_fraction > 0
+
     def rows_key(self) -> int:
         """Return a key of the training rows, by their checksums, and of the classes chosen."""
         index, _ = self._looked_up()

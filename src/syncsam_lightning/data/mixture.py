@@ -182,6 +182,10 @@ class Mixture(StreamingDataModule):
             return [Stratum(np.arange(begins[-1]), 1.0)]
         return strata
 
+    def wants_validation(self) -> bool:
+        """Whether a part keeps a share for validation."""
+        return any(part.wants_validation() for part in self._used)
+
     def rows_key(self) -> int:
         """Return a key of the training rows of all parts, in their order."""
         return stable_key("mixture", *(part.rows_key() for part in self._used))

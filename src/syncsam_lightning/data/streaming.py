@@ -137,7 +137,8 @@ class StreamingDataModule(LightningDataModule):
         """Look up the rows of every split.
 
         Raises:
-            TableError: there are no rows of a split that the stage needs.
+            TableError: there are no rows of a split that the stage needs, or none to validate on
+                though a share for validation is asked for.
         """
         self._rows = self.load_rows()
         needed = _NEEDED.get(stage)
@@ -146,10 +147,27 @@ class StreamingDataModule(LightningDataModule):
                 f"{self.place()} has no rows for the {needed} split: prepare it again "
                 "with another data.test_fraction or data.val_fraction"
             )
+        if stage == "fit" and self.wants_validation() and not self.num_rows("val"):
+            self._refuse_unvalidated()
         self._order, self._rows_key = None, 0
         if self.num_rows("train"):
             self._order = EpochOrder(self.strata(), self.epoch_size)
             self._rows_key = self.rows_key()
+
+    def _refuse_unvalidated(self) -> None:
+        if self.trainer is not None and self.trainer.limit_val_batches == 0:
+            return
+        raise TableError(
+            f"{self.place()} has {self.num_rows('train')} images for training and none for "
+            "validation: its cases are too few to share. Ways out, each with a data.table of its "
+            "own: more cases; data.test_fraction 0, which keeps none for testing; data.split_by "
+            "image, where images of one case lie on both sides and scores come out too high; or "
+            "data.val_fraction 0, to train without validation"
+        )
+
+    def wants_validation(self) -> bool:
+        """Whether a part of the cases was to be kept for validation; False here."""
+        return False
 
     @abstractmethod
     def place(self) -> str:
