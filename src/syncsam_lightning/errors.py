@@ -124,6 +124,10 @@ class NothingToTrainError(SyncSAMError):
     """Every part of a model is frozen, so that ``fit`` has nothing to do."""
 
 
+class NoValidationError(SyncSAMError):
+    """A run is to be steered by validation, and nothing is validated in it."""
+
+
 class MissingPackageError(SyncSAMError):
     """An option needs a package that is not installed; the message says which."""
 

@@ -97,7 +97,7 @@ class RawSample:
             skipped, not lost in silence.
         modality: for example ``"ct"``, ``"mr"``, ``"x_ray"``.
         source: the data set that the image was first published in.
-        case: patient or volume. Images of one case never land on both sides of a split by case.
+        case: patient or volume. A split by case never draws images of one onto two sides.
         slice: position within the case, or ``""``.
         split: ``"train"``, ``"val"`` or ``"test"`` where the release has an official split, else
             ``None`` and the datamodule draws one.

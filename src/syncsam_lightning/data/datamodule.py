@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -34,6 +35,7 @@ from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, DatasetCard, RawSample, Skipped, Split
+from syncsam_lightning.seeding import stable_key
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class PromptableDataModule(StreamingDataModule):
         eval_batch_size: images per rank and evaluation step; None: ``batch_size``.
         masks_per_image: masks drawn with replacement from each training image.
         num_workers: loader processes per rank; 0 loads in the main process.
-        split_by: ``case`` keeps all images of a case on one side; ``image`` is the paper's rule for
+        split_by: ``case`` draws no patient onto two sides; ``image`` is the paper's rule for
             SA-Med2D-20M. Used where the release has no official split.
         test_fraction: share held out for testing, where the release has no official split.
         val_fraction: share for validation, taken from what would be trained on; none is taken
@@ -348,6 +350,19 @@ class PromptableDataModule(StreamingDataModule):
         if self.sampling is None:
             return [Stratum(np.arange(len(offsets)), 1.0)]
         return self.sampling.strata(index, offsets)
+
+    def wants_validation(self) -> bool:
+        """Whether ``val_fraction`` is above 0."""
+        return self.split_rule.val_fraction > 0
+
+    def rows_key(self) -> int:
+        """Return a key of the training rows, by their checksums, and of the classes chosen."""
+        index, _ = self._looked_up()
+        rows = index.checksums[self._offsets("train")].astype("<u4").tobytes()
+        wanted, unwanted = self.filter.label_names()
+        return stable_key(
+            "rows", blake2b(rows).hexdigest(), len(wanted), *wanted, len(unwanted), *unwanted
+        )
 
     def groups(self) -> Groups:
         """Return the sources and modalities of the rows that are used, sorted."""

@@ -111,6 +111,7 @@ class StreamingDataModule(LightningDataModule):
         self.epoch_size = epoch_size
         self._rows: Mapping[Split, Rows] = {}
         self._order: EpochOrder | None = None
+        self._rows_key = 0
         self._begin: Position | None = None
 
     @abstractmethod
@@ -125,12 +126,19 @@ class StreamingDataModule(LightningDataModule):
     def groups(self) -> Groups:
         """Return the sources and modalities of the rows, sorted; after :meth:`load_rows`."""
 
+    def rows_key(self) -> int:
+        """Return a key that differs where other rows are trained on; after :meth:`load_rows`.
+
+        By it a run is not resumed on other rows. 0, here, compares nothing.
+        """
+        return 0
+
     def setup(self, stage: str | None = None) -> None:
         """Look up the rows of every split.
 
         Raises:
-            TableError: there are no rows of a split that the stage needs, or a table is too old to
-                train on.
+            TableError: there are no rows of a split that the stage needs, none to validate on
+                though a share for validation is asked for, or a table is too old to train on.
         """
         self._rows = self.load_rows()
         if stage == "fit":
@@ -141,9 +149,27 @@ class StreamingDataModule(LightningDataModule):
                 f"{self.place()} has no rows for the {needed} split: prepare it again "
                 "with another data.test_fraction or data.val_fraction"
             )
-        self._order = None
+        if stage == "fit" and self.wants_validation() and not self.num_rows("val"):
+            self._refuse_unvalidated()
+        self._order, self._rows_key = None, 0
         if self.num_rows("train"):
             self._order = EpochOrder(self.strata(), self.epoch_size)
+            self._rows_key = self.rows_key()
+
+    def _refuse_unvalidated(self) -> None:
+        if self.trainer is not None and self.trainer.limit_val_batches == 0:
+            return
+        raise TableError(
+            f"{self.place()} has {self.num_rows('train')} images for training and none for "
+            "validation: its cases are too few to share. Ways out, each with a data.table of its "
+            "own: more cases; data.test_fraction 0, which keeps none for testing; data.split_by "
+            "image, where images of one case lie on both sides and scores come out too high; or "
+            "data.val_fraction 0, to train without validation"
+        )
+
+    def wants_validation(self) -> bool:
+        """Whether a part of the cases was to be kept for validation; False here."""
+        return False
 
     def _check_trainable(self) -> None:
         for table in self.tables():
@@ -283,7 +309,7 @@ class StreamingDataModule(LightningDataModule):
 
     def _epoch_begin(self, seed: int, epoch: int) -> Position:
         order = self.order()
-        return Position(seed, epoch, 0, order.num_samples, order.fingerprint)
+        return Position(seed, epoch, 0, order.num_samples, order.fingerprint, self._rows_key)
 
     def position(self) -> Position:
         """Return how far the running fit has come in its epoch.
@@ -311,8 +337,10 @@ class StreamingDataModule(LightningDataModule):
         """Continue where a checkpoint left off.
 
         Raises:
-            ResumeError: an epoch has another length or order now.
+            ResumeError: an epoch has another length or order now, or other rows.
         """
         if state_dict and self.trainer is not None and self.trainer.state.fn == "fit":
             position = Position.from_state(state_dict)
-            self._begin = position.normalised(self.geometry(), self.order().fingerprint)
+            self._begin = position.normalised(
+                self.geometry(), self.order().fingerprint, self._rows_key
+            )

@@ -128,6 +128,16 @@ class Table:
             f"no table at {self}: make it with `syncsam prepare PLUGIN SOURCE TABLE`"
         )
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table's format, see :mod:`syncsam_lightning.data.schema`.
+
+        Raises:
+            DatasetNotFoundError: there is no table at the place.
+            TableError: it can't be opened.
+        """
+        return columns_of_format(self._format) if self.dataset is not None else ()
+
     def __len__(self) -> int:
         with self._told("the number of rows"):
             return int(self.dataset.count_rows())
@@ -212,9 +222,8 @@ class Table:
         return [row.record() for row in self.rows(offsets)]
 
     def _take(self, positions: list[int]) -> list[StoredRow]:
-        dataset = self.dataset
-        columns = columns_of_format(self._format)
-        taken: pa.Table = dataset.take(positions, columns=list(columns))
+        columns = self.columns
+        taken: pa.Table = self.dataset.take(positions, columns=list(columns))
         # Offsets that don't fit would be followed out of bounds when values are looked at.
         taken.validate(full=True)
         names = [f"row {position} of {self}" for position in positions]

@@ -94,7 +94,9 @@ def prepare_table(
         with _workbench(target, plan, options) as bench:
             records = open_records(bench)
             splitter = Splitter(records(), split_rule)
-            return _build(bench, target, plan, records(), splitter, splitter.num_samples)
+            report = _build(bench, target, plan, records(), splitter, splitter.num_samples)
+            report.notes += splitter.notes()
+            return report
 
 
 def convert(
