@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from syncsam_lightning.data.conversion.disk import told_when_full
-from syncsam_lightning.data.conversion.lock import only_one
 from syncsam_lightning.data.conversion.report import ConversionReport
 from syncsam_lightning.data.conversion.row_units import (
     WriteRows,
@@ -25,6 +24,7 @@ from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
 from syncsam_lightning.data.schema import FORMAT_VERSION, table_schema
 from syncsam_lightning.data.splits import SplitRule, Splitter
 from syncsam_lightning.errors import ConversionError
+from syncsam_lightning.locks import only_one
 from syncsam_lightning.records import RawSample, Skipped, Split
 from syncsam_lightning.whole_files import whole_file
 
@@ -58,7 +58,7 @@ def is_prepared(target: Target) -> bool:
         return False
     if target.work.exists():
         # Who may read the table need not be allowed to write beside it.
-        with suppress(PermissionError), only_one(target.lock, target.table):
+        with suppress(OSError), only_one(target.lock, _busy(target)):
             target.tidy()
     return True
 
@@ -88,7 +88,7 @@ def prepare_table(
         ConversionError: nothing could be used, or a worker died.
     """
     target.local.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(target.lock, target.table):
+    with only_one(target.lock, _busy(target)):
         if target.exists():
             return None
         with _workbench(target, plan, options) as bench:
@@ -129,11 +129,15 @@ def convert(
     target = Target(os.fspath(table), storage_options)
     plan = TablePlan(image_size, settings)
     target.local.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(target.lock, target.table):
+    with only_one(target.lock, _busy(target)):
         if target.exists():
             raise FileExistsError(f"{target.table} is there already")
         with _workbench(target, plan, options or WorkOptions()) as bench:
             return _build(bench, target, plan, samples, split_of, None)
+
+
+def _busy(target: Target) -> str:
+    return f"{target.table} is being prepared by another process"
 
 
 @contextmanager
