@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from syncsam_lightning.data.conversion.report import ConversionReport
 from syncsam_lightning.data.conversion.row_units import (
     WriteRows,
     assign,
+    data_files,
     identify,
     load_fragments,
 )
@@ -27,6 +29,8 @@ from syncsam_lightning.errors import ConversionError
 from syncsam_lightning.locks import only_one
 from syncsam_lightning.records import RawSample, Skipped, Split
 from syncsam_lightning.whole_files import whole_file
+
+log = logging.getLogger(__name__)
 
 Records: TypeAlias = Callable[[], Iterable[RawSample | Skipped]]
 """Yields the samples of a release, the same ones whenever it is called."""
@@ -142,7 +146,8 @@ def _busy(target: Target) -> str:
 
 @contextmanager
 def _workbench(target: Target, plan: TablePlan, options: WorkOptions) -> Iterator[Workbench]:
-    whole = {"format": FORMAT_VERSION, "image_size": plan.image_size} | dict(plan.settings)
+    made_of = {"format": FORMAT_VERSION, "image_size": plan.image_size}
+    whole = made_of | target.address | dict(plan.settings)
     bench = Workbench(target.work, whole, options)
     try:
         with told_when_full(bench.folder):
@@ -165,8 +170,7 @@ def _build(
     total: int | None,
 ) -> ConversionReport:
     schema = table_schema(plan.text().encode())
-    if not target.holds_fragments(bench.folder):
-        shutil.rmtree(bench.stage_folder(ROWS))
+    _forget_lost_rows(bench, target)
     bench.run(
         ROWS,
         cut_units(assign(samples, split_of), identify, bench.unit_size(total)),
@@ -175,21 +179,43 @@ def _build(
         workers=None if total is None else -(-total // bench.unit_size(total)),
     )
     report = ConversionReport(target.table, target.skipped_file)
-    fragments = []
+    fragments, files = [], set()
     for state in bench.states(ROWS):
         report.add_unit(state.result)
         fragments += load_fragments(state.result["fragments"])
+        files |= data_files(state.result["fragments"])
     _list_skipped(bench, report)
     if not fragments:
         # Nothing of it is worth going on from: the next try shall look at every file again.
         shutil.rmtree(bench.folder)
         raise ConversionError(report.nothing_usable())
     bench.options.at("before commit")
+    if lost := files - target.data_files(bench.folder):
+        raise ConversionError(
+            f"{len(lost)} of the {len(files)} files that were written for {target.table} are no "
+            f"longer in {target.uri(bench.folder)}/data, {min(lost)} for example. Does anything "
+            "else clean up there? The same command makes their rows again"
+        )
     target.commit(bench.folder, schema, fragments)
     bench.options.at("committed")
     target.publish(bench.folder)
     bench.options.at("published")
     return report
+
+
+def _forget_lost_rows(bench: Workbench, target: Target) -> None:
+    """Let units whose rows are gone be done again.
+
+    They are after a kill between the table's appearance and the removal of the work folder, if then
+    the table was deleted; and when somebody cleans up what belongs to no table.
+    """
+    there = target.data_files(bench.folder)
+    lost = bench.forget(ROWS, lambda state: not data_files(state.result["fragments"]) <= there)
+    if lost:
+        log.warning(
+            "the rows of %d finished units are no longer in %s; they are made again",
+            lost, target.uri(bench.folder),
+        )  # fmt: skip
 
 
 def _list_skipped(bench: Workbench, report: ConversionReport) -> None:

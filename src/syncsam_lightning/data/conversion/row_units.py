@@ -126,6 +126,11 @@ def load_fragments(saved: Iterable[Mapping[str, Any]]) -> list[Any]:
     return [lance.FragmentMetadata.from_json(json.dumps(fragment)) for fragment in saved]
 
 
+def data_files(saved: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the names of the files that hold the fragments of a unit's result."""
+    return {file["path"] for fragment in saved for file in fragment["files"]}
+
+
 @dataclass(slots=True)
 class _UnitWriter:
     image_size: int

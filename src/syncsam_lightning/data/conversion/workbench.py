@@ -179,6 +179,22 @@ class Workbench:
         for number in range(self._counts[stage]):
             yield _read_state(_state_path(folder, number))
 
+    def forget(self, stage: str, is_lost: Callable[[UnitState], bool]) -> int:
+        """Let finished units of a stage count as not done.
+
+        Args:
+            stage: its name.
+            is_lost: tells which, by what became of them.
+
+        Returns:
+            how many.
+        """
+        paths = list(self.stage_folder(stage).glob(_STATE))
+        lost = [path for path in paths if is_lost(_read_state(path))]
+        for path in lost:
+            path.unlink()
+        return len(lost)
+
     def skipped(self) -> Iterator[Skipped]:
         """Yield what could not be used, by stages and units in their order."""
         for stage in self._counts:
