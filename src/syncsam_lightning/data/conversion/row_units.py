@@ -118,6 +118,7 @@ class WriteRows:
                 "masks": writer.masks,
             },
             writer.skipped,
+            writer.listed,
         )
 
 
@@ -138,6 +139,7 @@ class _UnitWriter:
     images: Counter[str] = field(default_factory=Counter)
     masks: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
+    listed: list[Skipped] = field(default_factory=list)
     failure: BaseException | None = None
 
     def batches(self, unit: Unit, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -160,7 +162,7 @@ class _UnitWriter:
         maker = RowMaker(self.image_size, self.skipped.append)
         for item in unit.items():
             if isinstance(item, Skipped):
-                self.skipped.append(item)
+                self.listed.append(item)
                 continue
             sample, split = item
             if (row := maker.row(sample, split)) is not None:
