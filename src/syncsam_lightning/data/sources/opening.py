@@ -62,6 +62,14 @@ def open_source(
         raise SourceError(f"{address} cannot be opened: {error}") from error
 
 
+def holds_archives(folder: Path) -> bool:
+    """Tell whether parts of an archive lie in a folder of this machine.
+
+    Where they do, they are the release: what lies beside them may be unpacked by half.
+    """
+    return folder.is_dir() and bool(_archives(LocalFolder(folder, follow_links=True).list("")))
+
+
 def _open(address: str, options: Mapping[str, str] | None) -> Source:
     if is_s3(address):
         folder, _, file = address.rpartition("/")
