@@ -46,10 +46,13 @@ class TablePlan:
         image_size: long side of stored training rows in pixels; rows for validation and test keep
             their original size. All are lossless.
         settings: kept with the table, to tell whether it fits a later request.
+        code: digest of the code that makes the rows, see :func:`code_digest`; work that other code
+            began is not gone on with. ``""`` where that is the caller's affair.
     """
 
     image_size: int
     settings: Mapping[str, Any]
+    code: str = ""
 
     def text(self) -> str:
         """Return the settings as JSON."""
@@ -115,7 +118,8 @@ def convert(
 
     The table appears under its name when it is whole. A conversion that was interrupted leaves the
     units that it finished in a ``.partial`` folder, and the next one goes on from there: its table
-    equals, row for row, the one that an undisturbed conversion makes, with any number of workers.
+    equals, row for row, the one that an undisturbed conversion makes, with any number of workers,
+    as long as the samples are made by the same code.
 
     Args:
         samples: of a plugin's ``records``.
@@ -146,7 +150,7 @@ def _busy(target: Target) -> str:
 
 @contextmanager
 def _workbench(target: Target, plan: TablePlan, options: WorkOptions) -> Iterator[Workbench]:
-    made_of = {"format": FORMAT_VERSION, "image_size": plan.image_size}
+    made_of = {"format": FORMAT_VERSION, "image_size": plan.image_size, "code": plan.code}
     whole = made_of | target.address | dict(plan.settings)
     bench = Workbench(target.work, whole, options)
     try:

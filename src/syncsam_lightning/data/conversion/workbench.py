@@ -112,8 +112,12 @@ class Workbench:
             file.write(text)
         if self.holds_work():
             log.info("going on with the unfinished work in %s", self.folder)
-        elif any(parent.glob(f"*/*/{_STATE}")):
-            log.warning("%s holds unfinished work with other settings; starting anew", parent)
+        elif others := [path.parents[1] for path in parent.glob(f"*/*/{_STATE}")]:
+            nearest = min((_differing(plan, other) for other in others), key=lambda keys: len(keys))
+            log.warning(
+                "%s holds unfinished work with other settings (%s); starting anew",
+                parent, ", ".join(nearest),
+            )  # fmt: skip
 
     def holds_work(self) -> bool:
         """Tell whether any unit is finished."""
@@ -230,6 +234,16 @@ class _Task:
 
 def _fields(skip: Skipped) -> list[str]:
     return [skip.path, skip.reason, skip.kind, skip.source]
+
+
+def _differing(plan: Mapping[str, Any], other: Path) -> list[str]:
+    """Return what a plan and that of a folder don't have in common."""
+    try:
+        theirs = json.loads((other / _PLAN).read_bytes())
+    except (OSError, ValueError):
+        return ["its plan can't be read"]
+    ours = json.loads(json.dumps(dict(plan)))
+    return sorted(key for key in ours | theirs if ours.get(key) != theirs.get(key))
 
 
 def _state_path(folder: Path, number: int) -> Path:

@@ -70,7 +70,7 @@ def test_work_with_other_settings_is_neither_used_nor_lost(
     other = Work()
     run(Workbench(tmp_path, {"size": 2}, QUIET), [1], other)
     assert other.units == [0]
-    assert "holds unfinished work with other settings" in caplog.text
+    assert "holds unfinished work with other settings (size); starting anew" in caplog.text
     again = Work()
     run(Workbench(tmp_path, {"size": 1}, QUIET), [1], again)
     assert again.units == []
