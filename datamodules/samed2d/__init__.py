@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from syncsam_lightning.data.conversion import Records, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
-from syncsam_lightning.data.sources import open_source
+from syncsam_lightning.data.sources import holds_archives, open_source
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, PublishedCounts, RawSample, Skipped
 
@@ -25,8 +25,9 @@ class SAMed2D(PromptableDataModule):
 
     ``root`` is the folder of the archive's parts, one of the parts, a joined archive, the unpacked
     folder ``SAMed2Dv1`` or the folder that holds it; local, or the address of one on an object
-    store. Archives are read in place. Of an unpacked release the images that its index names are
-    used, of an archive all that are in it; what the index names and is not there is listed.
+    store. Archives are read in place, also where an unpacked folder lies beside them. Of an
+    unpacked release the images that its index names are used, of an archive all that are in it;
+    what the index names and is not there is listed.
 
     An object whose class is missing from the mapping keeps its mask and is labelled by its number
     (``class_0003``); a warning says so once per class.
@@ -130,7 +131,7 @@ class SAMed2D(PromptableDataModule):
             DatasetNotFoundError: this is not the release, or a part of it is missing.
             BrokenInputError: one of the JSON files cannot be read; the message names it.
         """
-        if isinstance(root, Path) and release_folder(root) is not None:
+        if isinstance(root, Path) and not holds_archives(root) and release_folder(root):
             return super().open_records(root, bench)
         archive = open_archive(open_source(root), bench, str(root))
         return lambda: self._ruled(archive())

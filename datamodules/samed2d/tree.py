@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
+from syncsam_lightning.errors import NAMED_BUT_MISSING, BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
 
 from .index import Classes, read_index
@@ -70,7 +70,7 @@ def _image_records(
         yield Skipped(str(path), BAD_IMAGE, "malformed name")
         return
     if not path.is_file():
-        yield Skipped(str(path), _NO_FILE, "named by the index, missing", name.source)
+        yield Skipped(str(path), _NO_FILE, NAMED_BUT_MISSING, name.source)
         return
     objects = []
     for entry in masks:
@@ -102,6 +102,6 @@ def _mask(
     if name is None or name.image != stem:
         return Skipped(str(path), BAD_MASK, "malformed name", image.source)
     if not path.is_file():
-        return Skipped(str(path), _NO_FILE, "named by the index, missing", image.source)
+        return Skipped(str(path), _NO_FILE, NAMED_BUT_MISSING, image.source)
     label = classes.name(image.source, name.class_id)
     return NamedMask(label, path, instance=name.instance)

@@ -21,6 +21,7 @@ from syncsam_lightning.data.conversion import (
     Target,
     Workbench,
     WorkOptions,
+    code_digest,
     is_prepared,
     prepare_table,
 )
@@ -201,7 +202,7 @@ class PromptableDataModule(StreamingDataModule):
             return None
         root = self._require_root()
         settings = self.table_settings() | {"root": self._address(root)}
-        plan = TablePlan(self.image_size, settings)
+        plan = TablePlan(self.image_size, settings, code_digest(type(self)))
         return prepare_table(
             target, plan, partial(self.open_records, root), self.split_rule, options
         )

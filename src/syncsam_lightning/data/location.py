@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from syncsam_lightning.errors import TableError
 _PATIENCE = {"client_max_retries": "8", "client_retry_timeout": "120"}
 _ENDPOINT_OPTIONS = ("aws_endpoint", "endpoint")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_ACCOUNT_OPTIONS = ("azure_storage_account_name", "account_name")
+_ACCOUNT_VARIABLES = ("AZURE_STORAGE_ACCOUNT_NAME",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,31 @@ class TableLocation:
         if not self.is_remote:
             return None
         options = _PATIENCE | dict(self.storage_options)
-        endpoints = [options.get(name) for name in _ENDPOINT_OPTIONS]
-        endpoints += [os.environ.get(name) for name in _ENDPOINT_VARIABLES]
-        given = next(filter(None, endpoints), "")
-        if given.startswith("http://"):
+        if store_of(options)["endpoint"].startswith("http://"):
             options.setdefault("allow_http", "true")
         return options
 
     def __str__(self) -> str:
         return self.uri
+
+
+def store_of(storage_options: Mapping[str, str]) -> dict[str, str]:
+    """Return which of all object stores some options and the environment name.
+
+    Buckets of one name may be on several stores, and containers in several accounts.
+
+    Args:
+        storage_options: see :class:`TableLocation`.
+
+    Returns:
+        ``endpoint`` and ``account``, each ``""`` for the usual one.
+    """
+    return {
+        "endpoint": _given(storage_options, _ENDPOINT_OPTIONS, _ENDPOINT_VARIABLES),
+        "account": _given(storage_options, _ACCOUNT_OPTIONS, _ACCOUNT_VARIABLES),
+    }
+
+
+def _given(options: Mapping[str, str], names: Sequence[str], variables: Sequence[str]) -> str:
+    found = [options.get(name) for name in names] + [os.environ.get(name) for name in variables]
+    return next(filter(None, found), "")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import NOT_FOUND, BrokenInputError
 from syncsam_lightning.records import Loadable
 
 MAX_PIXELS = 1 << 28
@@ -132,7 +132,7 @@ def _decode(
 ) -> tuple[np.ndarray, bool]:
     name = os.fspath(path)
     if data is None and not Path(name).is_file():
-        raise BrokenInputError(name, "file not found", kind="file not found")
+        raise BrokenInputError(name, "file not found", kind=NOT_FOUND)
     try:
         with Image.open(name if data is None else io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -196,7 +196,8 @@ class Table:
         """Read rows by position, in one request, in the order asked for; pixels stay encoded.
 
         Raises:
-            DamagedRowError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it, or those that
+                were asked for together.
             TableError: the table as a whole can't be read.
             DatasetNotFoundError: the table was removed since it was opened.
         """
@@ -215,7 +216,8 @@ class Table:
         """Read and decode rows by position, in one request, in the order asked for.
 
         Raises:
-            DamagedRowError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it, or those that
+                were asked for together.
             TableError: the table as a whole can't be read.
             DatasetNotFoundError: the table was removed since it was opened.
         """
@@ -240,16 +242,12 @@ class Table:
         return rows
 
     def _unreadable(self, positions: list[int], error: BaseException) -> TableError:
-        """Return the error that names the first row which can't be read by itself."""
-        if len(positions) > 1 and not self.location.is_remote:
-            for position in positions:
-                self.rows([position])
+        """Return the error that names the rows which can't be read together."""
         some = ", ".join(map(str, positions[:5])) + (", ..." if len(positions) > 5 else "")
         noun = "row" if len(positions) == 1 else "rows"
         message = f"{noun} {some} of {self} cannot be read: {_reason(error)}"
         # What an object store can't give now may be there in a minute: that is no damage.
-        is_damage = len(positions) == 1 and not self.location.is_remote
-        return DamagedRowError(message) if is_damage else TableError(message)
+        return TableError(message) if self.location.is_remote else DamagedRowError(message)
 
     def _check_place(self, error: BaseException) -> None:
         """Raise if it is the whole table that can't be read (any more)."""

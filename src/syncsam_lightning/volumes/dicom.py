@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from syncsam_lightning.errors import BrokenInputError, SyncSAMError
+from syncsam_lightning.errors import BrokenInputError, MissingPackageError
 from syncsam_lightning.volumes.dicom_header import number
 from syncsam_lightning.volumes.frames import frame_headers, num_frames
 from syncsam_lightning.volumes.slice_geometry import place_slices
@@ -42,10 +42,6 @@ _TAGS = (
 )
 MAX_SLICE_PIXELS = 1 << 26
 """Largest slice that is read; a header that declares more is refused before any allocation."""
-
-
-class MissingPackageError(SyncSAMError):
-    """A package that only some formats need is not installed."""
 
 
 def need(name: str) -> ModuleType:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from PIL import Image
 from syncsam_datamodules import samed2d
 from syncsam_datamodules.samed2d import SAMed2D
 
+from syncsam_lightning.data.conversion import WorkOptions
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
+from syncsam_lightning.errors import BrokenInputError, ConversionError, DatasetNotFoundError
 from syncsam_lightning.records import RawSample, Skipped
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "samed2d"
@@ -291,3 +293,39 @@ def test_the_sample_data_give_5_images_with_30_masks(tmp_path: Path):
     datamodule.prepare_data()
     (line,) = (tmp_path / "t.skipped.jsonl").read_text().splitlines()
     assert json.loads(line)["path"].endswith("ct_00--AMOS2022--amos_0507--z_0031.png")
+
+
+def prepared(release: Release, root: Path, table: Path) -> list[str]:
+    datamodule = SAMed2D(str(root), str(table), image_size=8)
+    datamodule.prepare(WorkOptions(progress=False))
+    return [record.id for record in datamodule.table.read(range(len(datamodule.table)))]
+
+
+def test_an_archive_is_read_though_half_of_it_is_unpacked_beside_it(
+    release: Release, tmp_path: Path
+):
+    release.index = {}
+    names = [f"ct_00--A--case_{number}--z_1" for number in range(8)]
+    for name in names:
+        release.add(name, "0000_000")
+    release.write_index()
+    for path in (release.folder / "images").glob("mr_*"):
+        path.unlink()
+    shutil.make_archive(str(tmp_path / "release"), "zip", release.root, release.folder.name)
+    for name in names[2:]:
+        (release.folder / "images" / f"{name}.png").unlink()
+    assert sorted(prepared(release, release.root, tmp_path / "t.lance")) == names
+    assert prepared(release, release.folder, tmp_path / "unpacked.lance") == names[:2]
+
+
+def test_a_tree_of_which_most_is_not_unpacked_is_no_table(release: Release, tmp_path: Path):
+    release.index = {}
+    names = [f"ct_00--A--case_{number}--z_1" for number in range(30)]
+    for name in names:
+        release.add(name, "0000_000")
+    release.write_index()
+    for name in names[6:]:
+        (release.folder / "images" / f"{name}.png").unlink()
+    with pytest.raises(ConversionError, match=r"24 files could not be read or are not there"):
+        prepared(release, release.root, tmp_path / "t.lance")
+    assert not (tmp_path / "t.lance").exists()

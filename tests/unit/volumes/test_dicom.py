@@ -11,10 +11,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import BrokenInputError, MissingPackageError
 from syncsam_lightning.volumes import stack_of
 from syncsam_lightning.volumes.dicom import (
-    MissingPackageError,
     find_series,
     is_dicom,
     read_series,

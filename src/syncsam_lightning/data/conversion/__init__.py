@@ -5,6 +5,7 @@ in a few processes, and each leaves a state file when it is done. Rows are writt
 one commit at the end makes a table. Killed anywhere, the same command goes on.
 """
 
+from syncsam_lightning.data.conversion.code_digest import code_digest
 from syncsam_lightning.data.conversion.convert import (
     Records,
     TablePlan,
@@ -23,6 +24,7 @@ __all__ = [
     "Target",
     "WorkOptions",
     "Workbench",
+    "code_digest",
     "convert",
     "is_prepared",
     "prepare_table",

@@ -118,12 +118,18 @@ class WriteRows:
                 "masks": writer.masks,
             },
             writer.skipped,
+            writer.listed,
         )
 
 
 def load_fragments(saved: Iterable[Mapping[str, Any]]) -> list[Any]:
     """Return the fragments that a unit's result tells of."""
     return [lance.FragmentMetadata.from_json(json.dumps(fragment)) for fragment in saved]
+
+
+def data_files(saved: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the names of the files that hold the fragments of a unit's result."""
+    return {file["path"] for fragment in saved for file in fragment["files"]}
 
 
 @dataclass(slots=True)
@@ -133,6 +139,7 @@ class _UnitWriter:
     images: Counter[str] = field(default_factory=Counter)
     masks: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
+    listed: list[Skipped] = field(default_factory=list)
     failure: BaseException | None = None
 
     def batches(self, unit: Unit, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -155,7 +162,7 @@ class _UnitWriter:
         maker = RowMaker(self.image_size, self.skipped.append)
         for item in unit.items():
             if isinstance(item, Skipped):
-                self.skipped.append(item)
+                self.listed.append(item)
                 continue
             sample, split = item
             if (row := maker.row(sample, split)) is not None:

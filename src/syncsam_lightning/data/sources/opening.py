@@ -16,7 +16,12 @@ from syncsam_lightning.data.sources.storage import Found, LocalFolder, Storage
 from syncsam_lightning.data.sources.tree import Tree
 from syncsam_lightning.data.sources.zip_end import read_end
 from syncsam_lightning.data.sources.zip_source import ZipSource
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError, SyncSAMError
+from syncsam_lightning.errors import (
+    ARCHIVE_DAMAGED,
+    BrokenInputError,
+    DatasetNotFoundError,
+    SyncSAMError,
+)
 from syncsam_lightning.records import Skipped
 
 _PART = re.compile(r"(?P<stem>.+)\.z(?P<number>ip|\d{2,})", re.IGNORECASE | re.DOTALL)
@@ -55,6 +60,14 @@ def open_source(
         raise DatasetNotFoundError(f"there is no release at {address}") from error
     except OSError as error:
         raise SourceError(f"{address} cannot be opened: {error}") from error
+
+
+def holds_archives(folder: Path) -> bool:
+    """Tell whether parts of an archive lie in a folder of this machine.
+
+    Where they do, they are the release: what lies beside them may be unpacked by half.
+    """
+    return folder.is_dir() and bool(_archives(LocalFolder(folder, follow_links=True).list("")))
 
 
 def _open(address: str, options: Mapping[str, str] | None) -> Source:
@@ -103,7 +116,7 @@ def _folder(storage: Storage, archive_storage: Storage) -> Source:
             opened.append(_archive(archive_storage, parts, len(opened)))
         except (BrokenInputError, DatasetNotFoundError) as error:
             reason = error.reason if isinstance(error, BrokenInputError) else str(error)
-            broken.append(Skipped(parts.last or parts.stem, reason, kind="damaged archive"))
+            broken.append(Skipped(parts.last or parts.stem, reason, kind=ARCHIVE_DAMAGED))
     return ArchiveFolder(Tree(storage), tuple(opened), loose, tuple(broken))
 
 

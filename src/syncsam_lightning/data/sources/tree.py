@@ -12,7 +12,7 @@ from syncsam_lightning.data.sources.limits import MAX_READ
 from syncsam_lightning.data.sources.names import why_unsafe
 from syncsam_lightning.data.sources.source import Entry, Source
 from syncsam_lightning.data.sources.storage import Storage
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import FOLDER_UNREADABLE, BrokenInputError
 from syncsam_lightning.records import Skipped
 
 _CHUNK = 1 << 20
@@ -60,7 +60,7 @@ class Tree:
         try:
             found = self.storage.list(folder)
         except OSError as error:
-            yield Skipped(folder, f"the folder cannot be listed: {error}", kind="unreadable folder")
+            yield Skipped(folder, f"the folder cannot be listed: {error}", kind=FOLDER_UNREADABLE)
             return
         for item in found:
             name = _join(folder, item.name)

@@ -10,7 +10,7 @@ from syncsam_lightning.data.sources.names import why_unsafe
 from syncsam_lightning.data.sources.source import Entry, Position
 from syncsam_lightning.data.sources.volumes import LostError, Volumes
 from syncsam_lightning.data.sources.zip_end import Directory
-from syncsam_lightning.errors import PART_MISSING, BrokenInputError
+from syncsam_lightning.errors import ARCHIVE_DAMAGED, PART_MISSING, BrokenInputError
 from syncsam_lightning.records import Skipped
 
 LOCAL_HEADER = 30
@@ -72,7 +72,7 @@ def _damaged(where: str, found: int, directory: Directory, reason: str) -> Broke
         where,
         f"its directory is damaged after {found} of {directory.count} files ({reason}): download "
         "the last part of the archive again",
-        kind="damaged archive",
+        kind=ARCHIVE_DAMAGED,
     )
 
 

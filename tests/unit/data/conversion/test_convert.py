@@ -240,3 +240,49 @@ def test_a_name_that_is_not_utf8_is_listed(tmp_path):
     assert [record.id for record in table.read(range(len(table)))] == ["good"]
     assert [line["reason"] for line in lines] == ["a name of it is not UTF-8"]
     assert report.num_skipped == 1
+
+
+def with_files(folder, count):
+    """Return samples of as many images as are told, whose files are to be made."""
+    return [
+        RawSample(
+            str(n), folder / f"{n}.png", [NamedMask("m", folder / f"{n}-m.png")], "ct", "s", "c"
+        )
+        for n in range(count)
+    ]
+
+
+def write_files(samples):
+    for one in samples:
+        pixels = np.random.default_rng(int(one.id)).integers(1, 255, (20, 30), np.uint8)
+        for path in (one.image, one.masks[0].mask):
+            Image.fromarray(pixels).save(path)
+
+
+def test_a_release_of_which_most_files_are_gone_is_no_table_until_they_are_back(tmp_path):
+    samples = with_files(tmp_path, 40)
+    write_files(samples[:10])
+    with pytest.raises(
+        ConversionError, match=r"30 files .* are not there.*10\.png: file not found"
+    ):
+        run(samples, tmp_path, options=WorkOptions(unit_size=4, progress=False))
+    assert not (tmp_path / "t.lance").exists()
+    write_files(samples[10:])
+    report, lines, _ = run(samples, tmp_path, options=WorkOptions(unit_size=4, progress=False))
+    assert (report.images.total(), lines) == (40, [])
+
+
+def test_a_file_that_was_missing_is_looked_for_again(tmp_path):
+    samples = with_files(tmp_path, 4)
+    write_files(samples)
+    samples[1].masks[0].mask.rename(tmp_path / "elsewhere")
+
+    def stop(passed):
+        if passed == "before commit":
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False, at=stop))
+    (tmp_path / "elsewhere").rename(samples[1].masks[0].mask)
+    report, lines, _ = run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False))
+    assert (report.images.total(), lines) == (4, [])
