@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import struct
 import zipfile
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from PIL import Image
+from syncsam_datamodules import samed2d
 from syncsam_datamodules.imed361m.files import find_listed
 from syncsam_datamodules.imed361m.index import DataSet
 from syncsam_datamodules.imed361m.labels import SparseLabels
@@ -18,7 +21,7 @@ from syncsam_datamodules.imed361m.pseudo import pseudo_instances
 from syncsam_datamodules.samed2d.index import Classes
 
 from syncsam_lightning.data.codec import decode_image
-from syncsam_lightning.data.readers import read_image
+from syncsam_lightning.data.readers import read_image, resolve_image
 from syncsam_lightning.data.sources import Entry, EntryIndex, open_source
 from syncsam_lightning.records import Skipped
 from syncsam_lightning.volumes.stored import read_stored
@@ -66,6 +69,20 @@ def link_in_folder(folder: Path) -> object:
     (folder / "release").mkdir()
     (folder / "release" / "link.png").symlink_to("/etc/passwd")
     return listed(folder / "release")
+
+
+def linked_image(folder: Path) -> object:
+    """Look through an unpacked SA-Med2D-20M of which an image is a link to a file elsewhere."""
+    stem = "ct_00--AMOS--a--z_1"
+    (folder / "release" / "images").mkdir(parents=True)
+    Image.fromarray(seeds.PIXELS).save(folder / "outside.png")
+    (folder / "release" / "images" / f"{stem}.png").symlink_to(folder / "outside.png")
+    (folder / "release" / samed2d.INDEX).write_text(json.dumps({f"images/{stem}.png": []}))
+    (folder / "release" / samed2d.CLASSES).write_text(json.dumps({"AMOS": {"liver": 1}}))
+    (found,) = samed2d.SAMed2D().records(folder / "release")
+    if isinstance(found, Skipped):
+        raise RefusedError(found.reason)
+    return resolve_image(found.image, found.path)
 
 
 def declared(size: int) -> Callable[[Path], object]:
@@ -218,6 +235,12 @@ RELEASE_ATTACKS = [
         "another file is",
     ),
     Attack("folder: a link to a file outside", ESCAPE, link_in_folder, "link"),
+    Attack(
+        "SA-Med2D-20M: an image that is a link to a file outside",
+        ESCAPE,
+        linked_image,
+        "it is a link that leaves the release",
+    ),
     Attack(
         "index: a path that leaves the release", ESCAPE, listed_outside, "it is not image/NAME.png"
     ),

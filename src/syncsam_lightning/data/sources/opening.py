@@ -57,6 +57,11 @@ def open_source(
         raise SourceError(f"{address} cannot be opened: {error}") from error
 
 
+def local_tree(folder: str | os.PathLike[str]) -> Tree:
+    """Return what reads an unpacked release on this machine, whatever else lies in its folder."""
+    return Tree(LocalFolder(folder))
+
+
 def _open(address: str, options: Mapping[str, str] | None) -> Source:
     if is_s3(address):
         folder, _, file = address.rpartition("/")

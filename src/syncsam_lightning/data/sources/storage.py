@@ -126,7 +126,8 @@ class LocalFolder:
 
     def where(self, path: str) -> str:
         """Return the absolute path."""
-        return str(Path(self._root, path)) if path else self._root
+        # Asked for every file of a release, and several times dearer by way of a Path.
+        return f"{self._root.rstrip('/')}/{path}" if path else self._root
 
     def list(self, folder: str) -> list[Found]:
         """Return the items of a folder by name; links that leave the top are in trouble."""

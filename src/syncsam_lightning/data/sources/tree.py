@@ -12,7 +12,7 @@ from syncsam_lightning.data.sources.limits import MAX_READ
 from syncsam_lightning.data.sources.names import why_unsafe
 from syncsam_lightning.data.sources.source import Entry, Source
 from syncsam_lightning.data.sources.storage import OpenFile, Storage
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import UNREADABLE, BrokenInputError
 from syncsam_lightning.records import Skipped
 
 _CHUNK = 1 << 20
@@ -50,6 +50,23 @@ class Tree:
         if not folders or any(item.name == marker for item in found):
             return (self,)
         return [Tree(self.storage, self.folder, deep=False), *folders]
+
+    def find(self, name: str) -> Entry | Skipped | None:
+        """Return the file of a name without listing its folder, which may hold millions.
+
+        Returns:
+            the file, why it can't be read, or None if there is none.
+        """
+        if reason := why_unsafe(name):
+            return Skipped(name, reason, kind="unsafe name")
+        try:
+            return Entry(name, self.storage.size(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except PermissionError as error:
+            return Skipped(name, str(error), kind="unsafe name")
+        except OSError as error:
+            return Skipped(name, f"it cannot be read: {error}", kind=UNREADABLE)
 
     def entries(self) -> Iterator[Entry | Skipped]:
         """Yield the files of every folder by name, and those of its folders."""
