@@ -15,7 +15,7 @@ from syncsam_lightning.records import DatasetCard, PublishedCounts, RawSample, S
 from .archive import open_archive
 from .names import CLASSES, FOLDER, INDEX
 from .rules import Rules
-from .tree import release_folder, tree_samples
+from .tree import release_tree, tree_samples
 
 __all__ = ["CLASSES", "INDEX", "SAMed2D"]
 
@@ -112,7 +112,7 @@ class SAMed2D(PromptableDataModule):
             DatasetNotFoundError: one of the two JSON files is not there.
             BrokenInputError: one of them cannot be read; the message names it.
         """
-        release = release_folder(root)
+        release = release_tree(root)
         if release is None:
             raise DatasetNotFoundError(
                 f"no SA-Med2D-20M in {root}: neither {FOLDER}/{INDEX} nor {INDEX} is there, and no "
@@ -131,7 +131,7 @@ class SAMed2D(PromptableDataModule):
             DatasetNotFoundError: this is not the release, or a part of it is missing.
             BrokenInputError: one of the JSON files cannot be read; the message names it.
         """
-        if isinstance(root, Path) and not holds_archives(root) and release_folder(root):
+        if isinstance(root, Path) and not holds_archives(root) and release_tree(root) is not None:
             return super().open_records(root, bench)
         archive = open_archive(open_source(root), bench, str(root))
         return lambda: self._ruled(archive())

@@ -79,7 +79,9 @@ def test_an_image_carries_what_its_name_says(release: Release):
 
 
 def test_the_root_may_be_the_release_folder_itself(release: Release):
-    assert release.records(release.folder)[0] == release.records(release.root)[0]
+    for root in (release.folder, release.root):
+        (sample,), _ = release.records(root)
+        assert (sample.id, sample.path) == (NAME, str(release.folder / "images" / f"{NAME}.png"))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,53 @@ def test_a_listed_mask_without_a_file_is_skipped_and_the_others_stay(release: Re
     (sample,), skipped = release.records()
     assert [mask.label for mask in sample.masks] == ["oedema"]
     assert skipped == [missing(path)]
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_links_that_leave_the_release_are_listed_and_never_read(
+    release: Release, folder: str, kind: str
+):
+    name = NAME if folder == "images" else f"{NAME}--0000_000"
+    path = release.folder / folder / f"{name}.png"
+    moved = path if kind == "file" else path.parent
+    moved.rename(release.root / "outside")
+    moved.symlink_to(release.root / "outside")
+    samples, skipped = release.records()
+    assert str(path) in {skip.path for skip in skipped}
+    assert {skip.reason for skip in skipped} == {"it is a link that leaves the release"}
+    assert [len(sample.masks) for sample in samples] == {
+        ("images", "file"): [],
+        ("images", "folder"): [],
+        ("masks", "file"): [1],
+        ("masks", "folder"): [0],
+    }[folder, kind]
+
+
+def test_a_file_that_becomes_a_link_after_it_was_looked_up_is_refused(release: Release):
+    (sample,), _ = release.records()
+    for loaded, path in ((sample.image, sample.path), *((m.mask, m.path) for m in sample.masks)):
+        Path(path).rename(release.root / "outside.png")
+        Path(path).symlink_to(release.root / "outside.png")
+        with pytest.raises(BrokenInputError, match="link that leaves the release") as error:
+            resolve_image(loaded, path) if path == sample.path else resolve_mask(loaded, path)
+        assert error.value.path == path
+
+
+@pytest.mark.parametrize("name", [samed2d.INDEX, samed2d.CLASSES])
+def test_an_index_that_is_a_link_out_of_the_release_is_refused(release: Release, name: str):
+    release.write_index()
+    (release.folder / name).rename(release.root / name)
+    (release.folder / name).symlink_to(release.root / name)
+    with pytest.raises(BrokenInputError, match=rf"{name}: it is a link that leaves the release"):
+        release.records(release.folder)
+
+
+def test_links_within_the_release_are_read(release: Release):
+    (release.folder / "images").rename(release.folder / "pictures")
+    (release.folder / "images").symlink_to("pictures")
+    (sample,), skipped = release.records()
+    assert (resolve_image(sample.image, "").shape, skipped) == ((6, 9, 3), [])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pyarrow import fs
 
-from syncsam_lightning.data.sources.storage import Found
+from syncsam_lightning.data.sources.storage import Found, LastUsed
 from syncsam_lightning.errors import SyncSAMError
 
 ATTEMPTS = 4
@@ -22,6 +22,7 @@ PAUSE = 0.25
 # What another attempt doesn't change.
 _FINAL = ("NO_SUCH_BUCKET", "NO_SUCH_KEY", "ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_")
 
+_MOST_FILES = 4
 _NEAR = 1 << 20
 _FIRST_AHEAD, _MOST_AHEAD = 256 << 10, 8 << 20
 
@@ -68,7 +69,7 @@ class S3Folder:
 
     def _forget(self) -> None:
         self._connected: fs.S3FileSystem | None = None
-        self._open: dict[str, _Ahead] = {}
+        self._files = LastUsed[_Ahead](_MOST_FILES)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key not in _PER_PROCESS}
@@ -98,7 +99,7 @@ class S3Folder:
             except FileNotFoundError:
                 raise
             except OSError as error:
-                self._open.pop(path, None)
+                self._files.forget(path)
                 if any(name in str(error) for name in _FINAL):
                     raise
                 if attempt == self._attempts:
@@ -125,13 +126,17 @@ class S3Folder:
         return int(found.size)
 
     def _file(self, path: str) -> _Ahead:
-        if path not in self._open:
-            self._open[path] = _Ahead(self._fs().open_input_file(self._key(path)))
-        return self._open[path]
+        return _Ahead(self._fs().open_input_file(self._key(path)))
+
+    def open(self, path: str) -> _Ahead:
+        """Open a file."""
+        return self._persist(path, lambda: self._file(path))
 
     def read_at(self, path: str, offset: int, length: int) -> bytes:
         """Return bytes of a file."""
-        return self._persist(path, lambda: self._file(path).read_at(offset, length))
+        return self._persist(
+            path, lambda: self._files.get(path, self._file).read_at(offset, length)
+        )
 
     def read(self, path: str, length: int) -> bytes:
         """Return the start of a file."""
@@ -143,7 +148,7 @@ class S3Folder:
         return self._persist(path, request)
 
 
-_PER_PROCESS = ("_connected", "_open")
+_PER_PROCESS = ("_connected", "_files")
 
 
 @dataclass(slots=True)

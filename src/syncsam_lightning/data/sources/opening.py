@@ -70,6 +70,11 @@ def holds_archives(folder: Path) -> bool:
     return folder.is_dir() and bool(_archives(LocalFolder(folder, follow_links=True).list("")))
 
 
+def local_tree(folder: str | os.PathLike[str]) -> Tree:
+    """Return what reads an unpacked release on this machine, whatever else lies in its folder."""
+    return Tree(LocalFolder(folder))
+
+
 def _open(address: str, options: Mapping[str, str] | None) -> Source:
     if is_s3(address):
         folder, _, file = address.rpartition("/")
