@@ -1,8 +1,9 @@
-"""Images and masks of one's own: PNG, TIFF, BMP, JPEG (images only) and NIfTI volumes."""
+"""Images and masks of one's own: PNG, TIFF, BMP, JPEG (images) and NIfTI volumes."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,21 +11,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
-from syncsam_lightning.data.readers import read_image, read_labels
+from syncsam_lightning.data.label_maps import LabelRule
+from syncsam_lightning.data.mask_names import original_name
+from syncsam_lightning.data.readers import IMAGE_SUFFIXES, MASK_SUFFIXES, read_values
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
 from syncsam_lightning.volumes.nifti import SUFFIXES
 from syncsam_lightning.volumes.stored import read_stored
 from syncsam_lightning.volumes.windows import PERCENTILES
 
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
-IMAGE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
 VOLUME_SUFFIXES = SUFFIXES
-MAX_VALUES = 128
-"""A label map with more values than this is taken for a photograph or a probability map."""
 
 WINDOW = PERCENTILES
 """Percentiles of a volume's voxels that become 0 and 255."""
@@ -41,7 +39,8 @@ class MaskFolder(PromptableDataModule):
     - ``masks/NAME--LABEL.png`` or ``masks/NAME--LABEL--2.png``: the same in one folder.
 
     The three may be mixed. A file for one object has one value beside 0, whichever it is. Any
-    format of ``MASK_SUFFIXES`` does; JPEG blurs label values and is refused for masks.
+    format of ``MASK_SUFFIXES`` does; JPEG blurs label values and is refused, unless
+    ``mask_threshold`` says where the object begins.
 
     ``images`` and ``masks`` lie in ``root``, or in its folders ``train``, ``val``, ``test``, which
     then are the split.
@@ -59,7 +58,7 @@ class MaskFolder(PromptableDataModule):
         license="the data owner's",
         modalities=("given by the option modality",),
         layout=(
-            "images/NAME.png                 or .jpg .jpeg .tif .tiff .bmp .nii .nii.gz",
+            "images/NAME.png                 or .jpg .jpeg .jp2 .tif .tiff .bmp .nii .nii.gz",
             "masks/NAME.png                  label map: 0 is background, each other value a mask",
             "masks/NAME/LABEL.png            one object; further ones LABEL--2.png, LABEL--3.png",
             "masks/NAME--LABEL.png           the same without folders; NAME--LABEL--2.png",
@@ -76,6 +75,7 @@ class MaskFolder(PromptableDataModule):
         source: str | None = None,
         label_names: dict[int, str] | None = None,
         case_pattern: str | None = None,
+        mask_threshold: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Create the datamodule.
@@ -88,6 +88,10 @@ class MaskFolder(PromptableDataModule):
             label_names: class names by value, for label maps.
             case_pattern: regular expression searched for in an image's name; its first group, or
                 all that matches, is the patient or volume. By default each file is a case.
+            mask_threshold: for masks with soft edges, JPEG masks and probability maps: the value
+                from which on a pixel belongs to the object, such as 128 or 0.5. Each mask file
+                then holds one object, ``object`` where its name says no label. By default each
+                value of a label map is a class.
             kwargs: see :class:`~syncsam_lightning.data.datamodule.PromptableDataModule`.
 
         Raises:
@@ -104,6 +108,7 @@ class MaskFolder(PromptableDataModule):
         self.modality = modality
         self.source = source
         self.label_names = label_names or {}
+        self.mask_threshold = mask_threshold
 
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table."""
@@ -112,6 +117,7 @@ class MaskFolder(PromptableDataModule):
             "source": self.source,
             "label_names": {str(value): name for value, name in self.label_names.items()},
             "case_pattern": self.case_pattern,
+            "mask_threshold": self.mask_threshold,
         }
 
     def records(self, root: Path) -> Iterator[RawSample | Skipped]:
@@ -148,12 +154,17 @@ class MaskFolder(PromptableDataModule):
                 yield Skipped(str(path), f"has the same name as {images[name].name}, which is used")
             else:
                 images[name] = path
-        masks: dict[str, list[_MaskFile]] = defaultdict(list)
-        for found in _mask_files(folder / "masks", images):
+        rule = LabelRule(self.label_names, self.mask_threshold)
+        masks: dict[str, dict[tuple[str | None, int], _MaskFile]] = defaultdict(dict)
+        for found in _mask_files(folder / "masks", images, rule):
             if isinstance(found, Skipped):
                 yield found
-            else:
-                masks[found.image].append(found)
+                continue
+            first = masks[found.image].setdefault((found.label, found.instance), found)
+            if first is not found:
+                used = first.path.relative_to(folder / "masks")
+                reason = f"stands for the same objects as {used}, which is used"
+                yield Skipped(str(found.path), reason)
         for name, path in images.items():
             case = self._case_of(name)
             if case is None:
@@ -163,7 +174,7 @@ class MaskFolder(PromptableDataModule):
                 yield Skipped(str(path), "no file in the folder masks has its name")
             else:
                 read = _volume if _split_name(path)[1] in VOLUME_SUFFIXES else _picture
-                for item in read(path, masks[name], self.label_names):
+                for item in read(path, tuple(masks[name].values()), rule):
                     if isinstance(item, Skipped):
                         yield item
                         continue
@@ -225,33 +236,39 @@ class _OneObject:
     """Reads a file that holds one object when called."""
 
     path: Path
+    rule: LabelRule
 
     def __call__(self) -> np.ndarray:
-        labels = _read_labels(self.path)
-        _only_value(labels, self.path)
+        name = str(self.path)
+        labels = self.rule.labels(read_values(self.path), name)
+        self.rule.only_value(labels, name)
         return np.asarray(labels != 0)
 
 
 def _split_name(path: Path) -> tuple[str, str]:
     lower = path.name.lower()
     suffix = ".nii.gz" if lower.endswith(".nii.gz") else path.suffix.lower()
-    return path.name[: len(path.name) - len(suffix)], suffix
+    # Some systems store letters with accents as two characters, in one of two folders as well.
+    return unicodedata.normalize("NFC", path.name[: len(path.name) - len(suffix)]), suffix
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _mask_files(folder: Path, images: Mapping[str, Path]) -> Iterator[_MaskFile | Skipped]:
+def _mask_files(
+    folder: Path, images: Mapping[str, Path], rule: LabelRule
+) -> Iterator[_MaskFile | Skipped]:
     for path in _files(folder):
         if path.is_dir():
             for file in _files(path):
                 label, _, number = _split_name(file)[0].partition("--")
-                yield _checked(file, path.name, label, number, images)
+                name = unicodedata.normalize("NFC", path.name)
+                yield _checked(file, name, label, number, images, rule)
             continue
         stem, _ = _split_name(path)
         if stem in images:
-            yield _checked(path, stem, None, "", images)
+            yield _checked(path, stem, None, "", images, rule)
             continue
         # The image's own name may contain dashes: the longest name that exists wins.
         name, _, label = stem.rpartition("--")
@@ -259,53 +276,52 @@ def _mask_files(folder: Path, images: Mapping[str, Path]) -> Iterator[_MaskFile 
         if name not in images and label.isdecimal():
             number = label
             name, _, label = name.rpartition("--")
-        yield _checked(path, name or stem, label, number, images)
+        yield _checked(path, name or stem, label, number, images, rule)
 
 
 def _checked(
-    path: Path, name: str, label: str | None, number: str, images: Mapping[str, Path]
+    path: Path,
+    name: str,
+    label: str | None,
+    number: str,
+    images: Mapping[str, Path],
+    rule: LabelRule,
 ) -> _MaskFile | Skipped:
     suffix = _split_name(path)[1]
     if name not in images:
         return Skipped(str(path), "no file in the folder images has its name")
-    expected = VOLUME_SUFFIXES if _split_name(images[name])[1] in VOLUME_SUFFIXES else MASK_SUFFIXES
+    expected: tuple[str, ...] = MASK_SUFFIXES if rule.threshold is None else IMAGE_SUFFIXES
+    if _split_name(images[name])[1] in VOLUME_SUFFIXES:
+        expected = VOLUME_SUFFIXES
     if suffix not in expected:
-        return Skipped(
-            str(path), f"a mask of {images[name].name} must be one of {' '.join(expected)}"
-        )
+        reason = f"a mask of {images[name].name} must be one of {' '.join(expected)}"
+        if suffix in IMAGE_SUFFIXES and expected is MASK_SUFFIXES:
+            reason += "; JPEG blurs its values: set mask_threshold to read it, for example to 128"
+        return Skipped(str(path), reason)
     if label == "" or (number and not number.isdecimal()):
         return Skipped(str(path), "its name is not LABEL or LABEL--NUMBER")
+    label = None if label is None else original_name(label)
     return _MaskFile(name, path, label, int(number or 0))
 
 
-def _picture(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) -> _Items:
+def _picture(path: Path, files: Sequence[_MaskFile], rule: LabelRule) -> _Items:
     masks: list[NamedMask] = []
     for file in files:
         name = str(file.path)
         if file.label is not None:
-            masks.append(NamedMask(file.label, _OneObject(file.path), name, file.instance))
+            masks.append(NamedMask(file.label, _OneObject(file.path, rule), name, file.instance))
             continue
         try:
-            labels = _read_labels(file.path)
-            for value in _values(labels, file.path):
+            labels = rule.labels(read_values(file.path), name)
+            for value in rule.values(labels, name):
                 drawn = _ValueOf(labels, value)
-                masks.append(NamedMask(_name(value, names), drawn, f"{name}[{value}]"))
+                masks.append(NamedMask(rule.name(value), drawn, f"{name}[{value}]"))
         except BrokenInputError as error:
             yield Skipped(error.path, error.reason)
     yield _Item(path, tuple(masks))
 
 
-def _read_labels(path: Path) -> np.ndarray:
-    labels: np.ndarray = read_labels(path)
-    with Image.open(path) as header:
-        coloured = header.mode in ("RGB", "RGBA")
-    # The reader keeps the first channel: classes coded as colours would be lost or mixed up.
-    if coloured and (read_image(path) != labels[..., None]).any():
-        raise BrokenInputError(str(path), "is a colour image: a mask is grey or has a palette")
-    return labels
-
-
-def _volume(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) -> _Items:
+def _volume(path: Path, files: Sequence[_MaskFile], rule: LabelRule) -> _Items:
     try:
         voxels, affine = _read_volume(path)
     except BrokenInputError as error:
@@ -321,9 +337,11 @@ def _volume(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) ->
                 )
             if not np.allclose(place, affine, atol=1e-2):
                 raise BrokenInputError(str(file.path), "lies elsewhere in space than its image")
+            labels = rule.labels(labels, str(file.path))
             if file.label is None:
-                objects += [(_name(v, names), labels, v, file) for v in _values(labels, file.path)]
-            elif value := _only_value(labels, file.path):
+                values = rule.values(labels, str(file.path))
+                objects += [(rule.name(value), labels, value, file) for value in values]
+            elif value := rule.only_value(labels, str(file.path)):
                 objects.append((file.label, labels, value, file))
         except BrokenInputError as error:
             yield Skipped(error.path, error.reason)
@@ -356,28 +374,3 @@ def _read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _plane(voxels: np.ndarray, axis: int, position: int) -> np.ndarray:
     return np.ascontiguousarray(voxels.take(position, axis)[::-1, ::-1].T)
-
-
-def _values(labels: np.ndarray, path: Path) -> list[int]:
-    values = np.unique(labels)
-    if (values < 0).any() or (values != np.round(values)).any():
-        raise BrokenInputError(str(path), "not a label map: it holds values below 0 or between")
-    found = [int(value) for value in values if value]
-    if len(found) > MAX_VALUES:
-        raise BrokenInputError(
-            str(path), f"{len(found)} values are too many for a label map (limit {MAX_VALUES})"
-        )
-    return found
-
-
-def _only_value(labels: np.ndarray, path: Path) -> int:
-    values = _values(labels, path)
-    if len(values) > 1:
-        raise BrokenInputError(
-            str(path), f"its name says that it holds one object, but it has the values {values}"
-        )
-    return values[0] if values else 0
-
-
-def _name(value: int, names: Mapping[int, str]) -> str:
-    return names.get(value, "object" if value == 255 else f"class_{value}")

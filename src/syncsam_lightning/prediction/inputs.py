@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from syncsam_lightning.data.readers import IMAGE_SUFFIXES
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import Skipped
 from syncsam_lightning.volumes.dicom import find_series, is_dicom
 from syncsam_lightning.volumes.nifti import SUFFIXES, is_nifti
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 Kind = Literal["image", "nifti", "dicom"]
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from syncsam_lightning.data.mask_names import object_name
 from syncsam_lightning.errors import SyncSAMError
-from syncsam_lightning.prediction.file_names import safe_name
 from syncsam_lightning.prediction.inputs import Input
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.nifti import write_nifti
@@ -145,10 +145,7 @@ def write_volume_masks(
 
 
 def _paths(folder: Path, source: Input, objects: Sequence[ObjectMask], suffix: str) -> list[Path]:
-    names = [
-        f"{safe_name(found.label)}" + (f"--{found.number}" if found.number > 1 else "")
-        for found in objects
-    ]
+    names = [object_name(found.label, found.number) for found in objects]
     _check_names(names, source)
     return [folder / f"{source.stem}--{name}{suffix}" for name in names]
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 import nibabel as nib
 import numpy as np
 
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import NOT_FOUND, BrokenInputError
 from syncsam_lightning.volumes.volume import MAX_VOXELS, spans_space
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def read_stored(
     """
     name = os.fspath(path)
     if data is None and not Path(name).is_file():
-        raise BrokenInputError(name, "file not found", kind="file not found")
+        raise BrokenInputError(name, "file not found", kind=NOT_FOUND)
     try:
         data = Path(name).read_bytes() if data is None else data
         with _named_warnings(name):

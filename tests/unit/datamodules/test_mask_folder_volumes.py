@@ -127,8 +127,13 @@ def test_volumes_of_single_objects_are_labelled_by_their_names(tmp_path: Path):
     [
         (np.ones((4, 5, 2), np.uint8), None, "has shape (4, 5, 2), its image (4, 5, 3)"),
         (LABELS, np.diag([1.0, 1.0, 4.0, 1.0]), "lies elsewhere in space than its image"),
-        (np.full((4, 5, 3), 0.5), None, "not a label map: it holds values below 0 or between"),
-        (np.full((4, 5, 3), -1.0), None, "not a label map: it holds values below 0 or between"),
+        (
+            np.full((4, 5, 3), 0.5),
+            None,
+            "not a label map: it holds 0.5, and labels are whole numbers. If it is a mask of one "
+            "object or a probability map, set mask_threshold",
+        ),
+        (np.full((4, 5, 3), -1.0), None, "not a label map: it holds -1, which is below 0"),
         (
             np.full((4, 5, 3), np.nan),
             None,
@@ -151,6 +156,27 @@ def test_a_mask_that_does_not_fit_is_skipped(
     samples, (skipped, _) = records(tmp_path)
     assert samples == []
     assert skipped == Skipped(str(path), reason)
+
+
+def test_labels_with_a_scale_factor_are_those_that_were_stored(tmp_path: Path):
+    save(tmp_path / "images" / "p1.nii", VOXELS)
+    scaled = nib.Nifti1Image(LABELS, np.diag([*SPACING, 1]))
+    scaled.header.set_slope_inter(np.float32(1 / 3), 0)
+    (tmp_path / "masks").mkdir()
+    nib.save(scaled, tmp_path / "masks" / "p1.nii")
+    stored = nib.load(tmp_path / "masks" / "p1.nii")
+    values = np.asarray(stored.dataobj) * 3
+    assert (values != np.rint(values)).any()
+    save(tmp_path / "masks" / "p1.nii", values)
+    samples, _ = records(tmp_path)
+    assert [mask.label for sample in samples for mask in sample.masks] == ["class_1", "class_2"]
+
+
+def test_a_probability_volume_takes_a_threshold(tmp_path: Path):
+    save(tmp_path / "images" / "p1.nii", VOXELS)
+    save(tmp_path / "masks" / "p1.nii", LABELS * 0.4)
+    (top,), _ = records(tmp_path, mask_threshold=0.5)
+    assert (top.slice, [mask.label for mask in top.masks]) == ("0002", ["object"])
 
 
 @pytest.mark.parametrize("keep", [0, 100, 380])

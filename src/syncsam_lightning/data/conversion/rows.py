@@ -60,6 +60,11 @@ class RowMaker:
             if mask.shape != shape:
                 sizes = f"{mask.shape[0]}x{mask.shape[1]}, its image {shape[0]}x{shape[1]}"
                 reason = f"mask differs from its image in shape: mask {sizes}"
+                if mask.shape == shape[::-1]:
+                    reason += (
+                        "; its sides are swapped: the mask may have been drawn on the image without"
+                        " the orientation that its EXIF asks for, which is applied here"
+                    )
                 self._skip(Skipped(path, reason, "shape mismatch", sample.source))
             elif not mask.any():
                 self._skip(Skipped(path, "empty mask", "empty mask", sample.source))
