@@ -350,7 +350,7 @@ def _volume(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) ->
 
 def _read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a volume with its axes in the order right, anterior, superior."""
-    volume = read_stored(path).upright()
+    volume = read_stored(path).oriented("RAS")
     return volume.values(), volume.affine
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from syncsam_lightning.data.source_files import read_file
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.volumes.stored import StoredVolume, read_place, read_stored
+from syncsam_lightning.volumes.stored import read_place, read_stored
+from syncsam_lightning.volumes.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +55,7 @@ class VolumeFile:
         except OSError as error:
             raise BrokenInputError(self.path, f"cannot be read ({error})") from error
 
-    def read(self) -> StoredVolume:
+    def read(self) -> Volume:
         """Read the file.
 
         Raises:
@@ -62,7 +63,7 @@ class VolumeFile:
         """
         return read_stored(self.path, read_file(self.source, self.entry))
 
-    def __call__(self) -> StoredVolume:
+    def __call__(self) -> Volume:
         """Return the volume.
 
         Raises:
@@ -75,7 +76,7 @@ class VolumeFile:
 
 
 @lru_cache(maxsize=1)
-def _kept(file: VolumeFile) -> StoredVolume | BrokenInputError:
+def _kept(file: VolumeFile) -> Volume | BrokenInputError:
     # A failure is kept too: else a damaged file would be read again for each of its slices.
     try:
         return file.read()

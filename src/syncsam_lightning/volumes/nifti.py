@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -40,7 +41,7 @@ def read_nifti(path: str | os.PathLike[str]) -> Volume:
             "wrong; masks fit its voxels all the same",
             path,
         )
-    return Volume(stored.values(), stored.affine, (Path(path),), header=stored.header)
+    return replace(stored, voxels=stored.values(), slope=1.0, intercept=0.0)
 
 
 def write_nifti(path: str | os.PathLike[str], mask: np.ndarray, volume: Volume) -> None:
