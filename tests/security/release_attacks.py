@@ -135,8 +135,9 @@ def zipped_volume(folder: Path) -> object:
 def extended_volume(folder: Path) -> object:
     plain = bytearray(nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes())
     plain[108:112] = struct.pack("<f", 352 + (1 << 27))
-    extension = b"\1\0\0\0" + struct.pack("<ii", 1 << 27, 6) + bytes(1 << 27)
-    return read_stored("x.nii.gz", gzip.compress(bytes(plain[:348]) + extension, 1))
+    begin = bytes(plain[:348]) + b"\1\0\0\0" + struct.pack("<ii", 1 << 27, 6)
+    # A member of a mebibyte, many times: unzipped it is one stream.
+    return read_stored("x.nii.gz", gzip.compress(begin) + gzip.compress(bytes(1 << 20)) * 128)
 
 
 RELEASE_ATTACKS = [
