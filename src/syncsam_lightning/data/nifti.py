@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from syncsam_lightning.data.source_files import read_file
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes.place import Place
 from syncsam_lightning.volumes.stored import read_place, read_stored
 from syncsam_lightning.volumes.volume import Volume
 
@@ -41,8 +40,8 @@ class VolumeFile:
         """Return what reads a file of a release."""
         return cls(source.where(entry.name), entry, source)
 
-    def header(self) -> tuple[tuple[int, ...], np.ndarray]:
-        """Read shape ``(X, Y, Z)`` and affine ``(4, 4)``, which stand at the begin of the file.
+    def header(self) -> Place:
+        """Read where the voxels lie, which stands at the begin of the file.
 
         Raises:
             BrokenInputError: the file is damaged at its begin, or no volume.

@@ -17,6 +17,7 @@ import numpy as np
 
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.gzipped import MOST_INFLATED, inflated, is_gzipped, plain_stream
+from syncsam_lightning.volumes.place import Place
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume, spans_space
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ _MAX_BEHIND = 1 << 16
 """Bytes that may follow the voxels in a file."""
 
 _NIFTI2_HEADER_SIZE = 540
+_MILLIMETRES = {1: 1e3, 3: 1e-3}  # NIFTI_UNITS_METER and NIFTI_UNITS_MICRON of nifti1.h
 _UNREADABLE = (
     nib.spatialimages.HeaderDataError,
     nib.wrapstruct.WrapStructError,
@@ -47,7 +49,9 @@ def read_stored(
 ) -> Volume:
     """Read a NIfTI file, 1 or 2, gzipped or not.
 
-    An image of two axes is a volume of one slice. Header extensions are passed over.
+    An image of two axes is a volume of one slice. Lengths in metres or micrometres (the header's
+    ``xyzt_units``) become millimetres; where it names no unit they are millimetres, as is usual.
+    Header extensions are passed over.
 
     Args:
         path: of the file; only its name, for messages, if ``data`` is given.
@@ -78,7 +82,7 @@ def read_stored(
         if len(content) < end:
             raise EOFError(f"it ends after {len(content)} of {end} bytes")
         slope, intercept = header.get_slope_inter()
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        affine = _affine(header)
     except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
     if dtype.kind not in "iuf":
@@ -91,7 +95,15 @@ def read_stored(
         stored = _without_nan(stored, name, is_lowest_first=slope >= 0)
     if not spans_space(affine):
         raise BrokenInputError(name, "its affine does not span three axes")
-    volume = Volume(stored, affine, (Path(name),), header=header, slope=slope, intercept=intercept)
+    volume = Volume(
+        stored,
+        affine,
+        (Path(name),),
+        header=header,
+        slope=slope,
+        intercept=intercept,
+        has_spacing=_has_spacing(header),
+    )
     if not np.isfinite(volume.values(np.array([stored.min(), stored.max()]))).all():
         raise BrokenInputError(
             name, f"is scaled by {slope:g} and {intercept:g} to values that are not finite"
@@ -99,8 +111,8 @@ def read_stored(
     return volume
 
 
-def read_place(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.ndarray]:
-    """Read shape ``(X, Y, Z)`` and affine ``(4, 4)``, which stand at the begin of a file.
+def read_place(file: BinaryIO, name: str) -> Place:
+    """Read shape and affine, which stand at the begin of a file.
 
     Args:
         file: open for reading; what follows the header is not read.
@@ -113,11 +125,11 @@ def read_place(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.ndarray]:
         with _named_warnings(name):
             header = _header(plain_stream(file))
         shape = header.get_data_shape()
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        affine = _affine(header)
     except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
     _check_shape(shape, name)
-    return _three(shape), affine
+    return Place(_three(shape), affine)
 
 
 def _header(stream: io.BufferedReader[Any]) -> Any:
@@ -126,6 +138,19 @@ def _header(stream: io.BufferedReader[Any]) -> Any:
     is_second = _NIFTI2_HEADER_SIZE in (int.from_bytes(size, order) for order in ("little", "big"))
     kind: Any = nib.Nifti2Header if is_second else nib.Nifti1Header
     return kind(stream.read(kind.template_dtype.itemsize))
+
+
+def _affine(header: Any) -> np.ndarray:
+    """Return the affine in millimetres."""
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    return affine
+
+
+def _has_spacing(header: Any) -> bool:
+    """Whether a header says how far voxels are apart: one that was never filled in doesn't."""
+    is_placed = header["qform_code"] or header["sform_code"] or int(header["xyzt_units"]) & 7
+    return bool(is_placed or (header["pixdim"][1:4] != 1).any())
 
 
 def _offset(header: Any, name: str) -> int:

@@ -41,10 +41,12 @@ class Volume:
         affine: ``(4, 4)`` float64, from voxel indices to millimetres right, anterior, superior
             (RAS, as in NIfTI).
         files: the NIfTI file, or the files of the series in the order of K.
-        frames: of one multi-frame file: the number of the frame at each K, from 0.
         modality: as DICOM names it (``CT``, ``MR``), empty if the file does not say.
         header: of the NIfTI file, None otherwise.
+        frames: of one multi-frame file: the number of the frame at each K, from 0.
         slope, intercept: a value is ``voxels * slope + intercept``.
+        has_spacing: False where the file says nothing of distances, so that those of the affine are
+            made up.
     """
 
     voxels: np.ndarray
@@ -55,6 +57,7 @@ class Volume:
     frames: tuple[int, ...] = ()
     slope: float = 1.0
     intercept: float = 0.0
+    has_spacing: bool = True
 
     def values(self, voxels: np.ndarray | None = None) -> np.ndarray:
         """Return what all voxels or a part of them measure.
@@ -75,6 +78,11 @@ class Volume:
         """Distance in millimetres between voxels along I, J and K."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return i, j, k
+
+    @property
+    def voxel_volume(self) -> float:
+        """Cubic millimetres that a voxel takes; in a sheared volume less than its sides say."""
+        return abs(float(np.linalg.det(self.affine[:3, :3])))
 
     @property
     def orientation(self) -> str:
