@@ -18,7 +18,7 @@ from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, RawSample, Skipped
-from syncsam_lightning.volumes.stored import StoredVolume
+from syncsam_lightning.volumes import Volume
 
 Raters = Literal["default", 1, 2, 3, "majority", "all"]
 
@@ -162,7 +162,7 @@ class MajorityLabels:
 
     files: tuple[LabelFile, ...]
 
-    def __call__(self) -> StoredVolume:
+    def __call__(self) -> Volume:
         """Return the labels.
 
         Raises:
@@ -170,15 +170,15 @@ class MajorityLabels:
         """
         first, second, third = (read() for read in self.files)
         for file, labels in zip(self.files, (first, second, third), strict=True):
-            if labels.stored.shape != first.stored.shape:
-                reason = f"has shape {labels.stored.shape}, another rater's {first.stored.shape}"
+            if labels.voxels.shape != first.voxels.shape:
+                reason = f"has shape {labels.voxels.shape}, another rater's {first.voxels.shape}"
                 raise BrokenInputError(file.file.path, reason, "shape mismatch")
             if not np.allclose(labels.affine, first.affine, atol=1e-2):
                 reason = "lies elsewhere in space than another rater's"
                 raise BrokenInputError(file.file.path, reason, "place mismatch")
-        a, b, c = first.stored, second.stored, third.stored
+        a, b, c = first.voxels, second.voxels, third.voxels
         agreed = np.where((a == b) | (a == c), a, np.where(b == c, b, 0)).astype(np.uint8)
-        return StoredVolume(agreed, first.affine)
+        return Volume(agreed, first.affine)
 
 
 def _find_files(source: Source) -> tuple[dict[str, dict[str, Entry]], list[Skipped]]:

@@ -368,7 +368,7 @@ def _volume(path: Path, files: Sequence[_MaskFile], rule: LabelRule) -> _Items:
 
 def _read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a volume with its axes in the order right, anterior, superior."""
-    volume = read_stored(path).upright()
+    volume = read_stored(path).oriented("RAS")
     return volume.values(), volume.affine
 
 

@@ -214,7 +214,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path} is not there: the installed nilearn carries other volumes; "
             "install a release from 0.11 on"
         )
-    volume = read_stored(path).upright()
+    volume = read_stored(path).oriented("RAS")
     return volume.values().astype(np.uint8), volume.affine
 
 

@@ -195,6 +195,14 @@ def zipped_volume(folder: Path) -> object:
     return read_stored("x.nii.gz", gzip.compress(volume + bytes(1 << 24)))
 
 
+def extended_volume(folder: Path) -> object:
+    plain = bytearray(nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes())
+    plain[108:112] = struct.pack("<f", 352 + (1 << 27))
+    begin = bytes(plain[:348]) + b"\1\0\0\0" + struct.pack("<ii", 1 << 27, 6)
+    # A member of a mebibyte, many times: unzipped it is one stream.
+    return read_stored("x.nii.gz", gzip.compress(begin) + gzip.compress(bytes(1 << 20)) * 128)
+
+
 RELEASE_ATTACKS = [
     Attack(
         "archive: a name that leaves the folder", ESCAPE, named("../out.png"), "leaves the release"
@@ -300,6 +308,12 @@ RELEASE_ATTACKS = [
         MEMORY,
         zipped_volume,
         "holds more than",
+    ),
+    Attack(
+        "NIfTI: a header extension that inflates to 128 MiB",
+        MEMORY,
+        extended_volume,
+        "behind a header extension over the limit",
     ),
     Attack(
         "table: pixels that declare 4 TB",

@@ -32,6 +32,7 @@ def predict_files(
     min_score: float = 0.5,
     min_overlap: float = 0.5,
     volume_format: Literal["auto", "nifti", "dicom_seg"] = "auto",
+    resample: bool = False,
     network: str | None = None,
     options: dict[str, Any] | None = None,
     sam_checkpoint: str | None = None,
@@ -60,6 +61,8 @@ def predict_files(
         min_score: or has a lower stability score.
         min_overlap: or lies elsewhere: less of the smaller mask lies in the one beside it.
         volume_format: of the masks of volumes; auto: NIfTI for NIfTI, DICOM SEG for DICOM.
+        resample: write NIfTI masks of a volume whose axes are not at right angles (a tilted gantry)
+            on a grid that all programs read.
         network: for weights that several models share or none has: the model they are of, such as
             MedSAM or package.module.Class.
         options: arguments of the network, given or recognised, such as --options.image_size 256; by
@@ -113,7 +116,9 @@ def predict_files(
         ckpt_path, model, sam_checkpoint=sam_checkpoint, device=device
     )
     volumes = VolumePredictor(predictor, window=shown, plane=plane, stop=stop, propagate=propagate)
-    runner = FilePredictor(predictor, volumes, target, volume_format=volume_format)
+    runner = FilePredictor(
+        predictor, volumes, target, volume_format=volume_format, resample=resample
+    )
     # disable=None: no bar where nobody watches.
     with tqdm(pairs, unit="input", disable=None) as bar:
         outcome = runner.run(bar, on_slice=lambda number: bar.set_postfix(slice=number))

@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from syncsam_lightning.volumes.stored import StoredVolume
+from syncsam_lightning.volumes import Volume
 
 
 class Intensity(Protocol):
     """Which values become black and white; those between are spread evenly. Picklable."""
 
-    def limits(self, values: np.ndarray, volume: StoredVolume) -> tuple[float, float]:
+    def limits(self, values: np.ndarray, volume: Volume) -> tuple[float, float]:
         """Return the values that become 0 and 255.
 
         Args:
@@ -28,7 +28,7 @@ class Intensity(Protocol):
 class SliceRange:
     """The least and the greatest value of each slice (the predecessor's rule)."""
 
-    def limits(self, values: np.ndarray, volume: StoredVolume) -> tuple[float, float]:
+    def limits(self, values: np.ndarray, volume: Volume) -> tuple[float, float]:
         """Return the range of the slice."""
         return float(values.min()), float(values.max())
 
@@ -44,7 +44,7 @@ class Window:
     low: float
     high: float
 
-    def limits(self, values: np.ndarray, volume: StoredVolume) -> tuple[float, float]:
+    def limits(self, values: np.ndarray, volume: Volume) -> tuple[float, float]:
         """Return the window."""
         return self.low, self.high
 
@@ -60,14 +60,14 @@ class VolumePercentiles:
     low: float = 0.5
     high: float = 99.5
 
-    def limits(self, values: np.ndarray, volume: StoredVolume) -> tuple[float, float]:
+    def limits(self, values: np.ndarray, volume: Volume) -> tuple[float, float]:
         """Return the percentiles."""
         return _percentiles(volume, self.low, self.high)
 
 
 @lru_cache(maxsize=1)
-def _percentiles(volume: StoredVolume, low: float, high: float) -> tuple[float, float]:
-    stored = np.percentile(volume.stored, (low, high))
+def _percentiles(volume: Volume, low: float, high: float) -> tuple[float, float]:
+    stored = np.percentile(volume.voxels, (low, high))
     first, last = sorted(volume.values(stored).tolist())
     return float(first), float(last)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from syncsam_lightning.data.source_files import read_file
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.volumes.stored import StoredVolume, read_place, read_stored
+from syncsam_lightning.volumes.place import Place
+from syncsam_lightning.volumes.stored import read_place, read_stored
+from syncsam_lightning.volumes.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +40,8 @@ class VolumeFile:
         """Return what reads a file of a release."""
         return cls(source.where(entry.name), entry, source)
 
-    def header(self) -> tuple[tuple[int, ...], np.ndarray]:
-        """Read shape ``(X, Y, Z)`` and affine ``(4, 4)``, which stand at the begin of the file.
+    def header(self) -> Place:
+        """Read where the voxels lie, which stands at the begin of the file.
 
         Raises:
             BrokenInputError: the file is damaged at its begin, or no volume.
@@ -54,7 +54,7 @@ class VolumeFile:
         except OSError as error:
             raise BrokenInputError(self.path, f"cannot be read ({error})") from error
 
-    def read(self) -> StoredVolume:
+    def read(self) -> Volume:
         """Read the file.
 
         Raises:
@@ -62,7 +62,7 @@ class VolumeFile:
         """
         return read_stored(self.path, read_file(self.source, self.entry))
 
-    def __call__(self) -> StoredVolume:
+    def __call__(self) -> Volume:
         """Return the volume.
 
         Raises:
@@ -75,7 +75,7 @@ class VolumeFile:
 
 
 @lru_cache(maxsize=1)
-def _kept(file: VolumeFile) -> StoredVolume | BrokenInputError:
+def _kept(file: VolumeFile) -> Volume | BrokenInputError:
     # A failure is kept too: else a damaged file would be read again for each of its slices.
     try:
         return file.read()

@@ -16,7 +16,7 @@ from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.source_files import Unusable
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped
-from syncsam_lightning.volumes.stored import StoredVolume
+from syncsam_lightning.volumes import Volume
 
 _MAX_LABEL = 255
 
@@ -38,21 +38,21 @@ class SliceRule:
     by_component: bool
     upright: bool
 
-    def plane(self, volume: StoredVolume, position: int) -> np.ndarray:
+    def plane(self, volume: Volume, position: int) -> np.ndarray:
         """Return ``(H, W)`` of a volume, as stored."""
         if not self.upright:
-            return np.ascontiguousarray(volume.stored[:, :, position])
-        return np.ascontiguousarray(volume.upright().stored[::-1, ::-1, position].T)
+            return np.ascontiguousarray(volume.voxels[:, :, position])
+        return np.ascontiguousarray(volume.oriented("RAS").voxels[::-1, ::-1, position].T)
 
-    def depth(self, volume: StoredVolume) -> int:
+    def depth(self, volume: Volume) -> int:
         """Return the number of slices."""
-        return int((volume.upright() if self.upright else volume).stored.shape[2])
+        return int((volume.oriented("RAS") if self.upright else volume).voxels.shape[2])
 
 
 class LabelReader(Hashable, Protocol):
     """Reads labels: whole numbers 0..255 as uint8, 0 is background. Picklable."""
 
-    def __call__(self) -> StoredVolume:
+    def __call__(self) -> Volume:
         """Return the labels.
 
         Raises:
@@ -71,23 +71,23 @@ class LabelFile:
 
     file: VolumeFile
 
-    def __call__(self) -> StoredVolume:
+    def __call__(self) -> Volume:
         """Return the labels.
 
         Raises:
             BrokenInputError: the file is damaged, or it holds what is no label.
         """
         volume = self.file.read()
-        labels: np.ndarray = np.empty(volume.stored.shape, dtype=np.uint8, order="F")
+        labels: np.ndarray = np.empty(volume.voxels.shape, dtype=np.uint8, order="F")
         # Plane by plane: passes over a whole volume of float64 would wait for memory.
         for position in range(labels.shape[2]):
-            values = np.rint(volume.values(volume.stored[:, :, position]))
+            values = np.rint(volume.values(volume.voxels[:, :, position]))
             low, high = values.min(), values.max()
             if low < 0 or high > _MAX_LABEL:
                 reason = f"is no label map: values of plane {position} go from {low:g} to {high:g}"
                 raise BrokenInputError(self.file.path, reason, "not a label map")
             labels[:, :, position] = values
-        return StoredVolume(labels, volume.affine)
+        return Volume(labels, volume.affine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +203,11 @@ def _survey(volume: LabelledVolume, rule: SliceRule) -> _Survey:
     return _Survey(sorted(positions), skipped)
 
 
-def _check_place(image: VolumeFile, labels: StoredVolume, path: str, *, same_space: bool) -> None:
+def _check_place(image: VolumeFile, labels: Volume, path: str, *, same_space: bool) -> None:
     shape, affine = image.header()
-    if labels.stored.shape != shape:
+    if labels.voxels.shape != shape:
         raise BrokenInputError(
-            path, f"has shape {labels.stored.shape}, its image {shape}", "shape mismatch"
+            path, f"has shape {labels.voxels.shape}, its image {shape}", "shape mismatch"
         )
     if same_space and not np.allclose(labels.affine, affine, atol=1e-2):
         raise BrokenInputError(path, "lies elsewhere in space than its image", "place mismatch")
@@ -296,7 +296,7 @@ class _SliceMasks:
 
 
 @lru_cache(maxsize=3)
-def _kept(reader: LabelReader) -> StoredVolume | BrokenInputError:
+def _kept(reader: LabelReader) -> Volume | BrokenInputError:
     # As many as a volume has raters. A failure is kept too, see `VolumeFile`.
     try:
         return reader()

@@ -50,7 +50,7 @@ class Found:
         file: of its mask, from the output folder; empty if it has none.
         pixels: of the mask (in a volume, voxels).
         score: stability score, of a volume the mean over the slices drawn on.
-        millilitres: of the mask in a volume.
+        millilitres: of the mask in a volume; None where the file says nothing of distances.
         plane: in which a volume was segmented.
         slices: first and last slice that is drawn on, ``12-40``; ``12-20, 25-40`` with a hole.
         ends: why it goes no further, down and up.
@@ -72,9 +72,12 @@ class Found:
         told = f"{self.image}: {self.label}"
         if self.object > 1:
             told += f" {self.object}"
-        if self.millilitres is None:
+        if not self.plane:
             return f"{told}, {self.pixels} pixels"
-        told += f", {self.plane} slices {self.slices or 'none'}, {self.millilitres:.1f} ml"
+        size = f"{self.pixels} voxels"
+        if self.millilitres is not None:
+            size = f"{self.millilitres:.1f} ml"
+        told += f", {self.plane} slices {self.slices or 'none'}, {size}"
         return f"{told} ({self.ends})" if self.ends else told
 
 
@@ -120,6 +123,7 @@ class FilePredictor:
         volumes: over the same predictor, with window, plane and stop rule.
         output: folder of the masks.
         volume_format: what masks of volumes are written as.
+        resample: whether NIfTI masks of sheared volumes are brought to a grid at right angles.
     """
 
     def __init__(
@@ -129,9 +133,10 @@ class FilePredictor:
         output: Path,
         *,
         volume_format: VolumeFormat = "auto",
+        resample: bool = False,
     ) -> None:
         self.predictor, self.volumes = predictor, volumes
-        self.output, self.volume_format = output, volume_format
+        self.output, self.volume_format, self.resample = output, volume_format, resample
         self._sources: dict[str, Input] = {}
 
     def run(
@@ -235,6 +240,7 @@ class FilePredictor:
             [one for one, _ in found],
             volume,
             file_format=self.volume_format,
+            resample=self.resample,
             algorithm=type(self.predictor.model).__name__,
         )
         for (one, answer), file in zip(found, files, strict=True):
@@ -275,7 +281,11 @@ def _found_in_volume(
         file=file,
         pixels=int(one.mask.sum()),
         score=round(float(np.mean(list(answer.scores.values()))), 4),
-        millilitres=round(float(one.mask.sum() * np.prod(volume.spacing) / 1000), 4),
+        millilitres=(
+            round(int(one.mask.sum()) * volume.voxel_volume / 1000, 4)
+            if volume.has_spacing
+            else None
+        ),
         plane=answer.plane,
         slices=_ranges(answer.runs),
         ends="; ".join(

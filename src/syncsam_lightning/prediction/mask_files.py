@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,12 @@ from syncsam_lightning.errors import SyncSAMError
 from syncsam_lightning.prediction.inputs import Input
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.nifti import write_nifti
+from syncsam_lightning.volumes.place import is_sheared, place_of
+from syncsam_lightning.volumes.resampling import resampled
 from syncsam_lightning.volumes.segmentation import write_segmentation
 from syncsam_lightning.whole_files import work_folder
+
+log = logging.getLogger(__name__)
 
 VolumeFormat = Literal["auto", "nifti", "dicom_seg"]
 """``auto``: as the volume came, NIfTI for NIfTI and DICOM SEG for DICOM."""
@@ -105,11 +110,13 @@ def write_volume_masks(
     volume: Volume,
     *,
     file_format: VolumeFormat = "auto",
+    resample: bool = False,
     algorithm: str = "SyncSAM",
 ) -> list[Path | None]:
     """Write the objects of a volume.
 
-    NIfTI: a file of 0 and 1 for each, ``NAME--LABEL.nii.gz``, exactly where the volume lies. DICOM
+    NIfTI: a file of 0 and 1 for each, ``NAME--LABEL.nii.gz``, exactly where the volume lies (of a
+    sheared one, see :func:`~syncsam_lightning.volumes.nifti.write_nifti`). DICOM
     SEG: one file for all, ``NAME.seg.dcm``, a segment for each object.
 
     Args:
@@ -118,6 +125,8 @@ def write_volume_masks(
         objects: found in it.
         volume: as it was read.
         file_format: which of the two.
+        resample: write NIfTI masks of a sheared volume (a tilted gantry) on a grid at right angles,
+            by the nearest voxel; others are on one already.
         algorithm: name of the model.
 
     Returns:
@@ -129,13 +138,23 @@ def write_volume_masks(
     """
     if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
         paths = _paths(folder, source, objects, ".nii.gz")
+        straightens = resample and is_sheared(place_of(volume))
         for path, found in zip(paths, objects, strict=True):
+            mask = replace(volume, voxels=found.mask)
+            if straightens:
+                mask = resampled(mask)
             with written_whole(path) as place:
-                write_nifti(place, found.mask, volume)
+                write_nifti(place, mask.voxels, mask)
         return list(paths)
     if source.kind != "dicom":
         raise OutputError(f"{source.name} is no DICOM series, so that its masks can't be DICOM SEG")
     _check_names([found.name for found in objects], source)
+    if resample and is_sheared(place_of(volume)):
+        log.warning(
+            "%s: a DICOM SEG keeps the slices of its series, sheared as they are; for masks on a "
+            "grid at right angles give --volume_format nifti too",
+            source.name,
+        )
     kept = {found.name: found.mask for found in objects if found.mask.any()}
     target = folder / f"{source.stem}.seg.dcm"
     if kept:

@@ -164,7 +164,13 @@ def read_series(files: Sequence[Path]) -> Volume:
     _check_size(ordered[0], first, len(ordered))
     slices = [_pixels(path) for path in ordered]
     voxels = np.stack(slices, axis=-1).swapaxes(0, 1)
-    return Volume(voxels, affine, tuple(ordered), modality=str(first.get("Modality", "")))
+    return Volume(
+        voxels,
+        affine,
+        tuple(ordered),
+        modality=str(first.get("Modality", "")),
+        has_spacing=bool(first.get("PixelSpacing")),
+    )
 
 
 def _read_frames(path: Path, num_files: int) -> Volume:

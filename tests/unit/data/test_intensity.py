@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 
 from syncsam_lightning.data.intensity import SliceRange, VolumePercentiles, Window, to_grey
-from syncsam_lightning.volumes.stored import StoredVolume
+from syncsam_lightning.volumes import Volume
 
 VOXELS = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
-VOLUME = StoredVolume(VOXELS, np.eye(4))
+VOLUME = Volume(VOXELS, np.eye(4))
 
 
 def test_values_are_spread_over_all_greys_and_cut_off_outside():
@@ -29,6 +29,6 @@ def test_percentiles_are_those_of_the_whole_volume_in_its_units():
     values = VOXELS[:, :, 3]
     low, high = VolumePercentiles(10, 90).limits(values, VOLUME)
     np.testing.assert_allclose((low, high), np.percentile(VOXELS, (10, 90)))
-    falling = StoredVolume(VOXELS, np.eye(4), slope=-2.0, intercept=5.0)
+    falling = Volume(VOXELS, np.eye(4), slope=-2.0, intercept=5.0)
     found = VolumePercentiles(10, 90).limits(values, falling)
     np.testing.assert_allclose(found, np.percentile(VOXELS * -2.0 + 5, (10, 90)))
