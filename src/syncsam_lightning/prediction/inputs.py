@@ -10,7 +10,8 @@ from typing import Literal
 
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import Skipped
-from syncsam_lightning.volumes.dicom import find_series, is_dicom
+from syncsam_lightning.volumes.dicom_file import is_dicom
+from syncsam_lightning.volumes.dicom_series import find_series
 from syncsam_lightning.volumes.nifti import SUFFIXES, is_nifti
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -112,11 +113,13 @@ def _look_into(
         else:
             _add_file(file, file.relative_to(root).as_posix(), inputs, skipped)
     name = folder.resolve().name if folder == root else folder.relative_to(root).as_posix()
-    series, broken = find_series(dicom)
-    skipped += [Skipped(error.path, error.reason) for error in broken]
-    for one in series:
+    found = find_series(dicom)
+    skipped += [Skipped(error.path, error.reason) for error in found.broken]
+    if found.others:
+        skipped.append(Skipped(str(folder), found.left_out))
+    for one in found.series:
         called, place = name, folder
-        if len(series) > 1:
+        if len(found.series) > 1:
             called, place = f"{name}/{one.uid}", folder / one.uid
         inputs.append(Input(called, "dicom", one.files, place, one.description))
 

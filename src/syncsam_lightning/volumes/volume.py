@@ -36,11 +36,12 @@ class Volume:
 
     Args:
         voxels: ``(I, J, K)`` integers or floats, in the order of the file (of a DICOM series:
-            columns, rows, slices).
+            columns, rows, slices). -inf where a slice holds no picture (DICOM's padding); such
+            voxels are background, and no window is made from them.
         affine: ``(4, 4)`` float64, from voxel indices to millimetres right, anterior, superior
             (RAS, as in NIfTI).
-        files: the NIfTI file, or the files of the series in the order of K.
-        frames: of one multi-frame file: the number of the frame at each K, from 0.
+        files: the NIfTI file, or of a DICOM series the file that holds the slice at each K.
+        frames: of a DICOM series: the number of that slice in its file, from 0.
         modality: as DICOM names it (``CT``, ``MR``), empty if the file does not say.
         header: of the NIfTI file, None otherwise.
     """

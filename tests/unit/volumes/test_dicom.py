@@ -11,14 +11,11 @@ import numpy as np
 import pydicom
 import pytest
 
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import BrokenInputError, MissingPackageError
 from syncsam_lightning.volumes import stack_of
-from syncsam_lightning.volumes.dicom import (
-    MissingPackageError,
-    find_series,
-    is_dicom,
-    read_series,
-)
+from syncsam_lightning.volumes.dicom import read_series
+from syncsam_lightning.volumes.dicom_file import is_dicom
+from syncsam_lightning.volumes.dicom_series import find_series
 
 Write = Callable[..., list[Path]]
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, (6, 5, 4)).astype(np.int16)
@@ -74,7 +71,7 @@ def test_two_images_of_one_place_are_refused(dicom: Write):
     [
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "another ImageOrientationPatient"),
         ({"PixelSpacing": [0.8, 0.8]}, "another PixelSpacing"),
-        ({"NumberOfFrames": 3}, "holds several frames and is one of 4 files"),
+        ({"NumberOfFrames": 3}, "holds 3 frames and does not say where each lies"),
         ({"SamplesPerPixel": 3}, "colour"),
         ({"ImagePositionPatient": None}, "where in the patient"),
     ],
@@ -133,7 +130,7 @@ def test_values_whose_bytes_are_no_numbers_are_named(dicom: Write):
     file.write_bytes(whole[:at] + rows[:-2] + b"\x01\x00" + whole[at + len(rows) + 1 :])
     with pytest.raises(BrokenInputError, match=r"000: cannot be read"):
         read_series([file])
-    (error,) = find_series([file])[1]
+    (error,) = find_series([file]).broken
     assert error.path == str(file)
 
 
@@ -212,10 +209,12 @@ def test_files_of_a_folder_are_sorted_into_series(dicom: Write, tmp_path: Path):
     edit(files[1], SeriesInstanceUID="1.2.3", SeriesDescription="scout")
     note = tmp_path / "series" / "note"
     note.write_text("x")
-    series, broken = find_series([*files, note])
-    assert [len(found.files) for found in series] == [3, 1]
-    assert (series[1].uid, series[1].description) == ("1.2.3", "scout")
-    assert [(error.path, error.reason) for error in broken] == [(str(note), "not a DICOM file")]
+    found = find_series([*files, note])
+    assert [len(one.files) for one in found.series] == [3, 1]
+    assert (found.series[1].uid, found.series[1].description) == ("1.2.3", "scout")
+    assert [(error.path, error.reason) for error in found.broken] == [
+        (str(note), "not a DICOM file")
+    ]
 
 
 def test_dicom_is_known_by_its_content(dicom: Write, tmp_path: Path):
