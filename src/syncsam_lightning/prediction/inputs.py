@@ -15,6 +15,9 @@ from syncsam_lightning.volumes.dicom_series import find_series
 from syncsam_lightning.volumes.nifti import SUFFIXES, is_nifti
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+MASK_SUFFIXES = (".png", ".nii.gz")
+"""Of the files that masks of images and of NIfTI volumes are written to."""
+
 Kind = Literal["image", "nifti", "dicom"]
 
 
@@ -89,6 +92,32 @@ def find_inputs(
             + (f" ({reasons})" if reasons else "")
         )
     return inputs, skipped
+
+
+def without_masks(inputs: Sequence[Input], output: Path) -> tuple[list[Input], list[Skipped]]:
+    """Leave out what an earlier run has written among the inputs.
+
+    Args:
+        inputs: see :func:`find_inputs`.
+        output: folder that masks go to.
+
+    Returns:
+        the inputs, and of what has the place and name of a mask of another input, which of them.
+    """
+    place = output.resolve()
+    masks = {str(place / f"{one.stem}--"): one for one in inputs}
+    kept: list[Input] = []
+    skipped: list[Skipped] = []
+    for one in inputs:
+        path = str(one.path.resolve())
+        begins = (path[: at + 2] for at in range(len(path)) if path.startswith("--", at))
+        source = next((masks[begin] for begin in begins if begin in masks), None)
+        if source is None or source is one or not path.endswith(MASK_SUFFIXES):
+            kept.append(one)
+            continue
+        reason = f"has the place of a mask of {source.name}; if it is none, give another --output"
+        skipped.append(Skipped(str(one.path), reason))
+    return kept, skipped
 
 
 def _folders(root: Path, ignored: set[Path]) -> Iterator[Path]:
