@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +52,14 @@ def save_slice(path: Path, stored: np.ndarray, position: tuple[float, ...], **ta
         setattr(image, name, value)
     image.save_as(path, enforce_file_format=True)
     return path
+
+
+def dicom_errors(path: Path) -> list[str]:
+    """Return what dciodvfy finds wrong with a file; nothing where it is not installed."""
+    if shutil.which("dciodvfy") is None:
+        return []
+    told = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+    return [line for line in (told.stdout + told.stderr).splitlines() if line.startswith("Error")]
 
 
 def group(name: str, **values: object) -> Dataset:

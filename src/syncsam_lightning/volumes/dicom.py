@@ -14,7 +14,7 @@ from syncsam_lightning.volumes.dicom_header import number
 from syncsam_lightning.volumes.dicom_pixels import measured, read_pixels
 from syncsam_lightning.volumes.dicom_series import SORTING_TAGS, no_image
 from syncsam_lightning.volumes.frames import PER_FRAME, SHARED, FileSlice, file_slices
-from syncsam_lightning.volumes.slice_geometry import place_slices
+from syncsam_lightning.volumes.slice_geometry import pixel_spacing, place_slices
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
 
 _TAGS = (
@@ -80,6 +80,7 @@ def read_series(files: Sequence[Path]) -> Volume:
         tuple(one.path for one in ordered),
         modality=str(ordered[0].header.get("Modality", "")),
         frames=tuple(one.frame or 0 for one in ordered),
+        has_spacing=pixel_spacing(places[0], ordered[0].header) is not None,
     )
 
 

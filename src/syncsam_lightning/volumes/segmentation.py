@@ -101,6 +101,9 @@ def _saved(
     try:
         written = _segmentation(masks, sources, algorithm)
         written.SpecificCharacterSet = UNICODE
+        first = sources.images[0]
+        if "ImagePositionPatient" not in first:  # type 2C of General Image, left out by highdicom
+            written.PatientOrientation = first.get("PatientOrientation") or ""
         refer_to_files(written, sources)
         written.save_as(target)
     except (ValueError, TypeError, AttributeError, LookupError) as error:

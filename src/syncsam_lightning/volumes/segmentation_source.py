@@ -121,8 +121,11 @@ def _common(one: FileSlice, volume: Volume) -> Any:
     else:
         image.SOPClassUID = _SECONDARY_CAPTURE
         image.pop("FrameOfReferenceUID", None)
-    columns, rows = (round(distance, 6) for distance in volume.spacing[:2])
-    image.PixelSpacing = place.get("PixelSpacing") or [rows, columns]
+    if volume.has_spacing:
+        columns, rows = (round(distance, 9) for distance in volume.spacing[:2])
+        image.PixelSpacing = [rows, columns]
+    else:
+        image.pop("PixelSpacing", None)
     return image
 
 

@@ -12,11 +12,11 @@ from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.dicom_header import numbers
 from syncsam_lightning.volumes.volume import spans_space
 
-MAX_DISPLACEMENT = 0.1
-"""How far a corner of a slice may lie from where the volume says, in voxels.
+CLOSE = 0.25
+"""How far a corner of a slice may lie from where the volume says, along any axis, in voxels.
 
-Scanners write positions and directions with few decimals. One slice that is missing moves others
-by a third of a voxel at least.
+Scanners write positions and directions with few decimals, which moves no voxel to the place of its
+neighbour. One slice that is missing moves others by a third of a voxel at least.
 """
 
 _NORMAL_TOLERANCE = 0.01
@@ -52,7 +52,7 @@ def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
         elif len(paths) > 1:
             raise BrokenInputError(str(path), "does not say where in the patient it lies")
         else:
-            rows, columns = _spacing_of_projection(path, header)
+            rows, columns = pixel_spacing(path, header) or (1.0, 1.0)
             return paths, np.diag([-columns, -rows, _thickness(path, header), 1.0])
     directions, spacing = planes[paths[0]]
     normal = np.cross(*directions)
@@ -91,12 +91,11 @@ def _plane(path: Path, header: Any, directions: np.ndarray) -> tuple[np.ndarray,
         given = header.ImageOrientationPatient
         reason = f"has ImageOrientationPatient {given}, expected two directions at right angles"
         raise BrokenInputError(str(path), reason)
-    spacing = _pixel_spacing(path, header, "PixelSpacing") or (1.0, 1.0)
+    spacing = pixel_spacing(path, header) or (1.0, 1.0)
     return directions, np.array(spacing[::-1])
 
 
-def _pixel_spacing(path: Path, header: Any, name: str) -> tuple[float, float] | None:
-    """Return the distances between rows and between columns in mm; None if they are not known."""
+def _numbers_above_0(path: Path, header: Any, name: str) -> tuple[float, float] | None:
     spacing = numbers(path, header, name, 2)
     if spacing is None:
         return None
@@ -108,17 +107,25 @@ def _pixel_spacing(path: Path, header: Any, name: str) -> tuple[float, float] | 
     return rows, columns
 
 
-def _spacing_of_projection(path: Path, header: Any) -> tuple[float, float]:
-    """Return the spacing of an image without a place, such as a radiograph; 1 if it is not known.
+def pixel_spacing(path: Path, header: Any) -> tuple[float, float] | None:
+    """Return the distances between rows and between columns of a slice in mm.
 
-    PixelSpacing may be missing or 0 there: the spacing on the detector or of the scanned film does
-    then (PS3.3 10.7.1.3).
+    Of an image without a place, such as a radiograph, PixelSpacing may be missing or 0: the spacing
+    on the detector or of the scanned film does then (PS3.3 10.7.1.3).
+
+    Returns:
+        None if they are not known.
+
+    Raises:
+        BrokenInputError: they are not two numbers above 0.
     """
+    if numbers(path, header, "ImagePositionPatient", 3) is not None:
+        return _numbers_above_0(path, header, "PixelSpacing")
     for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         given = numbers(path, header, name, 2)
-        if given is not None and given.any() and (spacing := _pixel_spacing(path, header, name)):
-            return spacing
-    return 1.0, 1.0
+        if given is not None and given.any():
+            return _numbers_above_0(path, header, name)
+    return None
 
 
 def _thickness(path: Path, header: Any) -> float:
@@ -160,7 +167,7 @@ def _check_same_plane(
         ("ImageOrientationPatient", turned),
         ("PixelSpacing", np.abs(plane[1] - spacing)),
     ):
-        if moved @ size > MAX_DISPLACEMENT * spacing.min():
+        if moved @ size > CLOSE * spacing.min():
             raise BrokenInputError(
                 str(path),
                 f"has another {name} than {reference.name} of the same series: "
@@ -175,7 +182,7 @@ def _check_gaps(ordered: Sequence[Path], heights: Sequence[float]) -> None:
         return
     usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two, the smaller: slices get lost
     even = np.linspace(heights[0], heights[-1], len(heights))
-    is_even = np.abs(np.asarray(heights) - even) <= MAX_DISPLACEMENT * usual
+    is_even = np.abs(np.asarray(heights) - even) <= CLOSE * usual
     for before, after, gap, fits in zip(
         ordered, ordered[1:], gaps.tolist(), (is_even[:-1] & is_even[1:]).tolist(), strict=False
     ):
@@ -185,7 +192,7 @@ def _check_gaps(ordered: Sequence[Path], heights: Sequence[float]) -> None:
                 f"lies where {before.name} lies: the series has several images of one "
                 "place (phases or echoes); give one of them",
             )
-        if not fits and abs(gap - usual) > MAX_DISPLACEMENT * usual:
+        if not fits and abs(gap - usual) > CLOSE * usual:
             raise BrokenInputError(
                 str(after),
                 f"lies {gap:.2f} mm after {before.name}, the others {usual:.2f} mm "
@@ -200,7 +207,7 @@ def _check_places(
     to_voxels = np.linalg.inv(to_patient)
     for k, (path, position) in enumerate(zip(ordered, positions, strict=True)):
         moved = to_voxels[:3] @ [*position, 1.0] - [0, 0, k]
-        if np.abs(moved).max() > MAX_DISPLACEMENT:
+        if np.abs(moved).max() > CLOSE:
             raise BrokenInputError(
                 str(path),
                 f"lies {np.abs(moved).max():.2f} voxels from where slices at equal distances on "

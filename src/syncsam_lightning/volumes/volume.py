@@ -42,6 +42,8 @@ class Volume:
             (RAS, as in NIfTI).
         files: the NIfTI file, or of a DICOM series the file that holds the slice at each K.
         frames: of a DICOM series: the number of that slice in its file, from 0.
+        has_spacing: False where the file says nothing of distances, so that those of the affine are
+            made up.
         modality: as DICOM names it (``CT``, ``MR``), empty if the file does not say.
         header: of the NIfTI file, None otherwise.
     """
@@ -52,6 +54,7 @@ class Volume:
     modality: str = ""
     header: Any = None
     frames: tuple[int, ...] = ()
+    has_spacing: bool = True
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -17,6 +17,7 @@ from syncsam_lightning.volumes.segmentation import (
     segment_labels,
     write_segmentation,
 )
+from tests.dicom_files import dicom_errors
 
 Write = Callable[..., list[Path]]
 VOXELS = np.zeros((6, 5, 4), np.int16)
@@ -83,6 +84,7 @@ def written(files: list[Path], objects: Mapping[str, np.ndarray] | None = None) 
     volume = read_series(files)
     check_segmentation(volume)
     write_segmentation(target, objects or masks(), volume)
+    assert dicom_errors(target) == []
     return pydicom.dcmread(target)
 
 
