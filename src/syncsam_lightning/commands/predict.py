@@ -85,7 +85,7 @@ def predict_files(
     from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
     from syncsam_lightning.prediction.assignment import assign_prompts
     from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
-    from syncsam_lightning.prediction.inputs import find_inputs
+    from syncsam_lightning.prediction.inputs import find_inputs, without_masks
     from syncsam_lightning.prediction.prompt_list import prompt_of_options, read_prompts
     from syncsam_lightning.volumes import parse_window
 
@@ -107,8 +107,11 @@ def predict_files(
     )
     target = Path(output)
     check_output_folder(target, "--output")
-    ignored = [target, *([] if prompts is None else [Path(prompts)])]
+    ignored = [target, target / LIST, target / SKIPPED]
+    ignored += [] if prompts is None else [Path(prompts)]
     inputs, unknown = find_inputs([Path(path) for path in paths], ignored)
+    inputs, masks = without_masks(inputs, target)
+    unknown += masks
     base = None if prompts is None else Path(prompts).parent
     pairs, without = assign_prompts(inputs, listed, base)
     model = named_network(network, options, ckpt_path)

@@ -17,6 +17,8 @@ from syncsam_lightning.prediction.mask_files import (
     ObjectMask,
     OutputError,
     VolumeFormat,
+    chosen_format,
+    segment_name,
     write_image_masks,
     write_volume_masks,
     written_whole,
@@ -214,9 +216,12 @@ class FilePredictor:
     ) -> None:
         is_nifti = source.kind == "nifti"
         volume = read_nifti(source.path) if is_nifti else read_series(source.files)
+        objects = group_objects(prompts)
+        names = [segment_name(label, number) for label, number in objects]
+        file_format = chosen_format(source, volume, names, self.volume_format)
         self.volumes.set_volume(volume)
         found: list[tuple[ObjectMask, VolumePrediction]] = []
-        for (label, number), about in group_objects(prompts).items():
+        for (label, number), about in objects.items():
             try:
                 answer = self.volumes.predict(
                     [self._slice_prompt(prompt) for prompt in about], progress=on_slice
@@ -239,7 +244,7 @@ class FilePredictor:
             source,
             [one for one, _ in found],
             volume,
-            file_format=self.volume_format,
+            file_format=file_format,
             resample=self.resample,
             algorithm=type(self.predictor.model).__name__,
         )

@@ -14,19 +14,19 @@ import numpy as np
 from PIL import Image
 
 from syncsam_lightning.data.mask_names import object_name
-from syncsam_lightning.errors import SyncSAMError
+from syncsam_lightning.errors import BrokenInputError, SyncSAMError
 from syncsam_lightning.prediction.inputs import Input
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.nifti import write_nifti
 from syncsam_lightning.volumes.place import is_sheared, place_of
 from syncsam_lightning.volumes.resampling import resampled
-from syncsam_lightning.volumes.segmentation import write_segmentation
+from syncsam_lightning.volumes.segmentation import check_segmentation, write_segmentation
 from syncsam_lightning.whole_files import work_folder
 
 log = logging.getLogger(__name__)
 
 VolumeFormat = Literal["auto", "nifti", "dicom_seg"]
-"""``auto``: as the volume came, NIfTI for NIfTI and DICOM SEG for DICOM."""
+"""``auto``: as the volume came, NIfTI for NIfTI and DICOM SEG for DICOM (where that can be)."""
 
 
 class OutputError(SyncSAMError):
@@ -80,8 +80,13 @@ class ObjectMask:
 
     @property
     def name(self) -> str:
-        """Label and number as they stand in file names and segments: ``cyst``, ``cyst--2``."""
-        return self.label if self.number == 1 else f"{self.label}--{self.number}"
+        """Label and number as a segment has them: ``cyst``, ``cyst--2``."""
+        return segment_name(self.label, self.number)
+
+
+def segment_name(label: str, number: int) -> str:
+    """Return the name of an object, by its label and its number among those of the label."""
+    return label if number == 1 else f"{label}--{number}"
 
 
 def write_image_masks(folder: Path, image: Input, objects: Sequence[ObjectMask]) -> list[Path]:
@@ -101,6 +106,46 @@ def write_image_masks(folder: Path, image: Input, objects: Sequence[ObjectMask])
         with written_whole(path) as place:
             Image.fromarray(found.mask.astype(np.uint8) * 255).save(place)
     return paths
+
+
+def chosen_format(
+    source: Input, volume: Volume, names: Sequence[str], file_format: VolumeFormat
+) -> VolumeFormat:
+    """Say what the masks of a volume will be, before anything is segmented in vain.
+
+    Args:
+        source: the volume's files.
+        volume: as it was read.
+        names: of the objects, see :func:`segment_name`.
+        file_format: what was asked for.
+
+    Returns:
+        ``nifti`` or ``dicom_seg``. Of a series that can't have a DICOM SEG ``auto`` gives NIfTI,
+        and a warning says why.
+
+    Raises:
+        OutputError: two objects would have one name, or SEG is asked for what was no DICOM series.
+        BrokenInputError: SEG is asked for and the series can't have it; says which attribute it is.
+    """
+    _check_names(names, source)
+    if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
+        return "nifti"
+    if source.kind != "dicom":
+        raise OutputError(f"{source.name} is no DICOM series, so that its masks can't be DICOM SEG")
+    try:
+        check_segmentation(volume)
+    except BrokenInputError as error:
+        if file_format == "dicom_seg":
+            reason = f"{error.reason}: write its masks as NIfTI, volume_format nifti"
+            raise BrokenInputError(error.path, reason) from error
+        log.warning(
+            "%s: its masks are written as NIfTI, since they can't be DICOM SEG (%s: %s)",
+            source.name,
+            error.path,
+            error.reason,
+        )
+        return "nifti"
+    return "dicom_seg"
 
 
 def write_volume_masks(

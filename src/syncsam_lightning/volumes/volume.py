@@ -37,13 +37,14 @@ class Volume:
     Args:
         voxels: ``(I, J, K)`` integers or floats, in the order of the file (of a DICOM series:
             columns, rows, slices). They may be numbers as stored, which take a quarter of the
-            memory: see ``slope``.
+            memory: see ``slope``. -inf where a slice holds no picture (DICOM's padding); such
+            voxels are background, and no window is made from them.
         affine: ``(4, 4)`` float64, from voxel indices to millimetres right, anterior, superior
             (RAS, as in NIfTI).
-        files: the NIfTI file, or the files of the series in the order of K.
+        files: the NIfTI file, or of a DICOM series the file that holds the slice at each K.
         modality: as DICOM names it (``CT``, ``MR``), empty if the file does not say.
         header: of the NIfTI file, None otherwise.
-        frames: of one multi-frame file: the number of the frame at each K, from 0.
+        frames: of a DICOM series: the number of that slice in its file, from 0.
         slope, intercept: a value is ``voxels * slope + intercept``.
         has_spacing: False where the file says nothing of distances, so that those of the affine are
             made up.

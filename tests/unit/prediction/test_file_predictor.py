@@ -237,14 +237,44 @@ def test_a_slice_of_an_image_makes_no_sense(segment, square_file: Path):
     assert "an image has no slices" in outcome.skipped[0].reason
 
 
-def test_a_series_that_can_have_no_dicom_seg_is_listed_with_the_remedy(
-    segment, dicom, tmp_path: Path
-):
-    path = dicom(hounsfield(), names=tuple(range(12)))[6]
+@pytest.fixture
+def without_frame(dicom) -> Path:
+    """A slice that lies in no frame of reference, which a SEG must refer to."""
+    path: Path = dicom(hounsfield(), names=tuple(range(12)))[6]
     image = pydicom.dcmread(path)
     del image.FrameOfReferenceUID
     image.save_as(path)
+    return path
+
+
+def test_a_series_that_can_have_no_dicom_seg_is_listed_with_the_remedy(
+    segment, without_frame: Path, predictor: Predictor
+):
     prompt = ListedPrompt(label="ball", box=BOX_AROUND)
-    assert "volume_format nifti" in segment([path], [prompt]).skipped[0].reason
-    outcome = segment([path], [prompt], volume_format="nifti")
-    assert (tmp_path / "out" / outcome.found[0].file).is_file()
+    (skipped,) = segment([without_frame], [prompt], volume_format="dicom_seg").skipped
+    assert "has no FrameOfReferenceUID" in skipped.reason
+    assert "volume_format nifti" in skipped.reason
+    assert predictor.model.asked == []  # before anything was segmented in vain
+
+
+def test_its_masks_are_nifti_where_the_format_is_left_open(
+    segment, without_frame: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    outcome = segment([without_frame], [ListedPrompt(label="ball", box=BOX_AROUND)])
+    assert (outcome.found[0].file, outcome.skipped) == ("006--ball.nii.gz", [])
+    written = nib.load(tmp_path / "out/006--ball.nii.gz")
+    assert dice(np.asanyarray(written.dataobj)[..., 0] > 0, ball()[..., 6]) > 0.9
+    assert "its masks are written as NIfTI" in caplog.text
+    assert "has no FrameOfReferenceUID" in caplog.text
+
+
+def test_two_objects_of_one_name_are_told_before_anything_is_segmented(
+    segment, dicom, predictor: Predictor
+):
+    prompts = [
+        ListedPrompt(label=label, object=number, slice=6, box=BOX_AROUND)
+        for label, number in (("cyst", 2), ("cyst--2", None))
+    ]
+    (skipped,) = segment([dicom(hounsfield())[0].parent], prompts).skipped
+    assert "two objects that would both be called cyst--2" in skipped.reason
+    assert predictor.model.asked == []
