@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,17 @@ class Table:
             if not isinstance(settings, dict):
                 raise ValueError(f"expected a mapping, got {type(settings).__name__}")
         return settings
+
+    @property
+    def written(self) -> datetime:
+        """When the table was written, in local time.
+
+        Raises:
+            TableError: it can't be read.
+        """
+        with self._told("the date"):
+            written: datetime = self.dataset.versions()[-1]["timestamp"]
+        return written
 
     def offsets(self, split: Split) -> np.ndarray:
         """Return the positions of the rows of a split, ascending, int64."""
