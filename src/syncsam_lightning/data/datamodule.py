@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -21,9 +20,12 @@ from syncsam_lightning.data.conversion import (
     Target,
     Workbench,
     WorkOptions,
+    address_of,
+    check_unchanged,
     code_digest,
     is_prepared,
     prepare_table,
+    state_of,
 )
 from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.data.index import TableIndex
@@ -88,6 +90,8 @@ class PromptableDataModule(StreamingDataModule):
     """False for data sets that an installed package carries."""
     reads_archives: ClassVar[bool] = False
     """True where the root may also be an archive, or an address on an object store."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Items of the root that rows are made of; none: all. What changes in them is noticed."""
 
     def __init__(
         self,
@@ -196,13 +200,16 @@ class PromptableDataModule(StreamingDataModule):
         Raises:
             DatasetNotFoundError: neither the table nor the raw release is there.
             ConversionError: not one image of the release could be used, or a worker died.
+            TableError: the table is there, and the release has changed since.
         """
         target = self._target()
         if is_prepared(target):
+            check_unchanged(self.table, self.root, self.reads)
             return None
         root = self._require_root()
-        settings = self.table_settings() | {"root": self._address(root)}
-        plan = TablePlan(self.image_size, settings, code_digest(type(self)))
+        settings = self.table_settings() | {"root": address_of(root)}
+        state = state_of(root, self.reads) if self.needs_root else None
+        plan = TablePlan(self.image_size, settings, code_digest(type(self)), state)
         return prepare_table(
             target, plan, partial(self.open_records, root), self.split_rule, options
         )
@@ -241,10 +248,6 @@ class PromptableDataModule(StreamingDataModule):
         """
         # An address reaches only those that say with `reads_archives` that they take one.
         return partial(self.records, cast(Path, root))
-
-    @staticmethod
-    def _address(root: Path | str) -> str:
-        return os.fspath(root.resolve()) if isinstance(root, Path) else root
 
     def _require_root(self) -> Path | str:
         if not self.needs_root:
@@ -299,7 +302,7 @@ class PromptableDataModule(StreamingDataModule):
     def check_origin(self) -> None:
         """Raise :class:`TableError` if the table was prepared from another release than root."""
         stored = self.table.settings
-        if self.root is not None and stored.get("root") not in (None, self._address(self.root)):
+        if self.root is not None and stored.get("root") not in (None, address_of(self.root)):
             raise TableError(
                 f"{self.table} was prepared from {stored['root']}, not from {self.root}: "
                 "give a data.table of its own to each release"

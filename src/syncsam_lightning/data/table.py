@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,17 @@ class Table:
                 "off their images: to train, prepare it again (remove it, or give another "
                 "data.table, and run the same command); for validation and testing it serves"
             )
+
+    @property
+    def written(self) -> datetime:
+        """When the table was written, in local time.
+
+        Raises:
+            TableError: it can't be read.
+        """
+        with self._told("the date"):
+            written: datetime = self.dataset.versions()[-1]["timestamp"]
+        return written
 
     def offsets(self, split: Split) -> np.ndarray:
         """Return the positions of the rows of a split, ascending, int64."""

@@ -20,6 +20,7 @@ from syncsam_lightning.data.conversion.row_units import (
     identify,
     load_fragments,
 )
+from syncsam_lightning.data.conversion.source_state import SOURCE, SourceState
 from syncsam_lightning.data.conversion.target import Target
 from syncsam_lightning.data.conversion.units import cut_units
 from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
@@ -48,15 +49,20 @@ class TablePlan:
         settings: kept with the table, to tell whether it fits a later request.
         code: digest of the code that makes the rows, see :func:`code_digest`; work that other code
             began is not gone on with. ``""`` where that is the caller's affair.
+        source: state of the release, kept with the table, see :class:`SourceState`; None: unknown.
     """
 
     image_size: int
     settings: Mapping[str, Any]
     code: str = ""
+    source: SourceState | None = None
 
     def text(self) -> str:
-        """Return the settings as JSON."""
-        return json.dumps(dict(self.settings), sort_keys=True)
+        """Return the settings, and the state of the release, as JSON."""
+        kept = dict(self.settings)
+        if self.source is not None:
+            kept[SOURCE] = self.source.settings()
+        return json.dumps(kept, sort_keys=True)
 
 
 def is_prepared(target: Target) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncsam_lightning.data.sources.archive_folder import ArchiveFolder
 from syncsam_lightning.data.sources.object_store import S3Folder, is_s3
-from syncsam_lightning.data.sources.source import Source
+from syncsam_lightning.data.sources.source import Entry, Source
 from syncsam_lightning.data.sources.storage import Found, LocalFolder, Storage
 from syncsam_lightning.data.sources.tree import Tree
 from syncsam_lightning.data.sources.zip_end import read_end
@@ -73,6 +73,25 @@ def holds_archives(folder: Path) -> bool:
 def local_tree(folder: str | os.PathLike[str]) -> Tree:
     """Return what reads an unpacked release on this machine, whatever else lies in its folder."""
     return Tree(LocalFolder(folder))
+
+
+def stored_files(address: str) -> Iterator[Entry]:
+    """Yield the files of a release on an object store as they lie there, archives unopened.
+
+    Args:
+        address: of a folder, or of an archive or a part of one: then its parts.
+
+    Raises:
+        SourceError: the storage fails.
+    """
+    folder, _, file = address.rstrip("/").rpartition("/")
+    named = _PART.fullmatch(file)
+    tree = Tree(S3Folder(address)) if named is None else Tree(S3Folder(folder), deep=False)
+    for item in tree.entries():
+        if isinstance(item, Skipped):
+            raise SourceError(f"{address} cannot be listed: {item.reason}")
+        if named is None or item.name.startswith(f"{named['stem']}.z"):
+            yield item
 
 
 def _open(address: str, options: Mapping[str, str] | None) -> Source:

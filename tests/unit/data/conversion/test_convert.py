@@ -19,6 +19,7 @@ from syncsam_lightning.data.conversion import (
     is_prepared,
     skipped_path,
 )
+from syncsam_lightning.data.conversion.row_units import identify
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import ConversionError, DatasetNotFoundError, TableError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
@@ -286,3 +287,29 @@ def test_a_file_that_was_missing_is_looked_for_again(tmp_path):
     (tmp_path / "elsewhere").rename(samples[1].masks[0].mask)
     report, lines, _ = run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False))
     assert (report.images.total(), lines) == (4, [])
+
+
+def test_files_that_changed_while_a_conversion_was_interrupted_are_read_again(tmp_path):
+    samples = with_files(tmp_path, 4)
+    write_files(samples)
+
+    def stop(passed):
+        if passed == "rows:1":
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False, at=stop))
+    mended = np.zeros((20, 30), np.uint8)
+    mended[:2] = 255
+    Image.fromarray(mended).save(samples[0].masks[0].mask)
+    _, _, table = run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False))
+    assert [int(record.areas[0]) == 60 for record in table.read(range(4))] == [True] + [False] * 3
+
+
+def test_a_value_of_a_label_map_is_read_again_where_its_file_changed(tmp_path):
+    path = tmp_path / "labels.png"
+    path.write_bytes(b"1")
+    mask = NamedMask("m", np.ones((20, 30), bool), f"{path}[3]")
+    before = list(identify((sample(tmp_path, masks=[mask]), "train")))
+    path.write_bytes(b"22")
+    assert list(identify((sample(tmp_path, masks=[mask]), "train"))) != before

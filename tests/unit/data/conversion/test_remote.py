@@ -10,6 +10,7 @@ import pytest
 from lance.file import LanceFileSession
 
 from syncsam_lightning.data.conversion import Target, WorkOptions, convert, is_prepared
+from syncsam_lightning.data.conversion.source_state import SourceState, state_of
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import ConversionError, TableError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
@@ -184,3 +185,26 @@ def test_a_table_that_lacks_rows_is_not_committed(tmp_path: Path):
     assert not table.exists()
     assert convert_again(lambda moment: None).images.total() == 6
     assert readable(table) == ALL
+
+
+def test_a_release_on_a_store_is_looked_at_by_names_and_sizes(
+    options, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", options["aws_endpoint"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
+    client = boto3.client("s3", region_name="us-east-1")
+
+    def put(name: str, content: bytes) -> tuple[SourceState, SourceState]:
+        client.put_object(Bucket="others", Key=f"release/{name}", Body=content)
+        states = state_of("s3://others/release"), state_of("s3://others/release/a.zip")
+        assert None not in states
+        return states
+
+    put("a.z01", b"part")
+    put("a.zip", b"part")
+    folder, archive = put("masks/deep/1.png", b"one")
+    assert (folder.files, archive.files) == (3, 2)
+    changed, same = put("masks/deep/1.png", b"three")
+    assert (changed == folder, same == archive) == (False, True)
+    assert put("a.z01", b"longer")[1] != archive
