@@ -217,5 +217,7 @@ def test_nothing_at_an_address_is_told(root: Path, address: str):
 
 
 def test_another_scheme_is_told():
-    with pytest.raises(DatasetNotFoundError, match="gs:// is not supported"):
-        open_source("gs://bucket/release")
+    with pytest.raises(
+        DatasetNotFoundError, match="ftp:// is not supported; there are s3://, gs://, az://"
+    ):
+        open_source("ftp://bucket/release")
