@@ -1,4 +1,4 @@
-"""Where a table lies: a folder, or a place in an object store."""
+"""Where a table lies: a folder, or a place in an object store; and the options of such stores."""
 
 from __future__ import annotations
 
@@ -67,10 +67,7 @@ class TableLocation:
         """Return the options to open the table with; None for a local one."""
         if not self.is_remote:
             return None
-        options = _PATIENCE | dict(self.storage_options)
-        if store_of(options)["endpoint"].startswith("http://"):
-            options.setdefault("allow_http", "true")
-        return options
+        return with_patience(self.storage_options)
 
     def __str__(self) -> str:
         return self.uri
@@ -96,3 +93,25 @@ def store_of(storage_options: Mapping[str, str]) -> dict[str, str]:
 def _given(options: Mapping[str, str], names: Sequence[str], variables: Sequence[str]) -> str:
     found = [options.get(name) for name in names] + [os.environ.get(name) for name in variables]
     return next(filter(None, found), "")
+
+
+def with_patience(options: Mapping[str, str]) -> dict[str, str]:
+    """Return options of an object store with those that were not given.
+
+    Requests are repeated for longer than the client would by itself. Of an endpoint its beginning
+    tells whether it is encrypted; one without it is, unless ``allow_http`` is true.
+    """
+    known = _PATIENCE | dict(options)
+    names = [name for name in _ENDPOINT_OPTIONS if known.get(name)]
+    found = [known[name] for name in names]
+    found += filter(None, (os.environ.get(name) for name in _ENDPOINT_VARIABLES))
+    if not found:
+        return known
+    endpoint = found[0]
+    if "://" not in endpoint:
+        is_open = known.get("allow_http", "").lower() in ("true", "1", "yes", "on")
+        endpoint = f"{'http' if is_open else 'https'}://{endpoint}"
+        known[names[0] if names else _ENDPOINT_OPTIONS[0]] = endpoint
+    if endpoint.startswith("http://"):
+        known.setdefault("allow_http", "true")
+    return known

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncsam_lightning.data.sources.archive_folder import ArchiveFolder
-from syncsam_lightning.data.sources.object_store import S3Folder, is_s3
+from syncsam_lightning.data.sources.object_store import STORES, ObjectFolder, is_remote
 from syncsam_lightning.data.sources.source import Entry, Source
 from syncsam_lightning.data.sources.storage import Found, LocalFolder, Storage
 from syncsam_lightning.data.sources.tree import Tree
@@ -24,6 +24,7 @@ from syncsam_lightning.errors import (
 )
 from syncsam_lightning.records import Skipped
 
+_BUCKET = re.compile(r"\w+://[A-Za-z0-9$][\w.-]*(?:/|\Z)")
 _PART = re.compile(r"(?P<stem>.+)\.z(?P<number>ip|\d{2,})", re.IGNORECASE | re.DOTALL)
 
 
@@ -37,11 +38,12 @@ def open_source(
     """Open a release where it lies.
 
     Args:
-        path: a folder or an address ``s3://BUCKET/FOLDER`` in which are the parts of an archive,
-            archives, or unpacked files; or an archive, or any part of one.
-        storage_options: for an object store, see
-            :data:`~syncsam_lightning.data.sources.object_store.OPTIONS`. Credentials are better
-            left to the environment.
+        path: a folder or an address ``s3://BUCKET/FOLDER``, ``gs://BUCKET/FOLDER`` or
+            ``az://CONTAINER/FOLDER`` in which are the parts of an archive, archives, or unpacked
+            files; or an archive, or any part of one.
+        storage_options: for an object store, as tables take them, see
+            :class:`~syncsam_lightning.data.location.TableLocation`. Credentials are better left to
+            the environment.
 
     Raises:
         DatasetNotFoundError: nothing lies there, or the part of the archive that has its directory
@@ -50,10 +52,13 @@ def open_source(
         SourceError: the storage fails.
         StorageOptionError: a storage option is unknown.
     """
-    address = os.fspath(path).rstrip("/") if is_s3(path) else os.fspath(path)
-    if "://" in address and not is_s3(address):
+    address = os.fspath(path)
+    if "://" in address and not is_remote(address):
         scheme = address.partition("://")[0]
-        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; s3:// is")
+        known = ", ".join(f"{name}://" for name in STORES)
+        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; there are {known}")
+    if is_remote(address) and not _BUCKET.match(address):
+        raise DatasetNotFoundError(f"{address} names no bucket; expected SCHEME://BUCKET/FOLDER")
     try:
         return _open(address, storage_options)
     except FileNotFoundError as error:
@@ -86,7 +91,7 @@ def stored_files(address: str) -> Iterator[Entry]:
     """
     folder, _, file = address.rstrip("/").rpartition("/")
     named = _PART.fullmatch(file)
-    tree = Tree(S3Folder(address)) if named is None else Tree(S3Folder(folder), deep=False)
+    tree = Tree(ObjectFolder(address)) if named is None else Tree(ObjectFolder(folder), deep=False)
     for item in tree.entries():
         if isinstance(item, Skipped):
             raise SourceError(f"{address} cannot be listed: {item.reason}")
@@ -95,12 +100,12 @@ def stored_files(address: str) -> Iterator[Entry]:
 
 
 def _open(address: str, options: Mapping[str, str] | None) -> Source:
-    if is_s3(address):
-        folder, _, file = address.rpartition("/")
-        named = _PART.fullmatch(file) if len(folder) > len("s3://") else None
+    if is_remote(address):
+        folder, _, file = address.rstrip("/").rpartition("/")
+        named = _PART.fullmatch(file) if not folder.endswith(":/") else None
         if named:
-            return _named_archive(S3Folder(folder, options), named["stem"])
-        store = S3Folder(address, options)
+            return _named_archive(ObjectFolder(folder, options), named["stem"])
+        store = ObjectFolder(address, options)
         return _folder(store, store)
     path = Path(address).expanduser()
     if path.is_dir():

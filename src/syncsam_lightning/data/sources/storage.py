@@ -43,6 +43,10 @@ class OpenFile(Protocol):
         ...
 
 
+class OutsideError(PermissionError):
+    """A path leads out of its storage."""
+
+
 class Storage(Protocol):
     """A folder and all below it. Paths are relative to it, separated by ``/`` and without ``..``.
 
@@ -200,7 +204,7 @@ class LocalFolder:
         self._folders.forget(folder)
         target = Path(os.path.realpath(self.where(path)))
         if not target.is_relative_to(self._root):
-            raise PermissionError("it is a link that leaves the release")
+            raise OutsideError("it is a link that leaves the release")
         folder, _, name = target.relative_to(self._root).as_posix().rpartition("/")
         return use(name, self._walk(folder))
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from syncsam_lightning.data.sources.limits import MAX_READ
 from syncsam_lightning.data.sources.names import why_unsafe
 from syncsam_lightning.data.sources.source import Entry, Source
-from syncsam_lightning.data.sources.storage import OpenFile, Storage
+from syncsam_lightning.data.sources.storage import OpenFile, OutsideError, Storage
 from syncsam_lightning.errors import FOLDER_UNREADABLE, UNREADABLE, BrokenInputError
 from syncsam_lightning.records import Skipped
 
@@ -63,7 +63,7 @@ class Tree:
             return Entry(name, self.storage.size(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except PermissionError as error:
+        except OutsideError as error:
             return Skipped(name, str(error), kind="unsafe name")
         except OSError as error:
             return Skipped(name, f"it cannot be read: {error}", kind=UNREADABLE)

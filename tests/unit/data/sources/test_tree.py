@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from syncsam_lightning.data.sources import Entry, open_source
+from syncsam_lightning.data.sources import Entry, local_tree, open_source
+from syncsam_lightning.data.sources.storage import LocalFolder
 from syncsam_lightning.data.sources.tree import Tree
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
+from syncsam_lightning.errors import UNREADABLE, BrokenInputError, DatasetNotFoundError
+from syncsam_lightning.records import Skipped
 
 
 @pytest.fixture
@@ -150,6 +152,29 @@ def test_few_of_many_archives_stay_open_and_none_without_the_source(
     assert not [path for path in open_files() if path.endswith(".zip")]
 
 
+def test_a_file_is_found_without_listing_its_folder(root: Path, monkeypatch):
+    (root / "b" / "out").symlink_to(root.parent / "outside" / "secret")
+    tree = local_tree(root)
+    monkeypatch.setattr(LocalFolder, "list", None)
+    assert tree.find("b/1.png") == Entry("b/1.png", 7)
+    assert [tree.find(name) for name in ("b/3.png", "c/1.png", "b/1.png/x", "b")] == [None] * 4
+    for name, reason in {"b/out": "link that leaves", "../x": "leaves", "/etc": "absolute"}.items():
+        found = tree.find(name)
+        assert isinstance(found, Skipped)
+        assert (found.path, found.kind, reason in found.reason) == (name, "unsafe name", True)
+
+
+def test_a_file_that_may_not_be_looked_up_is_unreadable(root: Path, monkeypatch):
+    def refuse(self: LocalFolder, path: str) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(LocalFolder, "size", refuse)
+    found = local_tree(root).find("b/1.png")
+    assert found == Skipped(
+        "b/1.png", "it cannot be read: [Errno 13] Permission denied", UNREADABLE
+    )
+
+
 @pytest.mark.parametrize("name", ["../outside/secret", "/etc/passwd", "a/../top.json"])
 def test_a_name_that_leaves_the_folder_is_refused(root: Path, name: str):
     with pytest.raises(BrokenInputError, match="no file of this folder"):
@@ -217,5 +242,7 @@ def test_nothing_at_an_address_is_told(root: Path, address: str):
 
 
 def test_another_scheme_is_told():
-    with pytest.raises(DatasetNotFoundError, match="gs:// is not supported"):
-        open_source("gs://bucket/release")
+    with pytest.raises(
+        DatasetNotFoundError, match="ftp:// is not supported; there are s3://, gs://, az://"
+    ):
+        open_source("ftp://bucket/release")
