@@ -28,7 +28,12 @@ from syncsam_lightning.records import Split
 
 log = logging.getLogger(__name__)
 
-_NEEDED: Mapping[str | None, Split] = {"fit": "train", "test": "test", "predict": "test"}
+_NEEDED: Mapping[str | None, Split] = {
+    "fit": "train",
+    "validate": "val",
+    "test": "test",
+    "predict": "test",
+}
 
 
 @dataclass(frozen=True, slots=True)
