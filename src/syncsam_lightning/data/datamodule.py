@@ -30,6 +30,7 @@ from syncsam_lightning.data.conversion import (
 from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.data.index import TableIndex
 from syncsam_lightning.data.order import Stratum
+from syncsam_lightning.data.overlap import UsedRows
 from syncsam_lightning.data.rows import Rows, TableRows
 from syncsam_lightning.data.sampling import Sampling
 from syncsam_lightning.data.splits import SplitBy, SplitRule
@@ -354,6 +355,10 @@ class PromptableDataModule(StreamingDataModule):
         if self.sampling is None:
             return [Stratum(np.arange(len(offsets)), 1.0)]
         return self.sampling.strata(index, offsets)
+
+    def used_rows(self) -> Sequence[UsedRows]:
+        """Return the rows of the table that are used."""
+        return [UsedRows(self.table, *self._looked_up())]
 
     def wants_validation(self) -> bool:
         """Whether ``val_fraction`` is above 0."""

@@ -11,6 +11,7 @@ from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.order import Stratum
+from syncsam_lightning.data.overlap import UsedRows
 from syncsam_lightning.data.rows import JoinedRows, Rows
 from syncsam_lightning.data.streaming import Groups, StreamingDataModule
 from syncsam_lightning.data.table import Table
@@ -181,6 +182,10 @@ class Mixture(StreamingDataModule):
             # Every image once: one permutation of all, not parts drawn side by side.
             return [Stratum(np.arange(begins[-1]), 1.0)]
         return strata
+
+    def used_rows(self) -> Sequence[UsedRows]:
+        """Return the rows that are used, table by table."""
+        return [rows for part in self._used for rows in part.used_rows()]
 
     def wants_validation(self) -> bool:
         """Whether a part keeps a share for validation."""

@@ -16,6 +16,7 @@ from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.collate import collate
 from syncsam_lightning.data.dataset import EvaluationSet, Sample, TrainingSet
 from syncsam_lightning.data.order import EpochOrder, Stratum
+from syncsam_lightning.data.overlap import UsedRows, notes_on_rows
 from syncsam_lightning.data.resume import Position
 from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
@@ -27,7 +28,12 @@ from syncsam_lightning.records import Split
 
 log = logging.getLogger(__name__)
 
-_NEEDED: Mapping[str | None, Split] = {"fit": "train", "test": "test", "predict": "test"}
+_NEEDED: Mapping[str | None, Split] = {
+    "fit": "train",
+    "validate": "val",
+    "test": "test",
+    "predict": "test",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,9 @@ class StreamingDataModule(LightningDataModule):
             )
         if stage == "fit" and self.wants_validation() and not self.num_rows("val"):
             self._refuse_unvalidated()
+        if stage in ("fit", "test") and (self.trainer is None or self.trainer.is_global_zero):
+            for note in notes_on_rows(self.used_rows()):
+                log.warning("%s: %s", self.place(), note)
         self._order, self._rows_key = None, 0
         if self.num_rows("train"):
             self._order = EpochOrder(self.strata(), self.epoch_size)
@@ -166,6 +175,13 @@ class StreamingDataModule(LightningDataModule):
             "image, where images of one case lie on both sides and scores come out too high; or "
             "data.val_fraction 0, to train without validation"
         )
+
+    def used_rows(self) -> Sequence[UsedRows]:
+        """Return the rows that are used, table by table; after :meth:`setup`. None here.
+
+        By them, images and patients on two sides are told.
+        """
+        return ()
 
     def wants_validation(self) -> bool:
         """Whether a part of the cases was to be kept for validation; False here."""

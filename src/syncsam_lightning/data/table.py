@@ -185,6 +185,16 @@ class Table:
         splits = [batch.column("split").to_numpy(False) for batch in self.scan(["split"])]
         return np.flatnonzero(np.concatenate(splits) == split) if splits else np.zeros(0, np.int64)
 
+    def ids(self, offsets: np.ndarray) -> list[str]:
+        """Return the ids of some rows.
+
+        Raises:
+            TableError: they can't be read.
+        """
+        with self._told("the ids"):
+            taken = self.dataset.take([int(offset) for offset in offsets], columns=["id"])
+            return [str(name) for name in taken["id"].to_pylist()]
+
     def scan(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield some columns of all rows in the order of their positions, batch by batch.
 

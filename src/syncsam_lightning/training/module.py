@@ -30,6 +30,7 @@ from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out, p
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.callbacks.damage import DamagedRows
 from syncsam_lightning.training.callbacks.no_validation import NoValidation
+from syncsam_lightning.training.callbacks.shared_patients import SharedPatients
 from syncsam_lightning.training.frame import check_frame
 from syncsam_lightning.training.gradients import backward_over_ranks
 from syncsam_lightning.training.non_finite import NonFiniteGuard
@@ -249,8 +250,8 @@ class InteractiveSegmentation(LightningModule):
     # Training
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return what tells of damaged rows and of missing validation, as in every run."""
-        return [DamagedRows(), NoValidation()]
+        """Return what every run tells: damaged rows, missing validation, shared patients."""
+        return [DamagedRows(), NoValidation(), SharedPatients()]
 
     def on_fit_start(self) -> None:
         """Keep Lightning from warning of frozen parts in eval mode, where they belong."""

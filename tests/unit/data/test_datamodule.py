@@ -203,7 +203,9 @@ def test_a_share_for_validation_of_which_nothing_is_left_is_refused_with_the_way
         alone.setup("fit")
     with pytest.raises(TableError, match="none for validation"):
         Mixture([alone], image_size=8).setup("fit")
-    alone.trainer = SimpleNamespace(limit_val_batches=0)
+    with pytest.raises(TableError, match="has no rows for the val split"):
+        alone.setup("validate")
+    alone.trainer = SimpleNamespace(limit_val_batches=0, is_global_zero=True)
     alone.setup("fit")
     prepared(val_fraction=0).setup("fit")
     by_image = prepared(split_by="image")
