@@ -67,7 +67,7 @@ def test_each_object_of_an_image_is_a_png(segment, square_file: Path, tmp_path: 
     )
     files = [one.file for one in outcome.found]
     assert files[1:] == ["square--cell.png", "square--cell--2.png"]
-    assert files[0].startswith("square--left_half-")
+    assert files[0] == "square--left half.png"
     mask = np.asarray(Image.open(tmp_path / "out" / files[2]))
     assert mask.shape == (40, 80)
     assert set(np.unique(mask)) == {0, 255}
