@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,15 +13,13 @@ import numpy as np
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.label_maps import LabelRule
-from syncsam_lightning.data.mask_names import original_name
-from syncsam_lightning.data.readers import IMAGE_SUFFIXES, MASK_SUFFIXES, read_values
+from syncsam_lightning.data.mask_layout import MaskFile, find_masks, split_name, visible_files
+from syncsam_lightning.data.readers import IMAGE_SUFFIXES, read_values
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
-from syncsam_lightning.volumes.nifti import SUFFIXES
+from syncsam_lightning.volumes.nifti import SUFFIXES as VOLUME_SUFFIXES
 from syncsam_lightning.volumes.stored import read_stored
 from syncsam_lightning.volumes.windows import PERCENTILES
-
-VOLUME_SUFFIXES = SUFFIXES
 
 WINDOW = PERCENTILES
 """Percentiles of a volume's voxels that become 0 and 255."""
@@ -39,7 +36,7 @@ class MaskFolder(PromptableDataModule):
     - ``masks/NAME--LABEL.png`` or ``masks/NAME--LABEL--2.png``: the same in one folder.
 
     The three may be mixed. A file for one object has one value beside 0, whichever it is. Any
-    format of ``MASK_SUFFIXES`` does; JPEG blurs label values and is refused, unless
+    lossless format does; JPEG blurs label values and is refused, unless
     ``mask_threshold`` says where the object begins.
 
     ``images`` and ``masks`` lie in ``root``, or in its folders ``train``, ``val``, ``test``, which
@@ -147,8 +144,8 @@ class MaskFolder(PromptableDataModule):
         self, folder: Path, split: Split | None, source: str
     ) -> Iterator[RawSample | Skipped]:
         images: dict[str, Path] = {}
-        for path in _files(folder / "images"):
-            name, suffix = _split_name(path)
+        for path in visible_files(folder / "images"):
+            name, suffix = split_name(path)
             if suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
                 known = " ".join(IMAGE_SUFFIXES + VOLUME_SUFFIXES)
                 yield Skipped(str(path), f"{suffix or 'a name without suffix'} is not of {known}")
@@ -157,16 +154,13 @@ class MaskFolder(PromptableDataModule):
             else:
                 images[name] = path
         rule = LabelRule(self.label_names, self.mask_threshold)
-        masks: dict[str, dict[tuple[str | None, int], _MaskFile]] = defaultdict(dict)
-        for found in _mask_files(folder / "masks", images, rule):
+        masks: dict[str, list[MaskFile]] = defaultdict(list)
+        lossy = rule.threshold is not None
+        for found in find_masks(folder / "masks", images, takes_lossy=lossy):
             if isinstance(found, Skipped):
                 yield found
-                continue
-            first = masks[found.image].setdefault((found.label, found.instance), found)
-            if first is not found:
-                used = first.path.relative_to(folder / "masks")
-                reason = f"stands for the same objects as {used}, which is used"
-                yield Skipped(str(found.path), reason)
+            else:
+                masks[found.image].append(found)
         for name, path in images.items():
             case = self._case_of(name)
             if case is None:
@@ -175,8 +169,8 @@ class MaskFolder(PromptableDataModule):
             elif not masks[name]:
                 yield Skipped(str(path), "no file in the folder masks has its name")
             else:
-                read = _volume if _split_name(path)[1] in VOLUME_SUFFIXES else _picture
-                for item in read(path, tuple(masks[name].values()), rule):
+                read = _volume if split_name(path)[1] in VOLUME_SUFFIXES else _picture
+                for item in read(path, masks[name], rule):
                     if isinstance(item, Skipped):
                         yield item
                         continue
@@ -198,16 +192,6 @@ class MaskFolder(PromptableDataModule):
             return name
         found = self._case.search(name)
         return found and (found[1] if self._case.groups else found[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _MaskFile:
-    """A mask file and what its name says: a label map if it says no label."""
-
-    image: str
-    path: Path
-    label: str | None = None
-    instance: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,66 +231,7 @@ class _OneObject:
         return np.asarray(labels != 0)
 
 
-def _split_name(path: Path) -> tuple[str, str]:
-    lower = path.name.lower()
-    suffix = ".nii.gz" if lower.endswith(".nii.gz") else path.suffix.lower()
-    # Some systems store letters with accents as two characters, in one of two folders as well.
-    return unicodedata.normalize("NFC", path.name[: len(path.name) - len(suffix)]), suffix
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _mask_files(
-    folder: Path, images: Mapping[str, Path], rule: LabelRule
-) -> Iterator[_MaskFile | Skipped]:
-    for path in _files(folder):
-        if path.is_dir():
-            for file in _files(path):
-                label, _, number = _split_name(file)[0].partition("--")
-                name = unicodedata.normalize("NFC", path.name)
-                yield _checked(file, name, label, number, images, rule)
-            continue
-        stem, _ = _split_name(path)
-        if stem in images:
-            yield _checked(path, stem, None, "", images, rule)
-            continue
-        # The image's own name may contain dashes: the longest name that exists wins.
-        name, _, label = stem.rpartition("--")
-        number = ""
-        if name not in images and label.isdecimal():
-            number = label
-            name, _, label = name.rpartition("--")
-        yield _checked(path, name or stem, label, number, images, rule)
-
-
-def _checked(
-    path: Path,
-    name: str,
-    label: str | None,
-    number: str,
-    images: Mapping[str, Path],
-    rule: LabelRule,
-) -> _MaskFile | Skipped:
-    suffix = _split_name(path)[1]
-    if name not in images:
-        return Skipped(str(path), "no file in the folder images has its name")
-    expected: tuple[str, ...] = MASK_SUFFIXES if rule.threshold is None else IMAGE_SUFFIXES
-    if _split_name(images[name])[1] in VOLUME_SUFFIXES:
-        expected = VOLUME_SUFFIXES
-    if suffix not in expected:
-        reason = f"a mask of {images[name].name} must be one of {' '.join(expected)}"
-        if suffix in IMAGE_SUFFIXES and expected is MASK_SUFFIXES:
-            reason += "; JPEG blurs its values: set mask_threshold to read it, for example to 128"
-        return Skipped(str(path), reason)
-    if label == "" or (number and not number.isdecimal()):
-        return Skipped(str(path), "its name is not LABEL or LABEL--NUMBER")
-    label = None if label is None else original_name(label)
-    return _MaskFile(name, path, label, int(number or 0))
-
-
-def _picture(path: Path, files: Sequence[_MaskFile], rule: LabelRule) -> _Items:
+def _picture(path: Path, files: Sequence[MaskFile], rule: LabelRule) -> _Items:
     masks: list[NamedMask] = []
     for file in files:
         name = str(file.path)
@@ -323,13 +248,13 @@ def _picture(path: Path, files: Sequence[_MaskFile], rule: LabelRule) -> _Items:
     yield _Item(path, tuple(masks))
 
 
-def _volume(path: Path, files: Sequence[_MaskFile], rule: LabelRule) -> _Items:
+def _volume(path: Path, files: Sequence[MaskFile], rule: LabelRule) -> _Items:
     try:
         voxels, affine = _read_volume(path)
     except BrokenInputError as error:
         yield Skipped(error.path, error.reason)
         return
-    objects: list[tuple[str, np.ndarray, int, _MaskFile]] = []
+    objects: list[tuple[str, np.ndarray, int, MaskFile]] = []
     for file in files:
         try:
             labels, place = _read_volume(file.path)

@@ -41,11 +41,15 @@ def pillow_pixels(image: Image.Image, bits: int = 8) -> StoredImage:
         alpha = bands[..., 1] if image.mode == "PA" else None
         return StoredImage(bands[..., :1], "palette", alpha, palette)
     if image.mode in ("LA", "La", "RGBA", "RGBa"):
-        model = "grey" if image.mode[0] == "L" else "rgb"
-        bands = np.asarray(image.convert("LA" if model == "grey" else "RGBA"))
-        return StoredImage(bands[..., :-1], model, bands[..., -1])  # type: ignore[arg-type]
-    colours = np.asarray(image.convert("RGB"))
-    return StoredImage(colours, "cmyk" if image.mode == "CMYK" else "rgb")
+        bands = _in_mode(image, image.mode.upper())
+        return StoredImage(
+            bands[..., :-1], "grey" if len(image.mode) == 2 else "rgb", bands[..., -1]
+        )
+    return StoredImage(_in_mode(image, "RGB"), "cmyk" if image.mode == "CMYK" else "rgb")
+
+
+def _in_mode(image: Image.Image, mode: str) -> np.ndarray:
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def deep_colours(file: BinaryIO, channels: int) -> StoredImage | None:

@@ -136,8 +136,9 @@ def _dim_inside(found: np.ndarray, counts: np.ndarray, full: int) -> int:
 
 def _share_of_edge(labels: np.ndarray, top: int) -> float:
     """Return how many of the pixels between 0 and the top lie between unequal neighbours."""
-    places = np.argwhere((labels > 0) & (labels < top))
-    places = places[:: max(1, len(places) // _LOOKED_AT)]
+    dim = np.flatnonzero((labels > 0) & (labels < top))
+    dim = dim[:: max(1, len(dim) // _LOOKED_AT)]
+    places = np.stack(np.unravel_index(dim, labels.shape), axis=1)
     values = labels[tuple(places.T)]
     lowest, highest = values.copy(), values.copy()
     last = np.array(labels.shape) - 1

@@ -32,6 +32,7 @@ MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg", ".jp2")
 """Endings of files that are taken for images in folders and releases."""
 
+_FOREGROUND_FROM = 128
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _COLOURED = 32
 """How far the channels of a grey pixel may lie apart: JPEG stores colours less exactly."""
@@ -117,10 +118,18 @@ def read_mask(path: str | os.PathLike[str], data: bytes | None = None) -> np.nda
         above half of the largest possible value (127) is foreground, so that JPEG noise is not.
 
     Raises:
-        BrokenInputError: see :func:`read_labels`.
+        BrokenInputError: see :func:`read_labels`; or no value is above 127, but some are above 1.
     """
     labels = read_labels(path, data)
-    foreground: np.ndarray = labels > (0 if labels.max(initial=0) <= 1 else 127)
+    top = int(labels.max(initial=0))
+    if 1 < top < _FOREGROUND_FROM:
+        raise BrokenInputError(
+            os.fspath(path),
+            f"its largest value is {top}, and a mask of one object holds 0 and 1, or 0 and 255: "
+            "save it so, or read it as a label map",
+            "dim mask",
+        )
+    foreground: np.ndarray = labels >= (1 if top <= 1 else _FOREGROUND_FROM)
     return foreground
 
 

@@ -19,8 +19,17 @@ _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _REDUCED_OR_MASK = 0b101  # NewSubfileType, section 8: a thumbnail or a transparency mask
 _MAX_PAGES = 64
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
-_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
-_COLOURS[_LAB] = 3
+_COLOURS = {
+    _WHITE_IS_ZERO: 1,
+    _BLACK_IS_ZERO: 1,
+    _RGB: 3,
+    _PALETTE: 1,
+    _CMYK: 4,
+    _YCBCR: 3,
+    _LAB: 3,
+}
+"""Channels of each kind of colours, without alpha and what else follows."""
+
 _UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2  # ExtraSamples, section 18
 _NONE, _DEFLATE = 1, (8, 32946)
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
@@ -116,10 +125,8 @@ class _Layout:
             raise BrokenInputError(path, "holds a volume; save its slices, or NIfTI")
         expected = _COLOURS.get(layout.photometric)
         if expected is None:
-            reason = (
-                f"its kind of colours is not read (PhotometricInterpretation {page.photometric})"
-            )
-            raise BrokenInputError(path, reason)
+            kind = f"PhotometricInterpretation {layout.photometric}"
+            raise BrokenInputError(path, f"its kind of colours is not read ({kind})")
         # What follows the three colours of a picture is alpha and what programs keep beside it. A
         # second channel of a grey image is another measurement, and none of them is the image.
         too_many = layout.samples > (_MAX_SAMPLES if expected > 1 else 2)

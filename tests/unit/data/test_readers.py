@@ -44,6 +44,13 @@ def test_an_object_in_colour_is_refused_by_all_that_read_masks(
         read(tmp_path / "rgb.png")
 
 
+@pytest.mark.parametrize("value", [2, 38, 127])
+def test_an_object_too_dim_for_a_mask_is_told_and_not_lost(tmp_path: Path, value: int):
+    Image.fromarray(np.array([[0, 0, value]], np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(BrokenInputError, match=f"largest value is {value}, .* 0 and 1, or 0 and 2"):
+        read_mask(tmp_path / "a.png")
+
+
 def test_the_slight_colours_of_jpeg_are_grey(tmp_path: Path):
     grey = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
     tinted = np.stack([grey, grey // 255 * 250 + grey % 255, grey], axis=-1)

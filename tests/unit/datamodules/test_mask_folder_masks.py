@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,11 @@ def test_an_image_and_its_masks_may_hold_an_accent_in_different_forms(root: Path
     samples, skipped = records(root)
     assert skipped == []
     assert {mask.label for mask in samples[1].masks} == {"cut", "burn"}
+
+
+def test_a_name_that_is_no_text_is_told(root: Path):
+    name = os.fsdecode(b"a--\xff.png")
+    Image.fromarray(DISC).save(root / "masks" / "x.png")
+    (root / "masks" / "x.png").rename(root / "masks" / name)
+    _, (skipped, _) = records(root)
+    assert skipped.reason == "its name is not UTF-8"

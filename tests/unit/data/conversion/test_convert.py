@@ -134,6 +134,17 @@ def test_every_kind_of_bad_input_is_listed_with_path_and_reason(tmp_path):
     assert "8 skipped, listed in" in report.summary()
 
 
+def test_a_mask_whose_sides_are_swapped_is_told_with_the_likely_reason(tmp_path):
+    masks = [
+        NamedMask("lying", np.ones((30, 20), bool), path="lying.png"),
+        NamedMask("good", np.ones((20, 30), bool)),
+    ]
+    _, (line,), _ = run([sample(tmp_path, "a", masks=masks)], tmp_path)
+    assert (line["path"], line["kind"]) == ("lying.png", "shape mismatch")
+    assert "its sides are swapped: " in line["reason"]
+    assert "EXIF" in line["reason"]
+
+
 def test_a_release_with_nothing_usable_is_an_error_that_names_reasons(tmp_path):
     with pytest.raises(ConversionError, match=r"none of the images .*bare.png: image without mas"):
         run([sample(tmp_path, "bare", masks=[])], tmp_path)
