@@ -6,28 +6,30 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
+from syncsam_lightning.data.components import by_component
+from syncsam_lightning.data.conversion import Records, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.label_volumes import Labels, SliceRule, WholeLabels
+from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.readers import read_image, read_labels
+from syncsam_lightning.data.slices import LabelledVolume, Slicer, surveyed
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.volumes import parse_window
 from syncsam_lightning.volumes.nifti import SUFFIXES
-from syncsam_lightning.volumes.stored import read_stored
-from syncsam_lightning.volumes.windows import PERCENTILES
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
 VOLUME_SUFFIXES = SUFFIXES
 MAX_VALUES = 128
 """A label map with more values than this is taken for a photograph or a probability map."""
-
-WINDOW = PERCENTILES
-"""Percentiles of a volume's voxels that become 0 and 255."""
 
 
 class MaskFolder(PromptableDataModule):
@@ -48,8 +50,8 @@ class MaskFolder(PromptableDataModule):
 
     NIfTI volumes are cut along their axis of lowest resolution (of equal ones the last of
     right, anterior, superior) into slices seen as radiologists do: anterior or superior is up, the
-    patient's right is left. Intensities between the percentiles 0.5 and 99.5 of the whole volume
-    become 0..255. Slices on which nothing is labelled are left out, counted in one line for each
+    patient's right is left. A volume of a single slice is one image. What becomes black and white
+    says ``window``. Slices on which nothing is labelled are left out, counted in one line for each
     volume.
     """
 
@@ -76,6 +78,8 @@ class MaskFolder(PromptableDataModule):
         source: str | None = None,
         label_names: dict[int, str] | None = None,
         case_pattern: str | None = None,
+        window: str = "percentiles",
+        components: bool = False,
         **kwargs: Any,
     ) -> None:
         """Create the datamodule.
@@ -88,10 +92,17 @@ class MaskFolder(PromptableDataModule):
             label_names: class names by value, for label maps.
             case_pattern: regular expression searched for in an image's name; its first group, or
                 all that matches, is the patient or volume. By default each file is a case.
+            window: which intensities of volumes become 0 and 255, by the names of ``syncsam
+                predict``: ``percentiles`` (0.5 and 99.5 of the volume), ``minmax``,
+                ``minmax_slice``; for CT ``soft_tissue``, ``lung``, ``bone``, ``brain``, ``liver``;
+                or ``WIDTH,LEVEL``.
+            components: make each 8-connected component of a mask an object of its own, for targets
+                that are scattered over the image, around which one box says little.
             kwargs: see :class:`~syncsam_lightning.data.datamodule.PromptableDataModule`.
 
         Raises:
             ValueError: ``case_pattern`` is no regular expression.
+            UnknownWindowError: there is no such window.
         """
         super().__init__(root, table, **kwargs)
         try:
@@ -104,6 +115,8 @@ class MaskFolder(PromptableDataModule):
         self.modality = modality
         self.source = source
         self.label_names = label_names or {}
+        self.window, self.components = window, components
+        self._rule = SliceRule(parse_window(window), by_component=components)
 
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table."""
@@ -112,6 +125,8 @@ class MaskFolder(PromptableDataModule):
             "source": self.source,
             "label_names": {str(value): name for value, name in self.label_names.items()},
             "case_pattern": self.case_pattern,
+            "window": self.window,
+            "components": self.components,
         }
 
     def records(self, root: Path) -> Iterator[RawSample | Skipped]:
@@ -123,6 +138,21 @@ class MaskFolder(PromptableDataModule):
         Raises:
             DatasetNotFoundError: there is no such folder.
         """
+        yield from self._samples(root, Slicer(self._rule))
+
+    def open_records(self, root: Path | str, bench: Workbench) -> Records:
+        """Read the labels of volumes in the workers, to know which slices have objects.
+
+        Args:
+            root: see :meth:`records`.
+            bench: for the stage that reads them.
+        """
+        place = Path(root)
+        images = (image for image in self._images(place) if isinstance(image, _Image))
+        volumes = (self._volume(image) for image in images if image.is_volume)
+        return partial(self._samples, place, surveyed(bench, volumes, self._rule))
+
+    def _images(self, root: Path) -> Iterator[_Image | Skipped]:
         parts: list[tuple[Path, Split | None]] = [(root, None), *((root / s, s) for s in SPLITS)]
         found = [(folder, split) for folder, split in parts if (folder / "images").is_dir()]
         if not found:
@@ -135,9 +165,7 @@ class MaskFolder(PromptableDataModule):
                 raise DatasetNotFoundError(f"{folder} has a folder images but no folder masks")
             yield from self._part(folder, split, self.source or root.resolve().name)
 
-    def _part(
-        self, folder: Path, split: Split | None, source: str
-    ) -> Iterator[RawSample | Skipped]:
+    def _part(self, folder: Path, split: Split | None, source: str) -> Iterator[_Image | Skipped]:
         images: dict[str, Path] = {}
         for path in _files(folder / "images"):
             name, suffix = _split_name(path)
@@ -162,23 +190,42 @@ class MaskFolder(PromptableDataModule):
             elif not masks[name]:
                 yield Skipped(str(path), "no file in the folder masks has its name")
             else:
-                read = _volume if _split_name(path)[1] in VOLUME_SUFFIXES else _picture
-                for item in read(path, masks[name], self.label_names):
-                    if isinstance(item, Skipped):
-                        yield item
-                        continue
-                    place = f"{name}/{item.position}" if item.position else name
-                    yield RawSample(
-                        id=f"{split}/{place}" if split else place,
-                        image=item.pixels,
-                        masks=item.masks,
-                        modality=self.modality,
-                        source=source,
-                        case=case,
-                        slice=item.position,
-                        split=split,
-                        path=str(path),
-                    )
+                full = f"{split}/{name}" if split else name
+                yield _Image(full, path, tuple(masks[name]), case, source, split)
+
+    def _samples(self, root: Path, slicer: Slicer) -> Iterator[RawSample | Skipped]:
+        for image in self._images(root):
+            if isinstance(image, Skipped):
+                yield image
+            elif image.is_volume:
+                yield from slicer.samples(self._volume(image))
+            else:
+                yield from self._picture(image)
+
+    def _volume(self, image: _Image) -> LabelledVolume:
+        return LabelledVolume(
+            id=image.id,
+            case=image.case,
+            image=VolumeFile(str(image.path)),
+            labels=[_labels(file, self.label_names) for file in image.masks],
+            modality=self.modality,
+            source=image.source,
+            split=image.split,
+        )
+
+    def _picture(self, image: _Image) -> Iterator[RawSample | Skipped]:
+        found = [*_picture_masks(image.masks, self.label_names)]
+        yield from (one for one in found if isinstance(one, Skipped))
+        masks = tuple(one for one in found if isinstance(one, NamedMask))
+        yield RawSample(
+            id=image.id,
+            image=image.path,
+            masks=by_component(masks, str(image.path)) if self.components and masks else masks,
+            modality=self.modality,
+            source=image.source,
+            case=image.case,
+            split=image.split,
+        )
 
     def _case_of(self, name: str) -> str | None:
         if self._case is None:
@@ -198,15 +245,19 @@ class _MaskFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    """What becomes a RawSample: a picture, or one slice of a volume."""
+class _Image:
+    """An image file or a volume with its mask files."""
 
-    pixels: Path | np.ndarray
-    masks: Sequence[NamedMask]
-    position: str = ""
+    id: str
+    path: Path
+    masks: Sequence[_MaskFile]
+    case: str
+    source: str
+    split: Split | None
 
-
-_Items = Iterator[_Item | Skipped]
+    @property
+    def is_volume(self) -> bool:
+        return _split_name(self.path)[1] in VOLUME_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,24 +326,39 @@ def _checked(
         )
     if label == "" or (number and not number.isdecimal()):
         return Skipped(str(path), "its name is not LABEL or LABEL--NUMBER")
+    if label and any("\ud800" <= character <= "\udfff" for character in label):
+        return Skipped(str(path), "its name is not UTF-8", "name is not UTF-8")
     return _MaskFile(name, path, label, int(number or 0))
 
 
-def _picture(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) -> _Items:
-    masks: list[NamedMask] = []
+def _picture_masks(
+    files: Sequence[_MaskFile], names: Mapping[int, str]
+) -> Iterator[NamedMask | Skipped]:
     for file in files:
         name = str(file.path)
         if file.label is not None:
-            masks.append(NamedMask(file.label, _OneObject(file.path), name, file.instance))
+            yield NamedMask(file.label, _OneObject(file.path), name, file.instance)
             continue
         try:
             labels = _read_labels(file.path)
             for value in _values(labels, file.path):
                 drawn = _ValueOf(labels, value)
-                masks.append(NamedMask(_name(value, names), drawn, f"{name}[{value}]"))
+                yield NamedMask(_name(value, names), drawn, f"{name}[{value}]")
         except BrokenInputError as error:
             yield Skipped(error.path, error.reason)
-    yield _Item(path, tuple(masks))
+
+
+def _labels(file: _MaskFile, names: Mapping[int, str]) -> Labels:
+    path = str(file.path)
+    if file.label is None:
+        read = WholeLabels(VolumeFile(path), _values)
+        return Labels(read, path, partial(_name, names=names), instance=0)
+    read = WholeLabels(VolumeFile(path), _only_value)
+    return Labels(read, path, partial(_given, label=file.label), instance=file.instance)
+
+
+def _given(value: int, label: str) -> str:
+    return label
 
 
 def _read_labels(path: Path) -> np.ndarray:
@@ -305,60 +371,7 @@ def _read_labels(path: Path) -> np.ndarray:
     return labels
 
 
-def _volume(path: Path, files: Sequence[_MaskFile], names: Mapping[int, str]) -> _Items:
-    try:
-        voxels, affine = _read_volume(path)
-    except BrokenInputError as error:
-        yield Skipped(error.path, error.reason)
-        return
-    objects: list[tuple[str, np.ndarray, int, _MaskFile]] = []
-    for file in files:
-        try:
-            labels, place = _read_volume(file.path)
-            if labels.shape != voxels.shape:
-                raise BrokenInputError(
-                    str(file.path), f"has shape {labels.shape}, its image {voxels.shape}"
-                )
-            if not np.allclose(place, affine, atol=1e-2):
-                raise BrokenInputError(str(file.path), "lies elsewhere in space than its image")
-            if file.label is None:
-                objects += [(_name(v, names), labels, v, file) for v in _values(labels, file.path)]
-            elif value := _only_value(labels, file.path):
-                objects.append((file.label, labels, value, file))
-        except BrokenInputError as error:
-            yield Skipped(error.path, error.reason)
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    axis = max(range(3), key=lambda a: (round(float(sizes[a]), 3), a))
-    low, high = np.percentile(voxels, WINDOW)
-    unlabelled = 0
-    for position in range(voxels.shape[axis]):
-        masks = [
-            NamedMask(label, plane, f"{file.path}[{position}]", file.instance)
-            for label, labels, value, file in objects
-            if (plane := _plane(labels, axis, position) == value).any()
-        ]
-        if not masks:
-            unlabelled += 1
-            continue
-        grey = (_plane(voxels, axis, position).astype(np.float64) - low) / max(high - low, 1e-12)
-        pixels = np.round(grey.clip(0, 1) * 255).astype(np.uint8)
-        yield _Item(pixels, tuple(masks), f"{position:04d}")
-    if unlabelled:
-        total = voxels.shape[axis]
-        yield Skipped(str(path), f"{unlabelled} of its {total} slices carry no mask")
-
-
-def _read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a volume with its axes in the order right, anterior, superior."""
-    volume = read_stored(path).oriented("RAS")
-    return volume.values(), volume.affine
-
-
-def _plane(voxels: np.ndarray, axis: int, position: int) -> np.ndarray:
-    return np.ascontiguousarray(voxels.take(position, axis)[::-1, ::-1].T)
-
-
-def _values(labels: np.ndarray, path: Path) -> list[int]:
+def _values(labels: np.ndarray, path: str | Path) -> list[int]:
     values = np.unique(labels)
     if (values < 0).any() or (values != np.round(values)).any():
         raise BrokenInputError(str(path), "not a label map: it holds values below 0 or between")
@@ -370,7 +383,7 @@ def _values(labels: np.ndarray, path: Path) -> list[int]:
     return found
 
 
-def _only_value(labels: np.ndarray, path: Path) -> int:
+def _only_value(labels: np.ndarray, path: str | Path) -> int:
     values = _values(labels, path)
     if len(values) > 1:
         raise BrokenInputError(

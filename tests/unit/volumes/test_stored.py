@@ -127,12 +127,14 @@ def test_a_header_extension_over_the_limit_is_refused_before_it_is_unzipped():
     # Unzipped it is a thousand times as large as the file; nibabel reads all of it.
     data = gzip.compress(with_extension(1 << 27, 352 + (1 << 27)), 1)
     tracemalloc.start()
-    with pytest.raises(BrokenInputError, match="behind a header extension over the limit of 67108"):
-        read_stored("v.nii.gz", data)
-    shape, _ = read_place(io.BytesIO(data), "v.nii.gz")
+    for read in (
+        lambda: read_stored("v.nii.gz", data),
+        lambda: read_place(io.BytesIO(data), "v.nii.gz", len(data)),
+    ):
+        with pytest.raises(BrokenInputError, match="behind a header extension over the limit of 6"):
+            read()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert shape == (4, 5, 3)
     assert peak < 1 << 22
 
 

@@ -54,3 +54,9 @@ def test_a_constant_slice_is_black():
 def test_what_is_no_window_is_refused_with_those_that_are(text: str):
     with pytest.raises(UnknownWindowError, match="soft_tissue"):
         parse_window(text)
+
+
+@pytest.mark.parametrize("window", ["percentiles", "minmax", "minmax_slice"])
+def test_without_a_range_all_is_black(window: str):
+    voxels = np.full((2, 3, 4), 7.0)
+    assert parse_window(window).fitted(voxels).grey(voxels[0]).max() == 0
