@@ -93,8 +93,7 @@ def read_stored(
         if not nan_is_background:
             raise BrokenInputError(name, _not_finite(stored))
         stored = _without_nan(stored, name, is_lowest_first=slope >= 0)
-    if not spans_space(affine):
-        raise BrokenInputError(name, "its affine does not span three axes")
+    _check_spans(affine, name)
     volume = Volume(
         stored,
         affine,
@@ -132,6 +131,7 @@ def read_place(file: BinaryIO, name: str, size: int) -> Place:
         affine = _affine(header)
     except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
+    _check_spans(affine, name)
     return Place(_three(shape), affine)
 
 
@@ -148,6 +148,11 @@ def _affine(header: Any) -> np.ndarray:
     affine = np.array(header.get_best_affine(), dtype=np.float64)
     affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     return affine
+
+
+def _check_spans(affine: np.ndarray, name: str) -> None:
+    if not spans_space(affine):
+        raise BrokenInputError(name, "its affine does not span three axes")
 
 
 def _has_spacing(header: Any) -> bool:

@@ -150,3 +150,16 @@ def test_voxels_inside_the_header_are_refused(tmp_path: Path):
     data[108:112] = struct.pack("<f", 0)
     with pytest.raises(BrokenInputError, match="begin at byte 0, inside its header"):
         read_stored("v.nii", bytes(data))
+
+
+def test_an_affine_without_three_axes_is_refused_by_the_header_alone():
+    # Found by fuzzing.
+    image = nib.Nifti1Image(VOXELS, None)
+    image.header.set_sform(np.diag([1.0, 0, 1, 1]), code=1)
+    data = image.to_bytes()
+    for read in (
+        lambda: read_stored("v.nii", data),
+        lambda: read_place(io.BytesIO(data), "v.nii", len(data)),
+    ):
+        with pytest.raises(BrokenInputError, match="does not span three axes"):
+            read()
