@@ -55,6 +55,7 @@ class MaskFolder(PromptableDataModule):
     volume.
     """
 
+    settings_before: ClassVar[Mapping[str, Any]] = {"window": "percentiles", "components": False}
     card: ClassVar[DatasetCard] = DatasetCard(
         name="MaskFolder",
         description="Images and masks of one's own.",

@@ -14,6 +14,7 @@ from syncsam_datamodules.mask_folder import MaskFolder
 
 from syncsam_lightning.data.conversion import WorkOptions
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
+from syncsam_lightning.errors import TableError
 from syncsam_lightning.records import RawSample, Skipped
 from syncsam_lightning.volumes import coarsest_plane, stack_of
 from syncsam_lightning.volumes.nifti import read_nifti
@@ -132,6 +133,25 @@ def test_an_unknown_window_is_refused_at_once():
 def test_the_table_remembers_window_and_components(tmp_path: Path):
     settings = MaskFolder(window="lung", components=True).table_settings()
     assert (settings["window"], settings["components"]) == ("lung", True)
+
+
+@pytest.mark.parametrize("option", [{"window": "lung"}, {"components": True}])
+def test_a_table_without_these_options_is_one_of_their_defaults(
+    tmp_path: Path, option: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    save(tmp_path / "images" / "p1.nii", VOXELS)
+    save(tmp_path / "masks" / "p1.nii", LABELS)
+    settings = MaskFolder().table_settings()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(
+            MaskFolder,
+            "table_settings",
+            lambda self: {key: settings[key] for key in settings.keys() - {"window", "components"}},
+        )
+        MaskFolder(str(tmp_path), str(tmp_path / "t.lance")).prepare_data()
+    MaskFolder(str(tmp_path), str(tmp_path / "t.lance")).load_rows()
+    with pytest.raises(TableError, match=f"was prepared with {next(iter(option))}="):
+        MaskFolder(str(tmp_path), str(tmp_path / "t.lance"), **option).load_rows()
 
 
 def scattered() -> np.ndarray:
