@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from syncsam_lightning.data.components import by_component
+from syncsam_lightning.data.conversion import Records, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.label_maps import LabelRule
+from syncsam_lightning.data.label_volumes import Labels, SliceRule, WholeLabels
 from syncsam_lightning.data.mask_layout import MaskFile, find_masks, split_name, visible_files
+from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.readers import IMAGE_SUFFIXES, read_values
+from syncsam_lightning.data.slices import LabelledVolume, Slicer, surveyed
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.volumes import parse_window
 from syncsam_lightning.volumes.nifti import SUFFIXES as VOLUME_SUFFIXES
-from syncsam_lightning.volumes.stored import read_stored
-from syncsam_lightning.volumes.windows import PERCENTILES
-
-WINDOW = PERCENTILES
-"""Percentiles of a volume's voxels that become 0 and 255."""
 
 
 class MaskFolder(PromptableDataModule):
@@ -36,19 +38,24 @@ class MaskFolder(PromptableDataModule):
     - ``masks/NAME--LABEL.png`` or ``masks/NAME--LABEL--2.png``: the same in one folder.
 
     The three may be mixed. A file for one object has one value beside 0, whichever it is. Any
-    lossless format does; JPEG blurs label values and is refused, unless
-    ``mask_threshold`` says where the object begins.
+    lossless format does; JPEG blurs label values and is refused, unless ``mask_threshold`` says
+    where the object begins.
 
     ``images`` and ``masks`` lie in ``root``, or in its folders ``train``, ``val``, ``test``, which
     then are the split.
 
     NIfTI volumes are cut along their axis of lowest resolution (of equal ones the last of
     right, anterior, superior) into slices seen as radiologists do: anterior or superior is up, the
-    patient's right is left. Intensities between the percentiles 0.5 and 99.5 of the whole volume
-    become 0..255. Slices on which nothing is labelled are left out, counted in one line for each
+    patient's right is left. A volume of a single slice is one image. What becomes black and white
+    says ``window``. Slices on which nothing is labelled are left out, counted in one line for each
     volume.
     """
 
+    settings_before: ClassVar[Mapping[str, Any]] = {
+        "window": "percentiles",
+        "components": False,
+        "mask_threshold": None,
+    }
     card: ClassVar[DatasetCard] = DatasetCard(
         name="MaskFolder",
         description="Images and masks of one's own.",
@@ -63,8 +70,6 @@ class MaskFolder(PromptableDataModule):
         ),
     )
 
-    reads: ClassVar[tuple[str, ...]] = ("images", "masks", *SPLITS)
-
     def __init__(
         self,
         root: str | None = None,
@@ -75,6 +80,8 @@ class MaskFolder(PromptableDataModule):
         label_names: dict[int, str] | None = None,
         case_pattern: str | None = None,
         mask_threshold: float | None = None,
+        window: str = "percentiles",
+        components: bool = False,
         **kwargs: Any,
     ) -> None:
         """Create the datamodule.
@@ -91,10 +98,17 @@ class MaskFolder(PromptableDataModule):
                 from which on a pixel belongs to the object, such as 128 or 0.5. Each mask file
                 then holds one object, ``object`` where its name says no label. By default each
                 value of a label map is a class.
+            window: which intensities of volumes become 0 and 255, by the names of ``syncsam
+                predict``: ``percentiles`` (0.5 and 99.5 of the volume), ``minmax``,
+                ``minmax_slice``; for CT ``soft_tissue``, ``lung``, ``bone``, ``brain``, ``liver``;
+                or ``WIDTH,LEVEL``.
+            components: make each 8-connected component of a mask an object of its own, for targets
+                that are scattered over the image, around which one box says little.
             kwargs: see :class:`~syncsam_lightning.data.datamodule.PromptableDataModule`.
 
         Raises:
             ValueError: ``case_pattern`` is no regular expression.
+            UnknownWindowError: there is no such window.
         """
         super().__init__(root, table, **kwargs)
         try:
@@ -108,6 +122,8 @@ class MaskFolder(PromptableDataModule):
         self.source = source
         self.label_names = label_names or {}
         self.mask_threshold = mask_threshold
+        self.window, self.components = window, components
+        self._rule = SliceRule(parse_window(window), by_component=components)
 
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table."""
@@ -117,6 +133,8 @@ class MaskFolder(PromptableDataModule):
             "label_names": {str(value): name for value, name in self.label_names.items()},
             "case_pattern": self.case_pattern,
             "mask_threshold": self.mask_threshold,
+            "window": self.window,
+            "components": self.components,
         }
 
     def records(self, root: Path) -> Iterator[RawSample | Skipped]:
@@ -128,6 +146,21 @@ class MaskFolder(PromptableDataModule):
         Raises:
             DatasetNotFoundError: there is no such folder.
         """
+        yield from self._samples(root, Slicer(self._rule))
+
+    def open_records(self, root: Path | str, bench: Workbench) -> Records:
+        """Read the labels of volumes in the workers, to know which slices have objects.
+
+        Args:
+            root: see :meth:`records`.
+            bench: for the stage that reads them.
+        """
+        place = Path(root)
+        images = (image for image in self._images(place) if isinstance(image, _Image))
+        volumes = (self._volume(image) for image in images if image.is_volume)
+        return partial(self._samples, place, surveyed(bench, volumes, self._rule))
+
+    def _images(self, root: Path) -> Iterator[_Image | Skipped]:
         parts: list[tuple[Path, Split | None]] = [(root, None), *((root / s, s) for s in SPLITS)]
         found = [(folder, split) for folder, split in parts if (folder / "images").is_dir()]
         if not found:
@@ -140,9 +173,7 @@ class MaskFolder(PromptableDataModule):
                 raise DatasetNotFoundError(f"{folder} has a folder images but no folder masks")
             yield from self._part(folder, split, self.source or root.resolve().name)
 
-    def _part(
-        self, folder: Path, split: Split | None, source: str
-    ) -> Iterator[RawSample | Skipped]:
+    def _part(self, folder: Path, split: Split | None, source: str) -> Iterator[_Image | Skipped]:
         images: dict[str, Path] = {}
         for path in visible_files(folder / "images"):
             name, suffix = split_name(path)
@@ -153,9 +184,8 @@ class MaskFolder(PromptableDataModule):
                 yield Skipped(str(path), f"has the same name as {images[name].name}, which is used")
             else:
                 images[name] = path
-        rule = LabelRule(self.label_names, self.mask_threshold)
         masks: dict[str, list[MaskFile]] = defaultdict(list)
-        lossy = rule.threshold is not None
+        lossy = self.mask_threshold is not None
         for found in find_masks(folder / "masks", images, takes_lossy=lossy):
             if isinstance(found, Skipped):
                 yield found
@@ -169,23 +199,45 @@ class MaskFolder(PromptableDataModule):
             elif not masks[name]:
                 yield Skipped(str(path), "no file in the folder masks has its name")
             else:
-                read = _volume if split_name(path)[1] in VOLUME_SUFFIXES else _picture
-                for item in read(path, masks[name], rule):
-                    if isinstance(item, Skipped):
-                        yield item
-                        continue
-                    place = f"{name}/{item.position}" if item.position else name
-                    yield RawSample(
-                        id=f"{split}/{place}" if split else place,
-                        image=item.pixels,
-                        masks=item.masks,
-                        modality=self.modality,
-                        source=source,
-                        case=case,
-                        slice=item.position,
-                        split=split,
-                        path=str(path),
-                    )
+                full = f"{split}/{name}" if split else name
+                yield _Image(full, path, tuple(masks[name]), case, source, split)
+
+    def _samples(self, root: Path, slicer: Slicer) -> Iterator[RawSample | Skipped]:
+        for image in self._images(root):
+            if isinstance(image, Skipped):
+                yield image
+            elif image.is_volume:
+                yield from slicer.samples(self._volume(image))
+            else:
+                yield from self._picture(image)
+
+    def _volume(self, image: _Image) -> LabelledVolume:
+        return LabelledVolume(
+            id=image.id,
+            case=image.case,
+            image=VolumeFile(str(image.path)),
+            labels=[_labels(file, self._label_rule()) for file in image.masks],
+            modality=self.modality,
+            source=image.source,
+            split=image.split,
+        )
+
+    def _picture(self, image: _Image) -> Iterator[RawSample | Skipped]:
+        found = [*_picture_masks(image.masks, self._label_rule())]
+        yield from (one for one in found if isinstance(one, Skipped))
+        masks = tuple(one for one in found if isinstance(one, NamedMask))
+        yield RawSample(
+            id=image.id,
+            image=image.path,
+            masks=by_component(masks, str(image.path)) if self.components and masks else masks,
+            modality=self.modality,
+            source=image.source,
+            case=image.case,
+            split=image.split,
+        )
+
+    def _label_rule(self) -> LabelRule:
+        return LabelRule(self.label_names, self.mask_threshold)
 
     def _case_of(self, name: str) -> str | None:
         if self._case is None:
@@ -195,15 +247,19 @@ class MaskFolder(PromptableDataModule):
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    """What becomes a RawSample: a picture, or one slice of a volume."""
+class _Image:
+    """An image file or a volume with its mask files."""
 
-    pixels: Path | np.ndarray
-    masks: Sequence[NamedMask]
-    position: str = ""
+    id: str
+    path: Path
+    masks: Sequence[MaskFile]
+    case: str
+    source: str
+    split: Split | None
 
-
-_Items = Iterator[_Item | Skipped]
+    @property
+    def is_volume(self) -> bool:
+        return split_name(self.path)[1] in VOLUME_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,73 +287,27 @@ class _OneObject:
         return np.asarray(labels != 0)
 
 
-def _picture(path: Path, files: Sequence[MaskFile], rule: LabelRule) -> _Items:
-    masks: list[NamedMask] = []
+def _picture_masks(files: Sequence[MaskFile], rule: LabelRule) -> Iterator[NamedMask | Skipped]:
     for file in files:
         name = str(file.path)
         if file.label is not None:
-            masks.append(NamedMask(file.label, _OneObject(file.path, rule), name, file.instance))
+            yield NamedMask(file.label, _OneObject(file.path, rule), name, file.instance)
             continue
         try:
             labels = rule.labels(read_values(file.path), name)
             for value in rule.values(labels, name):
-                drawn = _ValueOf(labels, value)
-                masks.append(NamedMask(rule.name(value), drawn, f"{name}[{value}]"))
+                yield NamedMask(rule.name(value), _ValueOf(labels, value), f"{name}[{value}]")
         except BrokenInputError as error:
             yield Skipped(error.path, error.reason)
-    yield _Item(path, tuple(masks))
 
 
-def _volume(path: Path, files: Sequence[MaskFile], rule: LabelRule) -> _Items:
-    try:
-        voxels, affine = _read_volume(path)
-    except BrokenInputError as error:
-        yield Skipped(error.path, error.reason)
-        return
-    objects: list[tuple[str, np.ndarray, int, MaskFile]] = []
-    for file in files:
-        try:
-            labels, place = _read_volume(file.path)
-            if labels.shape != voxels.shape:
-                raise BrokenInputError(
-                    str(file.path), f"has shape {labels.shape}, its image {voxels.shape}"
-                )
-            if not np.allclose(place, affine, atol=1e-2):
-                raise BrokenInputError(str(file.path), "lies elsewhere in space than its image")
-            labels = rule.labels(labels, str(file.path))
-            if file.label is None:
-                values = rule.values(labels, str(file.path))
-                objects += [(rule.name(value), labels, value, file) for value in values]
-            elif value := rule.only_value(labels, str(file.path)):
-                objects.append((file.label, labels, value, file))
-        except BrokenInputError as error:
-            yield Skipped(error.path, error.reason)
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    axis = max(range(3), key=lambda a: (round(float(sizes[a]), 3), a))
-    low, high = np.percentile(voxels, WINDOW)
-    unlabelled = 0
-    for position in range(voxels.shape[axis]):
-        masks = [
-            NamedMask(label, plane, f"{file.path}[{position}]", file.instance)
-            for label, labels, value, file in objects
-            if (plane := _plane(labels, axis, position) == value).any()
-        ]
-        if not masks:
-            unlabelled += 1
-            continue
-        grey = (_plane(voxels, axis, position).astype(np.float64) - low) / max(high - low, 1e-12)
-        pixels = np.round(grey.clip(0, 1) * 255).astype(np.uint8)
-        yield _Item(pixels, tuple(masks), f"{position:04d}")
-    if unlabelled:
-        total = voxels.shape[axis]
-        yield Skipped(str(path), f"{unlabelled} of its {total} slices carry no mask")
+def _labels(file: MaskFile, rule: LabelRule) -> Labels:
+    path = str(file.path)
+    read = WholeLabels(VolumeFile(path), rule, holds_one=file.label is not None)
+    if file.label is None:
+        return Labels(read, path, rule.name, instance=0)
+    return Labels(read, path, partial(_given, label=file.label), instance=file.instance)
 
 
-def _read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a volume with its axes in the order right, anterior, superior."""
-    volume = read_stored(path).oriented("RAS")
-    return volume.values(), volume.affine
-
-
-def _plane(voxels: np.ndarray, axis: int, position: int) -> np.ndarray:
-    return np.ascontiguousarray(voxels.take(position, axis)[::-1, ::-1].T)
+def _given(value: int, label: str) -> str:
+    return label

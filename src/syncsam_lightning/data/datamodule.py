@@ -86,6 +86,8 @@ class PromptableDataModule(StreamingDataModule):
         ValueError: a number is out of range.
     """
 
+    settings_before: ClassVar[Mapping[str, Any]] = {}
+    """What options meant for tables that were made before there were these options."""
     card: ClassVar[DatasetCard]
     needs_root: ClassVar[bool] = True
     """False for data sets that an installed package carries."""
@@ -279,6 +281,7 @@ class PromptableDataModule(StreamingDataModule):
             return
         if "seed" in stored:  # the name of split_seed in tables of earlier versions
             stored = {"split_seed": stored["seed"], **stored}
+        stored = {**self.settings_before, **stored}
         for key, wanted in self.table_settings().items():
             # Images are resized when they are read: one table serves models of all sizes.
             if key != "image_size" and key in stored and stored[key] != wanted:

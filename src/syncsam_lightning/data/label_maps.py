@@ -37,7 +37,7 @@ class LabelRule:
             masks with soft edges and for probabilities. None: each value above 0 is a class.
     """
 
-    names: Mapping[int, str] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict, hash=False)
     threshold: float | None = None
 
     def labels(self, values: np.ndarray, path: str) -> np.ndarray:

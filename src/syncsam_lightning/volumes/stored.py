@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import logging
 import os
@@ -75,9 +76,8 @@ def read_stored(
             header = _header(plain_stream(io.BytesIO(data)))
         shape, dtype = header.get_data_shape(), header.get_data_dtype()
         _check_shape(shape, name)
-        begin = _offset(header, name)
-        end = begin + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        _check_held(end, data, name)
+        begin, end = _offset(header, name), _end(header, name)
+        _check_held(end, len(data), is_gzipped(data), name)
         content = inflated(data, end + _MAX_BEHIND)
         if len(content) < end:
             raise EOFError(f"it ends after {len(content)} of {end} bytes")
@@ -93,8 +93,7 @@ def read_stored(
         if not nan_is_background:
             raise BrokenInputError(name, _not_finite(stored))
         stored = _without_nan(stored, name, is_lowest_first=slope >= 0)
-    if not spans_space(affine):
-        raise BrokenInputError(name, "its affine does not span three axes")
+    _check_spans(affine, name)
     volume = Volume(
         stored,
         affine,
@@ -111,24 +110,28 @@ def read_stored(
     return volume
 
 
-def read_place(file: BinaryIO, name: str) -> Place:
+def read_place(file: BinaryIO, name: str, size: int) -> Place:
     """Read shape and affine, which stand at the begin of a file.
 
     Args:
         file: open for reading; what follows the header is not read.
         name: of the file, for messages.
+        size: bytes of the file, which must be able to hold the voxels.
 
     Raises:
         BrokenInputError: the file is damaged at its begin, or no volume.
     """
     try:
         with _named_warnings(name):
-            header = _header(plain_stream(file))
+            stream = plain_stream(file)
+            header = _header(stream)
         shape = header.get_data_shape()
+        _check_shape(shape, name)
+        _check_held(_end(header, name), size, isinstance(stream.raw, gzip.GzipFile), name)
         affine = _affine(header)
     except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
-    _check_shape(shape, name)
+    _check_spans(affine, name)
     return Place(_three(shape), affine)
 
 
@@ -145,6 +148,11 @@ def _affine(header: Any) -> np.ndarray:
     affine = np.array(header.get_best_affine(), dtype=np.float64)
     affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     return affine
+
+
+def _check_spans(affine: np.ndarray, name: str) -> None:
+    if not spans_space(affine):
+        raise BrokenInputError(name, "its affine does not span three axes")
 
 
 def _has_spacing(header: Any) -> bool:
@@ -166,6 +174,12 @@ def _offset(header: Any, name: str) -> int:
             f"{MAX_EXTENSION} bytes; save it without",
         )
     return begin
+
+
+def _end(header: Any, name: str) -> int:
+    """Return where the voxels end in a file."""
+    count = int(np.prod(header.get_data_shape(), dtype=np.int64))
+    return _offset(header, name) + int(header.get_data_dtype().itemsize) * count
 
 
 def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -230,9 +244,8 @@ def _named_warnings(name: str) -> Iterator[None]:
             log.warning("%s: its header is not as it should be (nibabel: %s)", name, message)
 
 
-def _check_held(declared: int, data: bytes, name: str) -> None:
-    most = len(data) * (MOST_INFLATED if is_gzipped(data) else 1)
-    if declared > most:
+def _check_held(declared: int, held: int, is_zipped: bool, name: str) -> None:
+    if declared > held * (MOST_INFLATED if is_zipped else 1):
         raise BrokenInputError(
-            name, f"declares {declared} bytes, which its {len(data)} bytes cannot hold"
+            name, f"declares {declared} bytes, which its {held} bytes cannot hold"
         )

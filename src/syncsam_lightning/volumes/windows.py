@@ -41,9 +41,14 @@ class Window:
         """Whether it is one in Hounsfield units or other absolute intensities."""
         return self.low is not None
 
+    @property
+    def is_per_slice(self) -> bool:
+        """Whether each slice has black and white of its own."""
+        return not self.is_fixed and self.rule == "minmax_slice"
+
     def fitted(self, voxels: np.ndarray) -> Window:
         """Return the fixed window that a rule over the whole volume gives; others unchanged."""
-        if self.is_fixed or self.rule == "minmax_slice":
+        if self.is_fixed or self.is_per_slice:
             return self
         shares = PERCENTILES if self.rule == "percentiles" else (0, 100)
         shown = _shown(voxels)

@@ -71,3 +71,9 @@ def test_what_is_no_part_of_the_picture_is_black_and_moves_no_window(rule: str):
 def test_a_slice_without_a_picture_is_black(rule: str):
     empty = np.full((3, 4, 1), -np.inf, np.float32)
     assert (Window(rule=rule).fitted(empty).grey(empty[..., 0]) == 0).all()
+
+
+@pytest.mark.parametrize("window", ["percentiles", "minmax", "minmax_slice"])
+def test_without_a_range_all_is_black(window: str):
+    voxels = np.full((2, 3, 4), 7.0)
+    assert parse_window(window).fitted(voxels).grey(voxels[0]).max() == 0

@@ -187,8 +187,13 @@ class _UnitWriter:
             self.failure = error
             raise
 
+    def _skip(self, skip: Skipped) -> None:
+        # The slices of a volume that can't be read have one reason, and it is one file.
+        if skip not in self.skipped[-1:]:
+            self.skipped.append(skip)
+
     def _rows(self, unit: Unit) -> Iterator[Row]:
-        maker = RowMaker(self.image_size, self.skipped.append)
+        maker = RowMaker(self.image_size, self._skip)
         for item in unit.items():
             if isinstance(item, Skipped):
                 self.listed.append(item)
