@@ -119,6 +119,6 @@ def read_header(path: Path, tags: Sequence[str] | None = None) -> Any:
     header = read_dataset(path, stop_before_pixels=True, specific_tags=only)
     # Values are made from their bytes when they are first looked at: here, where it may fail.
     with refusing(path, "cannot be read"):
-        for _ in header:
+        for _ in (*header.file_meta, *header):
             pass
     return header

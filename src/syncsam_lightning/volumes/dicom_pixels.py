@@ -21,8 +21,6 @@ PADDING = -np.inf
 _EXTRA = "'syncsam-lightning[dicom]'"
 _PACKAGES = {
     **dict.fromkeys(jpeg_frames.SYNTAXES, _EXTRA),
-    "1.2.840.10008.1.2.4.80": _EXTRA,  # JPEG-LS
-    "1.2.840.10008.1.2.4.81": _EXTRA,
     "1.2.840.10008.1.2.4.201": "pylibjpeg pylibjpeg-openjpeg",  # High-Throughput JPEG 2000
     "1.2.840.10008.1.2.4.202": "pylibjpeg pylibjpeg-openjpeg",
     "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",

@@ -1,7 +1,8 @@
-"""JPEG Lossless and 12-bit JPEG, as pydicom lets further packages decode them.
+"""JPEG Lossless, 12-bit JPEG and JPEG-LS, as pydicom lets further packages decode them.
 
-pydicom knows decoders of these under other licences, or that can't live in one process with other
-readers of DICOM; libjpeg-turbo, which imagecodecs brings, decodes both.
+pydicom knows decoders of the first two under other licences, or that can't live in one process
+with other readers of DICOM; libjpeg-turbo, which imagecodecs brings, decodes both. The decoder of
+JPEG-LS that pydicom knows makes room for whatever an image declares: here it is looked at first.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from syncsam_lightning.volumes.dicom_file import need
 LABEL = "imagecodecs"
 """What pydicom calls this way of decoding."""
 
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 SYNTAXES = (
     "1.2.840.10008.1.2.4.51",  # JPEG Extended: 8 or 12 bits
     "1.2.840.10008.1.2.4.57",  # JPEG Lossless
     "1.2.840.10008.1.2.4.70",  # JPEG Lossless, first-order prediction
+    *_JPEG_LS,
 )
-"""Transfer syntaxes (PS3.5 A.4.1 and A.4.2) that are decoded here."""
+"""Transfer syntaxes (PS3.5 A.4.1 to A.4.3) that are decoded here."""
 
 DECODER_DEPENDENCIES = dict.fromkeys(SYNTAXES, (LABEL,))
-_FRAME_HEADERS = {0xC0, 0xC1, 0xC3}  # SOF: baseline, extended, lossless (T.81 table B.1)
+_FRAME_HEADERS = {0xC0, 0xC1, 0xC3, 0xF7}  # baseline, extended, lossless (T.81 B.1), JPEG-LS
 _LONE_MARKERS = {0x01, *range(0xD0, 0xD9)}  # without a length
 
 
@@ -61,9 +64,11 @@ def decode_frame(data: bytes, runner: Any) -> bytes:
         raise ValueError(
             f"a JPEG image of {declared} rows, columns and samples, expected {expected}"
         )
+    is_jpeg_ls = runner.transfer_syntax in _JPEG_LS
+    decode = imagecodecs.jpegls_decode if is_jpeg_ls else imagecodecs.jpeg8_decode
     try:
-        pixels = imagecodecs.jpeg8_decode(data)
-    except imagecodecs.Jpeg8Error as error:
+        pixels = decode(data)
+    except (imagecodecs.Jpeg8Error, imagecodecs.JpeglsError) as error:
         raise ValueError(f"damaged JPEG image: {error}") from error
     runner.set_option("bits_allocated", 8 * pixels.dtype.itemsize)
     result: bytes = pixels.tobytes()

@@ -135,6 +135,15 @@ def test_values_whose_bytes_are_no_numbers_are_named(dicom: Write):
     assert error.path == str(file)
 
 
+def test_a_class_of_a_kind_of_value_that_there_is_none_of_is_named(dicom: Write):
+    # Found by fuzzing, where the class of the file is looked up.
+    file = dicom(VOXELS[..., :1])[0]
+    file.write_bytes(file.read_bytes().replace(b"\x02\0\x02\0UI", b"\x02\0\x02\0UA", 1))
+    with pytest.raises(BrokenInputError, match=r"000: cannot be read .*'UA'"):
+        read_series([file])
+    assert len(find_series([file]).broken) == 1
+
+
 def test_an_element_that_says_it_has_gigabytes_takes_none(dicom: Write):
     # Found by fuzzing: Python makes room for as much as pydicom asks a file for.
     file = dicom(VOXELS[..., :1])[0]

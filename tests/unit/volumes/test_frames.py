@@ -65,6 +65,41 @@ def test_a_segmentation_of_it_points_to_its_frames(file: Path, tmp_path: Path):
     np.testing.assert_array_equal(frames[..., 0], mask.transpose(2, 1, 0))
 
 
+def test_a_segmentation_of_joined_files_points_to_the_file_and_the_frame(tmp_path: Path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for number, held in enumerate(([0], [1, 3], [2])):
+        save_frames(folder / f"{number}.dcm", VOXELS[..., held], [HEIGHTS[k] for k in held])
+    volume = read_volume(folder)
+    masks = dict.fromkeys(("liver", "spleen"), np.ones(volume.voxels.shape, bool))
+    write_segmentation(tmp_path / "seg.dcm", masks, volume)
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    names = {
+        pydicom.dcmread(path).SOPInstanceUID: path.name for path in dict.fromkeys(volume.files)
+    }
+    found = {}
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        assert source.ReferencedSOPClassUID.name == "Enhanced CT Image Storage"
+        height = frame.PlanePositionSequence[0].ImagePositionPatient[2]
+        number = source.get("ReferencedFrameNumber")
+        found[height] = (names[source.ReferencedSOPInstanceUID], number)
+    # The only frame of a file is the file: there is no number to refer by.
+    assert found == {
+        32.5: ("1.dcm", 1),
+        35.0: ("0.dcm", None),
+        37.5: ("1.dcm", 2),
+        40.0: ("2.dcm", None),
+    }
+    (series,) = seg.ReferencedSeriesSequence
+    for items in (seg.SourceImageSequence, series.ReferencedInstanceSequence):
+        assert sorted(names[item.ReferencedSOPInstanceUID] for item in items) == [
+            "0.dcm",
+            "1.dcm",
+            "2.dcm",
+        ]
+
+
 def test_frames_that_say_not_where_they_lie_are_refused(file: Path):
     image = pydicom.dcmread(file)
     del image.PerFrameFunctionalGroupsSequence

@@ -199,9 +199,10 @@ def test_directions_that_differ_in_their_last_digits_make_one_segmentation(dicom
     assert labels_of(written(files)) == ["liver", "cyst"]
 
 
-def test_a_radiograph_without_a_place_has_a_segmentation(dicom: Write):
+@pytest.mark.parametrize("spacing", [[0.8, 0.7], [0, 0]])
+def test_a_radiograph_without_a_place_has_a_segmentation(dicom: Write, spacing: list[float]):
     gone = ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID")
-    files = edit(dicom(VOXELS[..., :1]), **dict.fromkeys(gone))
+    files = edit(dicom(VOXELS[..., :1]), **dict.fromkeys(gone), PixelSpacing=spacing)
     seg = written(files, {"lung": np.ones((6, 5, 1), bool)})
     assert seg.pixel_array.sum() == 30
     (source,) = seg.SourceImageSequence
