@@ -29,6 +29,7 @@ from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.callbacks.damage import DamagedRows
+from syncsam_lightning.training.checkpoint import LoadedAsValues
 from syncsam_lightning.training.frame import check_frame
 from syncsam_lightning.training.gradients import backward_over_ranks
 from syncsam_lightning.training.non_finite import NonFiniteGuard
@@ -60,7 +61,7 @@ Evaluations = dict[str, BatchEvaluation]
 callbacks."""
 
 
-class InteractiveSegmentation(LightningModule):
+class InteractiveSegmentation(LoadedAsValues, LightningModule):  # type: ignore[misc]
     """Trains a promptable model by simulated clicks and boxes, and measures it.
 
     Optimisation as published: Adam, 1e-4, halved at epochs 5 and 10 (the predecessor's schedule).
