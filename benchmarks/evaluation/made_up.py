@@ -10,7 +10,7 @@ import torch
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo, ObjectInfo
 from syncsam_lightning.data.collate import collate
 from syncsam_lightning.data.dataset import Sample
-from syncsam_lightning.geometry import ResizePlan, masks_to_boxes
+from syncsam_lightning.geometry import PackedMasks, ResizePlan, masks_to_boxes
 from syncsam_lightning.seeding import mask_key, numpy_generator
 
 
@@ -34,7 +34,7 @@ def make_sample(number: int, side: int, num_masks: int) -> Sample:
         objects=tuple(
             ObjectInfo(i, f"ellipse {i}", int(mask.sum())) for i, mask in enumerate(masks)
         ),
-        original=masks,
+        original=PackedMasks.of(torch.from_numpy(masks)),
         original_boxes=masks_to_boxes(torch.from_numpy(masks)).numpy(),
     )
 
@@ -57,7 +57,7 @@ def one_by_one(samples: list[Sample]) -> list[ImageBatch]:
                     masks=[sample.masks[mask]],
                     keys=sample.keys[mask : mask + 1],
                     objects=sample.objects[mask : mask + 1],
-                    original=sample.original[mask : mask + 1],
+                    original=PackedMasks.of(sample.original[mask : mask + 1]),
                     original_boxes=sample.original_boxes[mask : mask + 1],
                 )
             ]

@@ -24,6 +24,7 @@ from syncsam_lightning.hub.folder import CONFIG, WEIGHTS
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
 from syncsam_lightning.prediction.prompt_list import read_prompts
 from syncsam_lightning.records import Skipped
+from syncsam_lightning.training.module import InteractiveSegmentation
 from syncsam_lightning.volumes.reading import read_volume as read_any_volume
 from tests.fuzz import folder_seeds, seeds
 from tests.security.attack import CODE, MEMORY, Attack, RefusedError, payload
@@ -49,6 +50,41 @@ def checkpoint(read: Callable[[Path], object]) -> Callable[[Path], object]:
         return read(path)
 
     return run
+
+
+def called(_cls: type, settings: dict[str, object]) -> object:
+    """Be called by a version of Lightning that calls whatever a checkpoint names."""
+    Path(str(settings["place"])).mkdir()
+    raise RefusedError("too late")
+
+
+def named_function(folder: Path) -> object:
+    path = folder / "x.ckpt"
+    settings = {
+        "_instantiator": f"{__name__}.{called.__name__}",
+        "place": str(folder / "executed"),
+    }
+    content = {"state_dict": {"a": torch.zeros(1)}, "hyper_parameters": settings}
+    torch.save({**content, "pytorch-lightning_version": "2.6.0"}, path)
+    return InteractiveSegmentation.load_from_checkpoint(path, weights_only=False)
+
+
+def call_in_a_number(folder: Path) -> object:
+    array = np.empty((), object)
+    array[()] = payload(folder)
+    path = folder / "x.pth"
+    torch.save({"a": torch.zeros(1), "number": Scalar(array)}, path)
+    return read_state_dict(path)
+
+
+class Scalar:
+    """Pickles as a NumPy scalar of type object, which holds what it is given."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return np.float64(0).__reduce__()[0], (self.array.dtype, self.array.item())
 
 
 def plain_pickle(folder: Path) -> object:
@@ -163,6 +199,18 @@ USE_ATTACKS = [
         CODE,
         checkpoint(checkpoint_config),
         "cannot be read as a",
+    ),
+    Attack(
+        "checkpoint to load: settings that name a function to be called",
+        CODE,
+        named_function,
+        "names a function to be called, 'tests.security.use_attacks.called'",
+    ),
+    Attack(
+        "checkpoint: a number of NumPy that is an object with a pickled call",
+        CODE,
+        call_in_a_number,
+        "could run code",
     ),
     Attack("weights: a bare pickle", CODE, plain_pickle, "is a pickle, not a file of torch.save"),
     Attack(

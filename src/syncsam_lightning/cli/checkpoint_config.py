@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from syncsam_lightning.cli.arguments import config_values, option_values
 from syncsam_lightning.cli.given import GivenSettings
-from syncsam_lightning.errors import ModelSettingsError, SyncSAMError
+from syncsam_lightning.errors import ModelSettingsError, SyncSAMError, WeightsError
 from syncsam_lightning.models.settings import ModelSettings
 from syncsam_lightning.models.size_limit import SizeLimit
-from syncsam_lightning.models.weights.checkpoint_file import READ_ERRORS
+from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
 from syncsam_lightning.models.weights.slim_checkpoint import CHECKSUM_KEY
 
 _PARTS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
@@ -45,10 +43,10 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
         ModelSettingsError: it asks for a larger model than it holds weights for.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except READ_ERRORS as error:
+        checkpoint = read_checkpoint(Path(path))
+    except WeightsError as error:
         raise CheckpointConfigError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}; --debug shows why): "
+            f"{path} cannot be read as a checkpoint (--debug shows why): "
             "give the path of a .ckpt file that `syncsam fit` wrote"
         ) from error
     if not isinstance(checkpoint, Mapping):

@@ -102,8 +102,6 @@ def _run_trainer_command(args: list[str]) -> int:
     for value in config_values(args):
         resolve_config(value)  # a misspelt name is told at once, not after seconds of imports
     show_messages()
-    # Lightning's own calls into jsonargparse are deprecated; a user can do nothing about them.
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     from syncsam_lightning.cli.lightning_cli import SyncSAMCLI
     from syncsam_lightning.training.lost_processes import lost_processes_told
 

@@ -17,6 +17,7 @@ _EXPECTED = (
     # Lightning's own use of torch.
     r".*isinstance\(treespec, LeafSpec\).*is deprecated",
 )
+_LIGHTNINGS_CLI = r"lightning\.pytorch\.cli$"
 
 
 class _ToStandardError(logging.Handler):
@@ -41,6 +42,8 @@ def show_messages() -> None:
             logger.setLevel(logging.INFO)
     for message in _EXPECTED:
         warnings.filterwarnings("ignore", message=message)
+    # Lightning's own calls into jsonargparse; ours are told, and fail the tests.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=_LIGHTNINGS_CLI)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
 
 

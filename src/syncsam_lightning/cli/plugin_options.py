@@ -60,7 +60,7 @@ class PluginOptions:
         parser.allow_abbrev = False
         parser.add_class_arguments(datamodule, None, skip={"root", "table"}, fail_untyped=False)
         try:
-            parsed = parser.instantiate_classes(parser.parse_args(list(self.args)))
+            parsed = parser.instantiate(parser.parse_args(list(self.args)))
         except ArgumentError as error:
             message = str(explain(str(error), GivenSettings(self.args), Choices()))
             raise UsageError(f"options.{message}") from error

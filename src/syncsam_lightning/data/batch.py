@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from syncsam_lightning.data.damage import DamagedRow
+from syncsam_lightning.geometry import PackedMasks
 from syncsam_lightning.prompts import Targets
 
 
@@ -58,8 +60,8 @@ class ImageBatch:
         targets: the N objects in the model frame. ``targets.sizes`` tells image from padding.
         infos: B entries.
         objects: N entries, in the order of ``targets``.
-        original_masks: for evaluation, per image ``(n_b, H_b, W_b)`` bool at the original
-            resolution, objects in the order of ``targets``; None in training.
+        original_masks: for evaluation, per image n_b masks ``(H_b, W_b)`` at the original
+            resolution, packed, objects in the order of ``targets``; None in training.
         original_boxes: for evaluation, ``(N, 4)`` float32 tight boxes in original pixels; None in
             training.
         damaged: rows that belong to the batch but could not be read; it is smaller by them. Where
@@ -70,7 +72,7 @@ class ImageBatch:
     targets: Targets
     infos: Sequence[ImageInfo]
     objects: Sequence[ObjectInfo]
-    original_masks: Sequence[Tensor] | None = None
+    original_masks: Sequence[PackedMasks] | None = None
     original_boxes: Tensor | None = None
     damaged: Sequence[DamagedRow] = ()
 
@@ -81,19 +83,18 @@ class ImageBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Move everything a model or a metric computes with to ``device``."""
-        targets = self.targets.to(device, non_blocking=non_blocking)
-        return self._map(lambda value: value.to(device, non_blocking=non_blocking), targets)
+        return self._map(lambda value: value.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> ImageBatch:
         """Put every tensor into page-locked memory, for asynchronous copies to a GPU."""
-        return self._map(Tensor.pin_memory, self.targets.pin_memory())
+        return self._map(lambda value: value.pin_memory())
 
-    def _map(self, change: Callable[[Tensor], Tensor], targets: Targets) -> ImageBatch:
+    def _map(self, change: Callable[[Any], Any]) -> ImageBatch:
         masks, boxes = self.original_masks, self.original_boxes
         return replace(
             self,
             images=change(self.images),
-            targets=targets,
+            targets=change(self.targets),
             original_masks=None if masks is None else [change(mask) for mask in masks],
             original_boxes=None if boxes is None else change(boxes),
         )

@@ -83,15 +83,23 @@ def encode_mask(mask: np.ndarray) -> bytes:
     return _compressor().compress(np.packbits(mask).tobytes())
 
 
+def decode_mask_bits(data: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """Decode to the ``(ceil(h · w / 8),)`` uint8 bits of a mask, as :class:`PackedMasks` has them.
+
+    Raises:
+        CorruptPixelsError: the bytes are damaged.
+    """
+    return _unpack(data, -(-shape[0] * shape[1] // 8))
+
+
 def decode_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Decode to ``(h, w)`` bool.
 
     Raises:
         CorruptPixelsError: the bytes are damaged.
     """
-    count = shape[0] * shape[1]
-    packed = _unpack(data, -(-count // 8))
-    return np.unpackbits(packed, count=count).reshape(shape).view(bool)
+    bits = decode_mask_bits(data, shape)
+    return np.unpackbits(bits, count=shape[0] * shape[1]).reshape(shape).view(bool)
 
 
 def collapse_grey(image: np.ndarray) -> np.ndarray:

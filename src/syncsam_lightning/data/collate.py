@@ -46,7 +46,7 @@ def collate(found: Sequence[Sample | DamagedRow]) -> ImageBatch:
         targets=targets,
         infos=[sample.info for sample in samples],
         objects=[entry for sample in samples for entry in sample.objects],
-        original_masks=[torch.from_numpy(s.original) for s in samples if s.original is not None]
+        original_masks=[s.original for s in samples if s.original is not None]
         if evaluation
         else None,
         original_boxes=torch.cat(

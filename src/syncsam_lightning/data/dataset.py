@@ -17,7 +17,7 @@ from syncsam_lightning.data.row import StoredRow
 from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import EvaluationKey, TrainingKey
 from syncsam_lightning.errors import DamagedRowError, TableError
-from syncsam_lightning.geometry import Fit, ResizePlan
+from syncsam_lightning.geometry import Fit, PackedMasks, ResizePlan
 from syncsam_lightning.seeding import mask_key, numpy_generator, stable_key
 
 _EVALUATION_EPOCH = 0
@@ -37,7 +37,7 @@ class Sample:
         keys: n random keys, see :class:`syncsam_lightning.prompts.Targets`.
         info: who the image is.
         objects: who the objects are.
-        original: for evaluation, ``(n, H, W)`` bool at the original resolution.
+        original: for evaluation, the n masks ``(H, W)`` at the original resolution.
         original_boxes: for evaluation, ``(n, 4)`` float32 in original pixels.
     """
 
@@ -47,7 +47,7 @@ class Sample:
     keys: tuple[int, ...]
     info: ImageInfo
     objects: tuple[ObjectInfo, ...]
-    original: np.ndarray | None = None
+    original: PackedMasks | None = None
     original_boxes: np.ndarray | None = None
 
 
@@ -110,7 +110,7 @@ class TrainingSet(Dataset[Sample]):
         masks: Sequence[np.ndarray] | None = None
         there: Sequence[int] = range(row.num_masks)
         if self.augmentation is not None:
-            before = resize_masks(row.masks(), *plan.resized)
+            before = np.stack([_fit_mask(row.mask(i), plan) for i in range(row.num_masks)])
             changed, moved = self.augmentation(
                 image, before, key=stable_key("augment", self.seed, *visit)
             )
@@ -121,8 +121,8 @@ class TrainingSet(Dataset[Sample]):
         draws = rng.integers(len(there), size=self.masks_per_image).tolist()
         chosen = [there[draw] for draw in draws]
         if masks is None:
-            decoded = {index: row.mask(index) for index in set(chosen)}
-            drawn = _fit_masks([decoded[index] for index in chosen], plan)
+            fitted = {index: _fit_mask(row.mask(index), plan) for index in set(chosen)}
+            drawn = [fitted[index] for index in chosen]
         else:
             drawn = [masks[index] for index in chosen]
         return Sample(
@@ -175,10 +175,10 @@ class EvaluationSet(Dataset[Sample]):
 
     def _sample(self, key: EvaluationKey, row: StoredRow) -> Sample:
         plan = ResizePlan(row.height, row.width, self.image_size, self.image_fit)
-        masks = row.masks()
+        original = row.packed_masks()
         return Sample(
             image=fit_image(row.image(), plan),
-            masks=_fit_masks(list(masks), plan),
+            masks=[_fit_mask(mask.numpy(), plan) for mask in original],
             plan=plan,
             keys=tuple(
                 mask_key(self.seed, _EVALUATION_EPOCH, row.id, mask_id)
@@ -186,7 +186,7 @@ class EvaluationSet(Dataset[Sample]):
             ),
             info=_image_info(key.row, row, valid=key.valid),
             objects=tuple(_object_info(row, index) for index in range(row.num_masks)),
-            original=masks,
+            original=original,
             original_boxes=row.boxes.astype(np.float32),
         )
 
@@ -233,11 +233,10 @@ def _sample(
         return DamagedRow(key.row, str(error), key.valid)
 
 
-def _fit_masks(masks: Sequence[np.ndarray], plan: ResizePlan) -> Sequence[np.ndarray]:
-    """Bring masks of one shape to the size that their image has inside the square."""
-    if masks[0].shape == plan.resized:
-        return masks
-    return list(resize_masks(np.stack(masks), *plan.resized))
+def _fit_mask(mask: np.ndarray, plan: ResizePlan) -> np.ndarray:
+    """Bring a mask to the size that its image has inside the square."""
+    fitted: np.ndarray = resize_masks(mask[None], *plan.resized)[0]
+    return fitted
 
 
 def _image_info(index: int, row: StoredRow, *, valid: bool = True) -> ImageInfo:

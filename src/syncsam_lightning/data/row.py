@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
-from syncsam_lightning.data.codec import CorruptPixelsError, decode_image, decode_mask
+from syncsam_lightning.data.codec import (
+    CorruptPixelsError,
+    decode_image,
+    decode_mask,
+    decode_mask_bits,
+)
 from syncsam_lightning.errors import DamagedRowError
+from syncsam_lightning.geometry import PackedMasks
 from syncsam_lightning.records import ImageRecord
 
 _TEXTS = ("id", "modality", "source", "case", "slice", "split")
@@ -86,8 +93,25 @@ class StoredRow:
         Raises:
             DamagedRowError: the pixels are damaged.
         """
+        return self._decoded(index, decode_mask)
+
+    def packed_masks(self) -> PackedMasks:
+        """Decode all masks as far as their bits: n masks ``(h, w)``.
+
+        Raises:
+            DamagedRowError: the pixels of one are damaged.
+        """
+        height, width = self.stored_height, self.stored_width
+        bits = np.empty((self.num_masks, -(-height * width // 8)), np.uint8)
+        for index in range(self.num_masks):
+            bits[index] = self._decoded(index, decode_mask_bits)
+        return PackedMasks(torch.from_numpy(bits), height, width)
+
+    def _decoded(
+        self, index: int, decode: Callable[[bytes, tuple[int, int]], np.ndarray]
+    ) -> np.ndarray:
         try:
-            return decode_mask(self.mask_frames[index], (self.stored_height, self.stored_width))
+            return decode(self.mask_frames[index], (self.stored_height, self.stored_width))
         except CorruptPixelsError as error:
             raise self.damaged(f"mask {self.mask_ids[index]}: {error}") from error
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.resize import nearest_pixels
+from syncsam_lightning.geometry import PackedMasks
 from syncsam_lightning.interaction import MaskRule, Unit
 from syncsam_lightning.models import InputSpec
 from syncsam_lightning.prompts import foreground_clicks
@@ -36,7 +37,7 @@ def with_unit(batch: ImageBatch, unit: Unit) -> ImageBatch:
     old, images = batch.targets, batch.targets.image_index.tolist()
     leaders = torch.tensor([members[0] for members in groups], device=old.image_index.device)
     joined = _joined_masks(masks, images, groups)
-    areas = [int(area) for of_image in joined for area in of_image.sum(dim=(1, 2))]
+    areas = [int(mask.sum()) for of_image in joined for mask in of_image]
     return replace(
         batch,
         targets=replace(
@@ -77,12 +78,13 @@ def with_mask_rule(batch: ImageBatch, rule: MaskRule, spec: InputSpec) -> ImageB
         plan = spec.plan(info.height, info.width)
         (top, left), (height, width) = plan.origin, plan.resized
         rows, columns = (
-            torch.from_numpy(nearest_pixels(old, new, rule)).to(of_image.device)
+            torch.from_numpy(nearest_pixels(old, new, rule)).to(of_image.bits.device)
             for old, new in ((info.height, height), (info.width, width))
         )
-        taken = of_image[:, rows[:, None], columns].to(squares.device)
-        squares[begin : begin + len(taken), top : top + height, left : left + width] = taken
-        begin += len(taken)
+        for position, mask in enumerate(of_image, begin):
+            taken = mask[rows[:, None], columns].to(squares.device)
+            squares[position, top : top + height, left : left + width] = taken
+        begin += len(of_image)
     is_left = squares.any(dim=2).any(dim=1)[:, None, None]
     squares = torch.where(is_left, squares, batch.targets.masks)
     return replace(batch, targets=replace(batch.targets, masks=squares))
@@ -115,18 +117,20 @@ def with_first_clicks(batch: ImageBatch, spec: InputSpec) -> ImageBatch:
     Raises:
         ValueError: the batch has no masks at the original resolution.
     """
-    masks, _ = originals(batch)
-    points, begin = [], 0
-    for info, of_image in zip(batch.infos, masks, strict=True):
+    all_masks, _ = originals(batch)
+    points, begin = [batch.targets.boxes.new_zeros(0, 2)], 0
+    for info, of_image in zip(batch.infos, all_masks, strict=True):
         keys = batch.targets.keys[begin : begin + len(of_image)]
         begin += len(of_image)
-        clicks = foreground_clicks(of_image, keys.to(of_image.device), draw=0)
         plan = spec.plan(info.height, info.width)
-        points.append(plan.points_to_model(clicks.points[:, 0]).to(keys.device))
+        for part in of_image.parts():
+            masks = of_image[part]
+            clicks = foreground_clicks(masks, keys[part].to(masks.device), draw=0)
+            points.append(plan.points_to_model(clicks.points[:, 0]).to(keys.device))
     return replace(batch, targets=replace(batch.targets, first_points=torch.cat(points)))
 
 
-def originals(batch: ImageBatch) -> tuple[Sequence[Tensor], Tensor]:
+def originals(batch: ImageBatch) -> tuple[Sequence[PackedMasks], Tensor]:
     """Return masks and boxes at the original resolution; see :class:`ImageBatch`.
 
     Raises:
@@ -154,15 +158,14 @@ def _joined_boxes(boxes: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
 
 
 def _joined_masks(
-    masks: Sequence[Tensor], images: Sequence[int], groups: Sequence[Sequence[int]]
-) -> list[Tensor]:
-    joined: list[list[Tensor]] = [[] for _ in masks]
+    masks: Sequence[PackedMasks], images: Sequence[int], groups: Sequence[Sequence[int]]
+) -> list[PackedMasks]:
+    joined: list[list[PackedMasks]] = [[] for _ in masks]
     for members in groups:
         image = images[members[0]]
         begin = images.index(image)
-        own = masks[image][[member - begin for member in members]]
-        joined[image].append(own.any(dim=0))
+        joined[image].append(masks[image].union([member - begin for member in members]))
     return [
-        torch.stack(of_image) if of_image else empty
+        PackedMasks.joined(of_image) if of_image else empty
         for of_image, empty in zip(joined, masks, strict=True)
     ]

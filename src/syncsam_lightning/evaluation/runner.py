@@ -18,6 +18,7 @@ from syncsam_lightning.evaluation.objects import (
     with_unit,
 )
 from syncsam_lightning.evaluation.scores import MaskScore, fill_box_dice
+from syncsam_lightning.geometry import PackedMasks
 from syncsam_lightning.interaction import EvaluationProtocol, run_rounds
 from syncsam_lightning.metrics import SurfaceMetrics, dice, iou
 from syncsam_lightning.models import ImageFeatures, PromptableModel
@@ -32,8 +33,8 @@ class BatchEvaluation:
         protocol: that was played.
         batch: the images, with the objects that the protocol prompts for.
         rounds: the prompts of each round, of all N objects.
-        predictions: per image ``(n_b, H_b, W_b)`` bool at the original resolution, in the order of
-            the batch's objects.
+        predictions: per image n_b masks ``(H_b, W_b)`` at the original resolution, packed, in the
+            order of the batch's objects.
         scores: of every object whose image is valid, in that order.
         seed: of the clicks; 0 where the protocol draws nothing.
     """
@@ -41,7 +42,7 @@ class BatchEvaluation:
     protocol: EvaluationProtocol
     batch: ImageBatch
     rounds: Sequence[Prompts]
-    predictions: Sequence[Tensor]
+    predictions: Sequence[PackedMasks]
     scores: Sequence[MaskScore]
     seed: int = 0
 
@@ -67,6 +68,9 @@ def evaluate_batch(
     surface: SurfaceMetrics | None = None,
 ) -> BatchEvaluation:
     """Play a protocol and score its last answer.
+
+    At the original size no more than a part of the objects of one image is held at a time, see
+    :meth:`ResizePlan.parts`; what is kept of the answers are bits.
 
     Args:
         model: in eval mode.
@@ -98,13 +102,16 @@ def evaluate_batch(
     scoring = _Scoring(batch, protocol, seed, surface)
     predictions, scores, begin = [], [], 0
     for info, truth in zip(batch.infos, truths, strict=True):
-        end = begin + len(truth)
         plan = model.input_spec.plan(info.height, info.width)
-        prediction = plan.logits_to_original(logits[begin:end]) > 0
-        predictions.append(prediction)
-        if info.valid:
-            scores += scoring.scores(info, begin, prediction, truth)
-        begin = end
+        answers = logits[begin : begin + len(truth)]
+        packed = [PackedMasks.of(answers.new_zeros(0, *truth.shape[1:], dtype=torch.bool))]
+        for part in plan.parts(len(truth)):
+            prediction = plan.logits_to_original(answers[part]) > 0
+            packed.append(PackedMasks.of(prediction))
+            if info.valid:
+                scores += scoring.scores(info, begin + part.start, prediction, truth[part])
+        predictions.append(PackedMasks.joined(packed))
+        begin += len(truth)
     rounds = [turn.prompts for turn in played]
     return BatchEvaluation(protocol, batch, rounds, predictions, scores, seed)
 
@@ -119,7 +126,7 @@ class _Scoring:
     def scores(
         self, info: ImageInfo, begin: int, prediction: Tensor, truth: Tensor
     ) -> list[MaskScore]:
-        """Return the scores of the objects of one image, the first of which is at ``begin``."""
+        """Return the scores of some objects of one image, the first of which is at ``begin``."""
         empty, decimals = self.protocol.empty_dice, self.protocol.decimals
         dices = dice(prediction, truth, empty=empty).tolist()
         ious = iou(prediction, truth, empty=empty).tolist()

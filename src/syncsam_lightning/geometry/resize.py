@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from syncsam_lightning.geometry.packed_masks import parts_of
 
 Fit = Literal["pad", "stretch", "center"]
 """How an image lies in a model's square of side S. ``"pad"``: its long side is resized to S, the
@@ -104,8 +107,20 @@ class ResizePlan:
         scale, origin = self._scale(boxes).repeat(2), self._origin_xy(boxes).repeat(2)
         return (boxes.double() - origin) / scale
 
+    def parts(self, count: int) -> Iterator[slice]:
+        """Yield objects in parts whose logits :meth:`logits_to_original` makes in bounded memory.
+
+        Each part gives the very numbers that all objects together would.
+
+        Args:
+            count: how many objects there are; see :func:`~syncsam_lightning.geometry.parts_of`.
+        """
+        return parts_of(count, self.height * self.width + self.size**2)
+
     def logits_to_original(self, logits: Tensor) -> Tensor:
         """Bring mask logits back to the image.
+
+        Makes N · (H · W + S²) floats: where N may be large, ask by :meth:`parts`.
 
         Args:
             logits: ``(N, s, s)``, any resolution of the whole square (the model's are S/4).

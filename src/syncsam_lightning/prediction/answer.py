@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from segment_anything.utils.amg import calculate_stability_score
 from torch import Tensor
 
 from syncsam_lightning.geometry import ResizePlan
 
-_CHUNK = 16  # objects brought to the original size at a time: float logits of a slide are large
 _OFFSET = 1.0  # of the two thresholds that SAM compares
 
 
@@ -52,21 +50,28 @@ class Prediction:
 
 @torch.inference_mode()
 def prediction_of(low_res_logits: Tensor, plan: ResizePlan) -> Prediction:
-    """Bring a model's answer to the original size.
+    """Bring a model's answer to the original size, see :meth:`ResizePlan.parts`.
 
     Args:
         low_res_logits: ``(N, S/4, S/4)`` on any device.
         plan: how the image lies in the model's square.
     """
-    masks, scores = [], []
-    for chunk in torch.split(low_res_logits.float(), _CHUNK):
-        logits = plan.logits_to_original(chunk)
-        masks.append((logits > 0).cpu())
-        # Where nothing is above either threshold it is 0 / 0.
-        scores.append(calculate_stability_score(logits, 0.0, _OFFSET).nan_to_num(0.0).cpu())
-    return Prediction(
-        torch.cat(masks).numpy(),
-        torch.cat(scores).float().numpy(),
-        low_res_logits.float().cpu().numpy(),
-        plan,
+    low_res_logits = low_res_logits.float()
+    count = len(low_res_logits)
+    masks = np.empty((count, plan.height, plan.width), bool)
+    scores = np.empty(count, np.float32)
+    for part in plan.parts(count):
+        logits = plan.logits_to_original(low_res_logits[part])
+        masks[part] = (logits > 0).cpu().numpy()
+        scores[part] = _stability(logits).cpu().numpy()
+    return Prediction(masks, scores, low_res_logits.cpu().numpy(), plan)
+
+
+def _stability(logits: Tensor) -> Tensor:
+    """Return ``(N,)`` float32, SAM's stability score of ``(N, H, W)`` logits; N is not 0."""
+    # Not SAM's own function: it counts a row of pixels in 16 bits, too few for a whole slide.
+    inner, outer = (
+        torch.stack([(one > limit).count_nonzero() for one in logits])
+        for limit in (_OFFSET, -_OFFSET)
     )
+    return (inner / outer).nan_to_num(0.0)  # 0 / 0 where nothing is above either

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,12 @@ from syncsam_lightning.data.resize import fit_image, put_into
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.interaction import Feedback, InteractiveSession
 from syncsam_lightning.models import ImageFeatures, PromptableModel
+from syncsam_lightning.models.parts import decode_in_parts
 from syncsam_lightning.prompts import Prompts
+
+DECODED_AT_ONCE = 1 << 23
+"""Pixels of the model's square, over all objects that are decoded together: 8 objects of a model of
+1,024 pixels, 128 of one of 256. SAM's decoder takes 28 bytes for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,14 @@ class EncodedImage:
     plan: ResizePlan
 
     def decode(self, prompts: Prompts) -> Tensor:
-        """Answer prompts; ``(N, S/4, S/4)`` float32 mask logits."""
-        return self.model.decode(self.features, prompts).float()
+        """Answer prompts, at most :data:`DECODED_AT_ONCE` pixels at a time.
+
+        Returns:
+            ``(N, S/4, S/4)`` float32 mask logits.
+        """
+        decode = partial(self.model.decode, self.features)
+        at_once = max(1, DECODED_AT_ONCE // self.plan.size**2)
+        return decode_in_parts(decode, prompts, at_once=at_once).float()
 
     def session(self, feedback: Feedback = "logits") -> InteractiveSession:
         """Begin a session with this image; several may run beside each other.

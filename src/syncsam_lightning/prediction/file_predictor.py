@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -17,9 +18,10 @@ from syncsam_lightning.prediction.mask_files import (
     ObjectMask,
     OutputError,
     VolumeFormat,
+    check_image_labels,
     chosen_format,
     segment_name,
-    write_image_masks,
+    write_image_mask,
     write_volume_masks,
     written_whole,
 )
@@ -180,9 +182,9 @@ class FilePredictor:
             )
 
     def _image(self, source: Input, prompts: Sequence[ListedPrompt], outcome: Outcome) -> None:
+        check_image_labels(source, [prompt.label for prompt in prompts])
         self.predictor.set_image(source.path)
-        objects: list[ObjectMask] = []
-        scores: list[float] = []
+        numbers: Counter[str] = Counter()
         for prompt in prompts:
             try:
                 if prompt.slice is not None:
@@ -191,11 +193,10 @@ class FilePredictor:
             except InvalidPromptError as error:
                 outcome.skipped.append(_skipped(source, prompt, error))
                 continue
-            number = 1 + sum(one.label == prompt.label for one in objects)
-            objects.append(ObjectMask(prompt.label, number, answer.masks[0]))
-            scores.append(float(answer.scores[0]))
-        files = write_image_masks(self.output, source, objects)
-        for one, score, file in zip(objects, scores, files, strict=True):
+            numbers[prompt.label] += 1
+            one = ObjectMask(prompt.label, numbers[prompt.label], answer.masks[0])
+            # At once, and then forgotten: the masks of many objects on a slide take gigabytes.
+            file = write_image_mask(self.output, source, one)
             outcome.found.append(
                 Found(
                     image=source.name,
@@ -203,7 +204,7 @@ class FilePredictor:
                     object=one.number,
                     file=file.relative_to(self.output).as_posix(),
                     pixels=int(one.mask.sum()),
-                    score=round(score, 4),
+                    score=round(float(answer.scores[0]), 4),
                 )
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -89,23 +90,33 @@ def segment_name(label: str, number: int) -> str:
     return label if number == 1 else f"{label}--{number}"
 
 
-def write_image_masks(folder: Path, image: Input, objects: Sequence[ObjectMask]) -> list[Path]:
-    """Write a PNG of 0 and 255 for each object, ``NAME--LABEL.png``.
+def check_image_labels(image: Input, labels: Sequence[str]) -> None:
+    """Check, before anything is written, that each object of an image has a file of its own.
 
-    It is the layout that ``MaskFolder`` trains on.
-
-    Returns:
-        the files, one for each object.
+    Args:
+        image: that they lie on.
+        labels: of the objects, in their order.
 
     Raises:
         OutputError: two objects would have one file.
+    """
+    counts = Counter(labels).items()
+    names = [object_name(label, n + 1) for label, count in counts for n in range(count)]
+    _check_names(names, image)
+
+
+def write_image_mask(folder: Path, image: Input, found: ObjectMask) -> Path:
+    """Write the PNG of 0 and 255 of an object, ``NAME--LABEL.png``, and return its path.
+
+    It is the layout that ``MaskFolder`` trains on.
+
+    Raises:
         UnwritableOutputError: the folder can't be written to.
     """
-    paths = _paths(folder, image, objects, ".png")
-    for path, found in zip(paths, objects, strict=True):
-        with written_whole(path) as place:
-            Image.fromarray(found.mask.astype(np.uint8) * 255).save(place)
-    return paths
+    path = folder / f"{image.stem}--{object_name(found.label, found.number)}.png"
+    with written_whole(path) as place:
+        Image.fromarray(found.mask.astype(np.uint8) * 255).save(place)
+    return path
 
 
 def chosen_format(
@@ -215,7 +226,7 @@ def _paths(folder: Path, source: Input, objects: Sequence[ObjectMask], suffix: s
 
 
 def _check_names(names: Sequence[str], source: Input) -> None:
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise OutputError(
             f"{source.name} has two objects that would both be called {twice[0]}: rename a label"
         )

@@ -257,7 +257,9 @@ class Predictor:
                     f"a bool mask has the size of the image, (N, {plan.height}, {plan.width}), "
                     f"got {given.shape}"
                 )
-            return dense_prompt(_mask_logits(torch.from_numpy(given), plan, side), self.feedback)
+            masks = torch.from_numpy(given)
+            parts = [_mask_logits(masks[part], plan, side) for part in plan.parts(len(masks))]
+            return dense_prompt(torch.cat(parts), self.feedback)
         if given.dtype.kind != "f" or given.ndim != 3 or given.shape[1:] != (side, side):
             raise InvalidPromptError(
                 f"mask is low_res_logits of an earlier answer, (N, {side}, {side}) float, or a "

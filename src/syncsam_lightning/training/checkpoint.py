@@ -3,14 +3,54 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from syncsam_lightning.errors import CheckpointError
+from syncsam_lightning.errors import CheckpointError, WeightsError
+from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
+from syncsam_lightning.models.weights.numpy_numbers import numpy_numbers
 from syncsam_lightning.whole_files import whole_file
+
+# Which function rebuilds the module, in a checkpoint of Lightning's command line. Before 2.6.6
+# Lightning called whatever is named here.
+_INSTANTIATOR = "_instantiator"
+_LIGHTNINGS_OWN = "lightning.pytorch.cli.instantiate_module"
+
+
+class LoadedAsValues:
+    """Gives a LightningModule a ``load_from_checkpoint`` that runs nothing that a file names."""
+
+    @classmethod
+    def load_from_checkpoint(
+        cls, checkpoint_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Load a module, see ``LightningModule.load_from_checkpoint``.
+
+        Args:
+            checkpoint_path: of the file.
+            args: of Lightning's method.
+            kwargs: of Lightning's method, and arguments of the class. ``weights_only`` is true
+                whatever is given.
+
+        Raises:
+            WeightsError: the file can't be read, or holds or names code that would be run.
+        """
+        path = Path(os.fspath(checkpoint_path))
+        content = read_checkpoint(path)
+        settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+        named = settings.get(_INSTANTIATOR) if isinstance(settings, Mapping) else None
+        if named not in (None, _LIGHTNINGS_OWN):
+            raise WeightsError(
+                f"{path} names a function to be called, {named!r}, so it was not loaded: "
+                "syncsam_lightning.models.load_weights reads its weights alone"
+            )
+        kwargs["weights_only"] = True
+        loaded: Any = super()
+        return loaded.load_from_checkpoint(path, *args, **kwargs)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -56,7 +96,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             pickle.UnpicklingError: it holds more than plain values and tensors.
         """
         safe = True if weights_only is None else weights_only
-        loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=safe)
+        with torch.serialization.safe_globals(numpy_numbers()):
+            loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=safe)
         return loaded
 
     @staticmethod

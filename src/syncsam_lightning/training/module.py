@@ -31,6 +31,7 @@ from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.callbacks.damage import DamagedRows
 from syncsam_lightning.training.callbacks.no_validation import NoValidation
 from syncsam_lightning.training.callbacks.shared_patients import SharedPatients
+from syncsam_lightning.training.checkpoint import LoadedAsValues
 from syncsam_lightning.training.frame import check_frame
 from syncsam_lightning.training.gradients import backward_over_ranks
 from syncsam_lightning.training.non_finite import NonFiniteGuard
@@ -62,7 +63,7 @@ Evaluations = dict[str, BatchEvaluation]
 callbacks."""
 
 
-class InteractiveSegmentation(LightningModule):
+class InteractiveSegmentation(LoadedAsValues, LightningModule):  # type: ignore[misc]
     """Trains a promptable model by simulated clicks and boxes, and measures it.
 
     Optimisation as published: Adam, 1e-4, halved at epochs 5 and 10 (the predecessor's schedule).
@@ -260,10 +261,9 @@ class InteractiveSegmentation(LightningModule):
     def _trained_parameters(self) -> list[nn.Parameter]:
         if trained := [p for p in self.parameters() if p.requires_grad]:
             return trained
-        raise NothingToTrainError(
-            f"every part of {type(self.network).__name__} is frozen, so there is nothing to fit: "
-            "measure it with syncsam test, or freeze less (model.network.frozen)"
-        )
+        reason = f"every part of {type(self.network).__name__} is frozen, so there is nothing to fit"
+        remedy = "measure it with syncsam test, or freeze less (model.network.frozen)"
+        raise NothingToTrainError(f"{reason}: {remedy}")
 
     def configure_optimizers(self) -> Any:
         """Return Adam over the trained parameters, with its schedules.

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.streaming import StreamingDataModule
+from syncsam_lightning.geometry import PackedMasks
 from syncsam_lightning.prompts import Targets
 
 
@@ -30,14 +31,15 @@ def batch():
         targets=targets,
         infos=[],
         objects=[],
-        original_masks=[masks[:1], masks[1:]],
+        original_masks=[PackedMasks.of(masks[:1]), PackedMasks.of(masks[1:])],
         original_boxes=torch.zeros(3, 4),
     )
 
 
 def tensors(batch: ImageBatch) -> list[torch.Tensor]:
     of_targets = [getattr(batch.targets, name) for name in Targets.__dataclass_fields__]
-    return [batch.images, *of_targets, *batch.original_masks, batch.original_boxes]
+    of_originals = [masks.bits for masks in batch.original_masks]
+    return [batch.images, *of_targets, *of_originals, batch.original_boxes]
 
 
 class Copies(TorchFunctionMode):

@@ -6,7 +6,7 @@ from torch import nn
 
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo, ObjectInfo
 from syncsam_lightning.evaluation.scores import MaskScore
-from syncsam_lightning.geometry import ResizePlan, masks_to_boxes
+from syncsam_lightning.geometry import PackedMasks, ResizePlan, masks_to_boxes
 from syncsam_lightning.models import ImageFeatures, InputSpec, PromptableModel
 from syncsam_lightning.prompts import Prompts, Targets
 
@@ -91,7 +91,7 @@ def make_batch():
             ),
             infos=infos,
             objects=objects,
-            original_masks=originals if with_original else None,
+            original_masks=[PackedMasks.of(m) for m in originals] if with_original else None,
             original_boxes=boxes if with_original else None,
         )
 

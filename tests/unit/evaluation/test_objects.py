@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from syncsam_lightning.evaluation.objects import with_first_clicks, with_seed, with_unit
+from syncsam_lightning.geometry import PackedMasks
 from syncsam_lightning.models import InputSpec
 
 
@@ -27,13 +28,14 @@ def test_masks_of_a_class_are_joined_image_by_image(batch):
     assert joined.targets.image_index.tolist() == [0, 1]
     assert joined.targets.masks[0].equal(batch.targets.masks[:2].any(0))
     assert joined.targets.masks[1].equal(batch.targets.masks[2])
-    first, second = joined.original_masks
-    assert first.equal(batch.original_masks[0].any(0, keepdim=True))
-    assert second.equal(batch.original_masks[1])
+    (first,), (second,) = joined.original_masks
+    assert first.equal(batch.original_masks[0][:].any(0))
+    assert second.equal(batch.original_masks[1][0])
 
 
 def test_box_and_area_are_those_of_the_joined_mask(batch):
-    batch.original_masks[0][1] |= batch.original_masks[0][0]  # masks may overlap
+    bits = batch.original_masks[0].bits
+    bits[1] |= bits[0]  # masks may overlap
     joined = with_unit(batch, "class")
     assert joined.original_boxes.tolist() == [[0, 32, 48, 96], [16, 8, 48, 24]]
     assert joined.targets.boxes.tolist() == [[0, 16, 24, 48], [16, 8, 48, 24]]
@@ -57,7 +59,10 @@ def test_an_image_without_objects_stays_without(batch):
             keys=torch.tensor([1, 2]),
         ),
         objects=objects * 2,
-        original_masks=[batch.original_masks[0][:0], batch.original_masks[1].repeat(2, 1, 1)],
+        original_masks=[
+            PackedMasks.of(batch.original_masks[0][:0]),
+            PackedMasks.of(batch.original_masks[1][:].repeat(2, 1, 1)),
+        ],
         original_boxes=batch.original_boxes[2:].repeat(2, 1),
     )
     joined = with_unit(only_second, "class")

@@ -63,7 +63,7 @@ def test_boxes_are_stored_in_original_pixels(rows):
 def test_points_lie_on_their_object_in_original_pixels(make_batch, rows):
     first, *_ = make_batch().original_masks
     x, y = rows["1pt"][0].points[0]
-    assert first[0, round(y), round(x)]
+    assert first[0][round(y), round(x)]
     assert rows["1pt"][0].point_labels == [1]
 
 

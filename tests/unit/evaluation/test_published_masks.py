@@ -17,7 +17,7 @@ from scipy import ndimage, sparse
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo, ObjectInfo
 from syncsam_lightning.data.resize import nearest_pixels, put_into, resize_masks
 from syncsam_lightning.evaluation.objects import with_mask_rule, with_unit
-from syncsam_lightning.geometry import masks_to_boxes
+from syncsam_lightning.geometry import PackedMasks, masks_to_boxes
 from syncsam_lightning.interaction import get_protocol, run_rounds
 from syncsam_lightning.models import InputSpec
 from syncsam_lightning.prompts import Targets
@@ -66,7 +66,7 @@ def evaluation_batch(images, spec):
             for masks in images
             for i, mask in enumerate(masks)
         ],
-        original_masks=[torch.from_numpy(masks) for masks in images],
+        original_masks=[PackedMasks.of(torch.from_numpy(masks)) for masks in images],
         original_boxes=torch.cat(boxes),
     )
 

@@ -46,7 +46,7 @@ def test_unit_of_sammed2d_is_a_mask_and_of_imis_a_class(cells, evaluate, step):
 
 def test_a_class_is_scored_against_all_its_masks(cells, evaluate):
     evaluation = evaluate(cells, "imis-box")
-    prediction, truth = evaluation.predictions[0][0], cells.original_masks[0].any(0)
+    prediction, truth = evaluation.predictions[0][0], cells.original_masks[0][:].any(0)
     overlap, areas = int((prediction & truth).sum()), int(prediction.sum() + truth.sum())
     assert evaluation.scores[0].dice == 2 * overlap / areas
 
@@ -66,7 +66,7 @@ def test_empty_against_empty_is_by_the_rule(make_batch, evaluate, name, expected
     targets, index = batch.targets, 2
     targets.masks[index] = False
     targets.boxes[index] = 0
-    batch.original_masks[1][:] = False
+    batch.original_masks[1].bits[:] = 0
     batch.original_boxes[index] = 0
     batch.objects[index] = replace(batch.objects[index], area=0)
     score = evaluate(batch, name).scores[index]

@@ -8,6 +8,7 @@ import torch
 from syncsam_lightning.data.batch import ImageInfo
 from syncsam_lightning.errors import UnsupportedPromptError
 from syncsam_lightning.evaluation.runner import evaluate_batch
+from syncsam_lightning.geometry import PackedMasks, packed_masks
 from syncsam_lightning.interaction import get_protocol
 from syncsam_lightning.models import InputSpec
 
@@ -27,8 +28,8 @@ def test_a_filled_box_scores_what_filling_the_box_scores(make_batch, evaluate):
 
 def test_predictions_have_the_original_size_without_padding(make_batch, evaluate):
     predictions = evaluate(make_batch()).predictions
-    assert [tuple(p.shape) for p in predictions] == [(2, 128, 64), (1, 32, 64)]
-    assert all(p.dtype == torch.bool for p in predictions)
+    assert [p.shape for p in predictions] == [(2, 128, 64), (1, 32, 64)]
+    assert all(mask.dtype == torch.bool for of_image in predictions for mask in of_image)
 
 
 def test_scores_say_which_mask_they_belong_to(make_batch, evaluate):
@@ -63,7 +64,7 @@ def test_an_image_without_objects_moves_no_score_to_another(make_batch, evaluate
         infos=[batch.infos[0], empty, batch.infos[1]],
         original_masks=[
             batch.original_masks[0],
-            torch.zeros(0, 64, 64).bool(),
+            PackedMasks.of(torch.zeros(0, 64, 64).bool()),
             batch.original_masks[1],
         ],
     )
@@ -100,3 +101,17 @@ def test_a_model_without_points_refuses_a_protocol_of_points(make_batch, model, 
     model.input_spec = InputSpec(64, frozenset({"boxes"}), 16)
     with pytest.raises(UnsupportedPromptError, match="BoxFiller does not take points"):
         evaluate(make_batch(), "1pt")
+
+
+@pytest.mark.parametrize("name", ["box", "5pts", "imis-1pt"])
+def test_an_image_is_scored_object_by_object_as_all_together(
+    make_batch, evaluate, name, monkeypatch
+):
+    together = evaluate(make_batch(), name)
+    monkeypatch.setattr(packed_masks, "PIXELS_AT_ONCE", 1)
+    alone = evaluate(make_batch(), name)
+    assert alone.scores == together.scores
+    for left, right in zip(alone.predictions, together.predictions, strict=True):
+        assert left.bits.equal(right.bits)
+    for left, right in zip(alone.rounds, together.rounds, strict=True):
+        assert left.points is None or left.points.equal(right.points)

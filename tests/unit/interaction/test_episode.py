@@ -232,7 +232,6 @@ def test_no_iterations_play_the_first_prompt_alone(targets):
     assert len(list(run_rounds(wrong_everywhere, targets, policy))) == 1
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # jsonargparse renames a method
 def test_an_episode_can_be_written_in_yaml():
     parser = ArgumentParser()
     parser.add_argument("--episode", type=TrainingEpisode, default=TrainingEpisode())
@@ -240,7 +239,7 @@ def test_an_episode_can_be_written_in_yaml():
         "episode: {iterations: 2, points_per_round: [1, 3], "
         "box_jitter: {rule: edges, max_shift: 3}, feedback: sigmoid}"
     )
-    assert parser.instantiate_classes(parsed).episode == TrainingEpisode(
+    assert parser.instantiate(parsed).episode == TrainingEpisode(
         iterations=2,
         points_per_round=(1, 3),
         box_jitter=BoxJitter("edges", 3),

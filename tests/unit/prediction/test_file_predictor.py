@@ -277,3 +277,30 @@ def test_two_objects_of_one_name_are_told_before_anything_is_segmented(
     (skipped,) = segment([dicom(hounsfield())[0].parent], prompts).skipped
     assert "two objects that would both be called cyst--2" in skipped.reason
     assert predictor.model.asked == []
+
+
+def test_masks_are_on_the_disk_before_the_next_object_is_asked_about(
+    segment, predictor: Predictor, square_file: Path, tmp_path: Path, monkeypatch
+):
+    there: list[int] = []
+    ask = predictor.predict
+
+    def watched(**prompt: object):
+        there.append(len(list((tmp_path / "out").glob("*.png"))))
+        return ask(**prompt)
+
+    monkeypatch.setattr(predictor, "predict", watched)
+    prompts = [ListedPrompt(label="cell", box=(20, 10, 30 + n, 20)) for n in range(3)]
+    segment([square_file], prompts)
+    assert there == [0, 1, 2]
+
+
+def test_objects_that_would_share_a_file_are_told_before_any_is_written(
+    segment, square_file: Path, tmp_path: Path
+):
+    labels = ["cell", "cell--2", "cell"]
+    prompts = [ListedPrompt(label=label, box=(20, 10, 40, 20)) for label in labels]
+    outcome = segment([square_file], prompts)
+    assert outcome.found == []
+    assert "two objects that would both be called cell--2" in outcome.skipped[0].reason
+    assert list((tmp_path / "out").glob("*.png")) == []

@@ -13,8 +13,12 @@ from syncsam_lightning.errors import (
     InvalidPromptError,
     UnsupportedPromptError,
 )
-from syncsam_lightning.prediction import Predictor
+from syncsam_lightning.geometry import ResizePlan, packed_masks
+from syncsam_lightning.prediction import Predictor, encoding
+from syncsam_lightning.prediction.answer import prediction_of
 from syncsam_lightning.prediction.predictor import DeviceError, NoImageError
+
+SIDE = 64  # of the model's square
 
 
 @pytest.fixture
@@ -257,3 +261,32 @@ def test_a_mask_lies_where_its_box_lies_however_the_image_fits(bright, fit: str,
 def test_a_device_that_is_not_there_is_named(bright, device: str):
     with pytest.raises(DeviceError, match=f"device '{device}'"):
         Predictor(bright(), device=device)
+
+
+@pytest.mark.parametrize("pixels", [1, 5 * (40 * 80 + SIDE**2)])
+def test_objects_in_parts_are_answered_as_all_together(
+    ready: Predictor, pixels: int, monkeypatch: pytest.MonkeyPatch
+):
+    boxes = [[x, 8, x + 20, 22] for x in range(1, 40, 3)]
+    mask = np.zeros((len(boxes), 40, 80), bool)
+    mask[:, 10:20, 25:30] = True
+    together = ready.predict(box=boxes, mask=mask)
+    monkeypatch.setattr(packed_masks, "PIXELS_AT_ONCE", pixels)
+    monkeypatch.setattr(encoding, "DECODED_AT_ONCE", 4 * SIDE**2)
+    ready.model.asked.clear()
+    parts = ready.predict(box=boxes, mask=mask)
+    assert [asked.num_objects for asked in ready.model.asked] == [4, 4, 4, 1]
+    for ours, theirs in zip(parts, together, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_score_of_an_object_is_worked_out_by_hand_and_counts_wide_images():
+    """Of 40,000 pixels in a row, half lie above 1 and all above -1."""
+    plan = ResizePlan(2, 40_000, 64, "stretch")
+    logits = torch.full((3, 64, 64), 0.5)
+    logits[0, :, :32] = 5
+    logits[2] = -5
+    wide = prediction_of(logits, plan)
+    # Between the two halves 5 and 0.5 are interpolated over a cell of 625 pixels.
+    assert wide.scores[0] == pytest.approx(0.5, abs=0.01)
+    assert wide.scores.tolist()[1:] == [0, 0]

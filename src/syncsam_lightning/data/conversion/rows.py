@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,17 @@ from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.records import RawSample, Skipped, Split
 
 Row = dict[str, Any]
-_Kept = list[tuple[int, str, np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredMask:
+    """What the row keeps of a usable mask: its pixels are encoded before the next one is read."""
+
+    mask_id: int
+    label: str
+    frame: bytes
+    box: list[int]
+    area: int
 
 
 class RowMaker:
@@ -42,13 +53,23 @@ class RowMaker:
         except BrokenInputError as error:
             self._skip(Skipped(error.path, error.reason, error.kind, sample.source))
             return None
-        kept = self._usable_masks(sample, image.shape[:2])
+        height, width = image.shape[:2]
+        plan = None
+        if split == "train" and max(height, width) > self._image_size:
+            plan = ResizePlan(height, width, self._image_size)
+        kept = self._usable_masks(sample, (height, width), plan)
         if not kept:
             self._skip(Skipped(path, "no usable mask", "image without usable mask", sample.source))
             return None
-        return self._encode(sample, collapse_grey(image), kept, split)
+        pixels = collapse_grey(image)
+        digest = image_digest(pixels)
+        if plan is not None:
+            pixels = fit_image(pixels, plan)
+        return _row(sample, split, (height, width), pixels, kept) | {"image_digest": digest}
 
-    def _usable_masks(self, sample: RawSample, shape: tuple[int, ...]) -> _Kept:
+    def _usable_masks(
+        self, sample: RawSample, shape: tuple[int, int], plan: ResizePlan | None
+    ) -> list[_StoredMask]:
         kept = []
         for mask_id, named in enumerate(sample.masks):
             path = named.path or f"{sample.path or sample.id}::{named.label}"
@@ -69,42 +90,41 @@ class RowMaker:
             elif not mask.any():
                 self._skip(Skipped(path, "empty mask", "empty mask", sample.source))
             else:
-                kept.append((mask_id, named.label, mask))
+                box, area = _tight_box(mask), int(np.count_nonzero(mask))
+                if plan is not None:
+                    mask = resize_masks(mask[None], *plan.resized)[0]
+                kept.append(_StoredMask(mask_id, named.label, encode_mask(mask), box, area))
         return kept
 
-    def _encode(self, sample: RawSample, image: np.ndarray, kept: _Kept, split: Split) -> Row:
-        height, width = image.shape[:2]
-        masks = np.stack([mask for _, _, mask in kept])
-        boxes, areas = _tight_boxes(masks), masks.sum(axis=(1, 2)).tolist()
-        digest = image_digest(image)  # before it is resized
-        if split == "train" and max(height, width) > self._image_size:
-            image = fit_image(image, ResizePlan(height, width, self._image_size))
-            masks = resize_masks(masks, image.shape[0], image.shape[1])
-        return {
-            "id": sample.id,
-            "image": encode_image(image),
-            "stored_height": image.shape[0],
-            "stored_width": image.shape[1],
-            "channels": image.shape[2],
-            "height": height,
-            "width": width,
-            "modality": sample.modality,
-            "source": sample.source,
-            "case": sample.case,
-            "slice": sample.slice,
-            "split": split,
-            "masks": [encode_mask(mask) for mask in masks],
-            "labels": [label for _, label, _ in kept],
-            "boxes": boxes,
-            "areas": areas,
-            "mask_ids": [mask_id for mask_id, _, _ in kept],
-            "image_digest": digest,
-        }
+
+def _row(
+    sample: RawSample,
+    split: Split,
+    shape: tuple[int, int],
+    image: np.ndarray,
+    kept: list[_StoredMask],
+) -> Row:
+    return {
+        "id": sample.id,
+        "image": encode_image(image),
+        "stored_height": image.shape[0],
+        "stored_width": image.shape[1],
+        "channels": image.shape[2],
+        "height": shape[0],
+        "width": shape[1],
+        "modality": sample.modality,
+        "source": sample.source,
+        "case": sample.case,
+        "slice": sample.slice,
+        "split": split,
+        "masks": [mask.frame for mask in kept],
+        "labels": [mask.label for mask in kept],
+        "boxes": [mask.box for mask in kept],
+        "areas": [mask.area for mask in kept],
+        "mask_ids": [mask.mask_id for mask in kept],
+    }
 
 
-def _tight_boxes(masks: np.ndarray) -> list[list[int]]:
-    boxes = []
-    for mask in masks:
-        columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-        boxes.append([int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1])
-    return boxes
+def _tight_box(mask: np.ndarray) -> list[int]:
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]

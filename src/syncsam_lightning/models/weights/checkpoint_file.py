@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.models.weights.numpy_numbers import numpy_numbers
 from syncsam_lightning.models.weights.safetensors_file import SUFFIX, read_safetensors
 
 # Where training programs put the state dict within a checkpoint, Lightning's first.
@@ -140,6 +141,7 @@ def _stand_ins() -> list[Any]:
         *((_LeftOut, name) for name in (*names, "argparse.Namespace")),
         (_new_dict, "collections.defaultdict"),
         (dict, "builtins.dict"),
+        *numpy_numbers(),
     ]
 
 

@@ -8,11 +8,16 @@ from argparse import Namespace
 from pathlib import Path
 from pickle import UnpicklingError
 
+import numpy as np
 import pytest
 import torch
 
 from syncsam_lightning.errors import WeightsError
-from syncsam_lightning.models.weights.checkpoint_file import read_state_dict, unwrap_state_dict
+from syncsam_lightning.models.weights.checkpoint_file import (
+    read_checkpoint,
+    read_state_dict,
+    unwrap_state_dict,
+)
 
 
 class Trap:
@@ -162,3 +167,33 @@ def test_names_of_wrappers_are_taken_off(prefix):
 def test_what_holds_no_state_dict_is_described(content, sentence):
     with pytest.raises(WeightsError, match=re.escape(sentence)):
         unwrap_state_dict(content, "x")
+
+
+NUMBERS = [
+    np.float64(0.1),
+    np.float32(0.5),
+    np.float16(-2),
+    np.int64(-3),
+    np.uint8(200),
+    np.bool_(True),
+    np.complex64(1 + 2j),
+    np.array(7, ">i4")[()],
+]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numbers_of_numpy_beside_the_weights_are_plain_numbers(tmp_path, zipped):
+    content = {"state_dict": {"a": torch.zeros(1)}, "best": NUMBERS}
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UnpicklingError):
+        torch.load(tmp_path / "w.pth", weights_only=True)
+    found = read_checkpoint(tmp_path / "w.pth")["best"]
+    assert found == [number.item() for number in NUMBERS]
+    assert {type(number) for number in found} == {float, int, bool, complex}
+
+
+@pytest.mark.parametrize("other", [np.str_("text"), np.datetime64("2020-01-01"), np.arange(3)])
+def test_what_is_no_number_of_numpy_is_still_refused(tmp_path, other):
+    torch.save({"a": torch.zeros(1), "other": other}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="holds Python objects besides tensors"):
+        read_checkpoint(tmp_path / "w.pth")
