@@ -261,9 +261,9 @@ class InteractiveSegmentation(LoadedAsValues, LightningModule):  # type: ignore[
     def _trained_parameters(self) -> list[nn.Parameter]:
         if trained := [p for p in self.parameters() if p.requires_grad]:
             return trained
-        reason = f"every part of {type(self.network).__name__} is frozen, so there is nothing to fit"
+        whole = f"every part of {type(self.network).__name__} is frozen"
         remedy = "measure it with syncsam test, or freeze less (model.network.frozen)"
-        raise NothingToTrainError(f"{reason}: {remedy}")
+        raise NothingToTrainError(f"{whole}, so there is nothing to fit: {remedy}")
 
     def configure_optimizers(self) -> Any:
         """Return Adam over the trained parameters, with its schedules.

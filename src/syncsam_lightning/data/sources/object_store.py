@@ -13,6 +13,7 @@ from obstore.exceptions import BaseError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from syncsam_lightning.data.location import with_patience
+from syncsam_lightning.data.sources.aws_profile import profile
 from syncsam_lightning.data.sources.storage import Found, LastUsed
 from syncsam_lightning.data.sources.store_errors import CREDENTIALS, explained, first_line
 from syncsam_lightning.errors import SyncSAMError
@@ -74,12 +75,15 @@ class ObjectFolder:
         return "/".join(part for part in (self._root, path) if part)
 
     def _connect(self) -> Any:
-        # One for each process: what it is connected by does not survive a fork.
+        # Made in the process that reads: it is not sent to workers with the rest.
         if self._connected is None:
             settings, retries = _settings(self._options)
             try:
                 self._connected = STORES[self._scheme](
-                    self._bucket, config=settings, retry_config=retries
+                    self._bucket,
+                    config=settings,
+                    retry_config=retries,
+                    credential_provider=profile(settings) if self._scheme == "s3" else None,
                 )
             except (BaseError, ValueError) as error:
                 raise _refused(self._scheme, error) from None

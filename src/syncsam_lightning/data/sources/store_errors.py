@@ -60,9 +60,10 @@ def _as_os_error(error: Exception, uri: str) -> OSError:
     if tries := _first(_TRIES, text):
         cause += f", tried {int(tries) + 1} times"
     if any(sign in text for sign in _NO_CREDENTIALS):
+        profile = "; ~/.aws is read with the extra aws" if scheme == "s3" else ""
         return OSError(
             f"no credentials were found: set {variables}, or for a public bucket the storage "
-            "option skip_signature to true"
+            f"option skip_signature to true{profile}"
         )
     if code in _NO_BUCKET:
         return OSError(f"there is no bucket {bucket} ({cause}): check the address")

@@ -26,10 +26,11 @@ def said(text: str, uri: str = "s3://bucket/x") -> str:
     ],
 )
 def test_where_credentials_belong_is_told_for_each_kind_of_store(uri: str, variables: str):
+    profile = "; ~/.aws is read with the extra aws" if uri.startswith("s3") else ""
     text = "Error performing PUT http://169.254.169.254/token in 2s, after 1 retries - HTTP error"
     assert said(text, uri) == (
         f"no credentials were found: set {variables}, or for a public bucket the storage option "
-        "skip_signature to true"
+        f"skip_signature to true{profile}"
     )
 
 
