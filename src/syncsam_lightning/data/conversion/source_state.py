@@ -24,8 +24,18 @@ SOURCE = "source_files"
 LOOKED_AT = 300_000
 """Files of which size and time are asked for; of the folders after those, only their own time."""
 
-# What this package writes may lie in the folder of the release: no part of it.
-_OURS = (".lance", ".partial", ".lock", ".soft", ".skipped.jsonl", "lightning_logs")
+# The working folder may be the root: tables, programs, configs and logs there are no part of it.
+_TABLES = (".lance", ".partial", ".lock", ".soft", ".skipped.jsonl")
+_PROGRAMS = (".py", "__pycache__", ".ipynb", ".sh", ".yaml", ".yml", ".toml")
+_LOGS = ("lightning_logs", ".log", ".out", ".err", ".ckpt")
+# A folder with one of these holds what a run has written, with all below it.
+_OF_RUNS = (
+    "run_config.yaml",
+    "hparams.yaml",
+    "metrics.csv",
+    "scores.parquet",
+    "events.out.tfevents",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +56,11 @@ class SourceState:
     def of(cls, root: Path | str, names: Sequence[str] = ()) -> SourceState:
         """Look at a release.
 
-        Links are followed. Hidden files and what this package writes (tables, their reports, logs)
-        don't count. Of a folder with more than :data:`LOOKED_AT` files, and of those that are
-        looked at after so many, the time of writing counts, which changes with each file that
-        comes, goes or is replaced by renaming. Of an archive its parts count, on an object store
-        names and sizes.
+        Links are followed. Hidden files, programs, configs and what this package writes (tables,
+        their reports, the folders of runs) don't count. Of a folder with more than
+        :data:`LOOKED_AT` files, and of those that are looked at after so many, the time of writing
+        counts, which changes with each file that comes, goes or is replaced by renaming. Of an
+        archive its parts count, on an object store names and sizes.
 
         Args:
             root: a folder or an archive on this machine, or an address on an object store.
@@ -161,9 +171,11 @@ def _walked(folders: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, int, int
             yield name, 0, status.st_mtime_ns
             continue
         left -= len(first)
+        if any(item.name.startswith(_OF_RUNS) for item in first):
+            continue
         inner = []
         for item in first:
-            if item.name.startswith(".") or item.name.endswith(_OURS):
+            if item.name.startswith(".") or item.name.endswith(_TABLES + _PROGRAMS + _LOGS):
                 continue
             if item.is_dir():
                 inner.append((f"{name}/{item.name}", Path(item.path)))

@@ -109,6 +109,21 @@ def test_what_else_lies_in_the_folder_does_not_count(prepare, root: Path, tmp_pa
     assert prepare() == "there"
 
 
+def test_where_the_root_is_the_working_folder_programs_and_runs_do_not_count(root: Path):
+    before = SourceState.of(root)
+    run = root / "logs" / "first" / "version_0"
+    write(run / "test" / "pictures" / "a.png", 1)
+    (run / "run_config.yaml").touch()
+    (root / "more" / "events").mkdir(parents=True)
+    (root / "more" / "events" / "events.out.tfevents.1").touch()
+    write(root / "more" / "events" / "deep" / "a.png", 1)
+    for name in ("train.py", "tiny.yaml", "slurm-1.out", "best.ckpt", "t.skipped.jsonl"):
+        (root / name).touch()
+    assert SourceState.of(root) == before
+    write(root / "more" / "a.png", 1)
+    assert SourceState.of(root) != before
+
+
 def test_links_are_followed_once_and_may_lead_to_nothing(root: Path):
     (root / "images" / "round").symlink_to(root)
     (root / "images" / "nothing.png").symlink_to(root / "gone")
