@@ -158,12 +158,19 @@ class StreamingDataModule(LightningDataModule):
         if stage == "fit" and self.wants_validation() and not self.num_rows("val"):
             self._refuse_unvalidated()
         if stage in ("fit", "test") and (self.trainer is None or self.trainer.is_global_zero):
-            for note in notes_on_rows(self.used_rows()):
-                log.warning("%s: %s", self.place(), note)
+            self._tell_what_lies_on_two_sides()
         self._order, self._rows_key = None, 0
         if self.num_rows("train"):
             self._order = EpochOrder(self.strata(), self.epoch_size)
             self._rows_key = self.rows_key()
+
+    def _tell_what_lies_on_two_sides(self) -> None:
+        try:
+            notes = notes_on_rows(self.used_rows())
+        except TableError as error:  # on one rank only, and of no need to the run
+            notes = [f"images on two sides can't be found: {error}"]
+        for note in notes:
+            log.warning("%s: %s", self.place(), note)
 
     def _refuse_unvalidated(self) -> None:
         if self.trainer is not None and self.trainer.limit_val_batches == 0:

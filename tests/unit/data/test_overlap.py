@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from syncsam_lightning.data import streaming
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.data.mixture import Mixture
 from syncsam_lightning.data.overlap import notes_on_rows, notes_on_training, training_record
+from syncsam_lightning.errors import TableError
 from syncsam_lightning.records import DatasetCard, NamedMask, RawSample
 
 MASK = [NamedMask("organ", np.ones((8, 8), bool))]
@@ -101,6 +103,17 @@ def test_what_is_found_is_told_once_when_a_run_begins(given, caplog):
     part.setup("fit")
     assert caplog.text.count("are equal, pixel for pixel") == 1
     assert part.place() in caplog.text
+
+
+def test_hashes_that_cannot_be_read_do_not_end_a_run(given, caplog, monkeypatch):
+    part = given(("A", "1", 1, "train"), ("A", "2", 1, "test"))
+
+    def broken(rows):
+        raise TableError("damaged")
+
+    monkeypatch.setattr(streaming, "notes_on_rows", broken)
+    part.setup("fit")
+    assert "images on two sides can't be found: damaged" in caplog.text
 
 
 def test_data_sets_that_share_patients_with_those_trained_on_are_named(given):
