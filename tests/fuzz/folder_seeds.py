@@ -21,6 +21,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     JPEGLosslessSV1,
     JPEGLSLossless,
@@ -74,6 +75,13 @@ def greedy_slice() -> bytes:
     return bytes(greedy)
 
 
+def deflated_slice(**tags: object) -> bytes:
+    """Return a slice all of which is deflated, and not only its pixels."""
+    whole = pydicom.dcmread(io.BytesIO(slice_file(**tags)))
+    whole.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    return saved(whole.save_as)
+
+
 def lossless_slice(rows: int = 4, columns: int = 5, *, is_jpeg_ls: bool = False) -> bytes:
     """Return a slice compressed without loss, whose JPEG image declares so many pixels."""
     whole = pydicom.dcmread(io.BytesIO(slice_file()))
@@ -125,6 +133,7 @@ def dicom_files() -> list[bytes]:
         slice_file(ImageType=["ORIGINAL", "PRIMARY", "MOSAIC"]),
         slice_file(SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4"),
         slice_file(PixelPaddingValue=None, PixelPaddingRangeLimit=None),
+        deflated_slice(),
         lossless_slice(),
         lossless_slice(is_jpeg_ls=True),
         lossless_slice(rows=30000, columns=30000, is_jpeg_ls=True),

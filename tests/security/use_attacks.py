@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import pickle
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,20 @@ def greedy_dicom(folder: Path) -> object:
     return read_any_volume(path)
 
 
+def deflated_dicom(folder: Path) -> object:
+    path = folder / "slice.dcm"
+    sound = folder_seeds.deflated_slice()
+    # Behind the magic word and the element that has the length of the others.
+    begin = 144 + int.from_bytes(sound[140:144], "little")
+    deflater, megabyte = zlib.compressobj(wbits=-zlib.MAX_WBITS), bytes(1 << 20)
+    with path.open("wb") as file:
+        file.write(sound[:begin])
+        for _ in range(1 << 10):
+            file.write(deflater.compress(megabyte))
+        file.write(deflater.flush())
+    return read_any_volume(path)
+
+
 def declared_by_jpeg(*, is_jpeg_ls: bool) -> Callable[[Path], object]:
     """Return an attack by a slice whose compressed image declares 900 million pixels."""
 
@@ -227,6 +242,12 @@ USE_ATTACKS = [
     ),
     Attack(
         "DICOM: pixels that are not there", MEMORY, dicom(PixelData=b""), "pixels cannot be decoded"
+    ),
+    Attack(
+        "DICOM: a deflated file of a megabyte that holds a gigabyte",
+        MEMORY,
+        deflated_dicom,
+        "inflates to more than",
     ),
     Attack(
         "DICOM: a JPEG Lossless image that declares 30,000 x 30,000 pixels",

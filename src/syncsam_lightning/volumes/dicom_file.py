@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from typing import Any
 from syncsam_lightning.errors import BrokenInputError, MissingPackageError
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax of PS3.5 A.5
+_MAX_META = 1 << 16  # bytes at the begin of a file that its transfer syntax is looked for in
+MAX_INFLATED = 1 << 29
+"""Most bytes that a deflated file may hold: pydicom inflates all of it before it reads a size."""
 
 
 def need(name: str) -> ModuleType:
@@ -54,6 +59,7 @@ def refusing(path: Path, what: str) -> Iterator[None]:
         ArithmeticError,
         RuntimeError,
         struct.error,
+        zlib.error,
         pydicom.errors.BytesLengthException,
     ) as error:
         reason = " ".join(str(error).split())
@@ -101,7 +107,29 @@ def read_dataset(path: Path, **options: Any) -> Any:
         MissingPackageError: pydicom is not installed.
     """
     with refusing(path, "cannot be read"), _Bounded(path) as file:
+        _check_inflated(path, file)
         return need("pydicom").dcmread(file, **options)
+
+
+def _check_inflated(path: Path, file: io.BufferedReader) -> None:
+    """Refuse a deflated file that holds more than may be; inflated piece by piece."""
+    is_deflated = _DEFLATED in file.read(_MAX_META)
+    file.seek(0)
+    if not is_deflated:
+        return
+    meta = need("pydicom").filereader.read_file_meta_info(str(path))
+    # Behind the magic word and the element that has the length of the others (PS3.10 7.1).
+    file.seek(_MAGIC_AT + len(_MAGIC) + 12 + int(meta.FileMetaInformationGroupLength))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    held, data = 0, file.read(_MAX_META)
+    while data and not inflater.eof:
+        held += len(inflater.decompress(data, _MAX_META))
+        if held > MAX_INFLATED:
+            raise BrokenInputError(
+                str(path), f"inflates to more than {MAX_INFLATED:,} bytes: save it uncompressed"
+            )
+        data = inflater.unconsumed_tail or file.read(_MAX_META)
+    file.seek(0)
 
 
 def read_header(path: Path, tags: Sequence[str] | None = None) -> Any:

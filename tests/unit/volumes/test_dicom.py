@@ -160,6 +160,38 @@ def test_an_element_that_says_it_has_gigabytes_takes_none(dicom: Write):
         tracemalloc.stop()
 
 
+def deflated(file: Path) -> Path:
+    image = pydicom.dcmread(file)
+    image.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    image.save_as(file)
+    return file
+
+
+def test_a_deflated_file_that_is_damaged_is_told(dicom: Write):
+    file = deflated(dicom(VOXELS[..., :1])[0])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-60] + b"\xff" * 60)
+    with pytest.raises(BrokenInputError, match=r"000: cannot be read"):
+        read_series([file])
+
+
+def test_a_deflated_file_that_holds_too_much_is_refused_piece_by_piece(
+    dicom: Write, monkeypatch: pytest.MonkeyPatch
+):
+    file = dicom(VOXELS[..., :1])[0]
+    edit(file, PixelData=bytes(50_000_000))
+    deflated(file)
+    assert file.stat().st_size < 100_000
+    monkeypatch.setattr("syncsam_lightning.volumes.dicom_file.MAX_INFLATED", 10_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BrokenInputError, match=r"000: inflates to more than 10,000,000 bytes"):
+            read_series([file])
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_slices_of_another_size_are_named(dicom: Write):
     files = dicom(VOXELS, names=(0, 1, 2, 3))
     edit(files[3], Rows=4, PixelData=b"\0" * 48)
