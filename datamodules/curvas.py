@@ -11,32 +11,34 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from syncsam_lightning.data.components import SmallestObject
-from syncsam_lightning.data.intensity import SliceRange, Window
+from syncsam_lightning.data.label_volumes import LabelFile, Labels, SliceRule
 from syncsam_lightning.data.nifti import VolumeFile
-from syncsam_lightning.data.slices import LabelFile, LabelledVolume, Labels, Slicer, SliceRule
+from syncsam_lightning.data.slices import LabelledVolume
 from syncsam_lightning.data.sources import Entry, Source
-from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
-from syncsam_lightning.records import DatasetCard, RawSample, Skipped
-from syncsam_lightning.volumes.stored import StoredVolume
+from syncsam_lightning.data.zero_shot import SMALLEST_SHARE
+from syncsam_lightning.data.zero_shot_volumes import ZeroShotVolumes
+from syncsam_lightning.errors import DatasetNotFoundError
+from syncsam_lightning.records import DatasetCard, Skipped
+from syncsam_lightning.volumes import Volume, Window
+from syncsam_lightning.volumes.place import aligned, place_of
 
 Raters = Literal["default", 1, 2, 3, "majority", "all"]
 
 NAMES = {1: "pancreas", 2: "kidney", 3: "liver"}
 
 PAPER = SliceRule(
-    intensity=SliceRange(),
+    window=Window(rule="minmax_slice"),
+    plane="stored",
     smallest=SmallestObject(SMALLEST_SHARE, inclusive=False),
     by_component=True,
-    upright=False,
 )
 """Components whose area exceeds the threshold; air and metal compress the soft tissue."""
 
 RECOMMENDED = SliceRule(
-    intensity=Window(-160, 240),
+    window=Window(-160, 240),
+    plane="axial",
     smallest=SmallestObject(SMALLEST_SHARE),
     by_component=True,
-    upright=True,
 )
 """Soft tissue of the abdomen (level 40, width 400 HU), axial, front up."""
 
@@ -44,9 +46,11 @@ _NUM_RATERS = 3
 _FILE = re.compile(r"(?P<kind>image|annotation_(?P<rater>\d+))\.nii(?:\.gz)?")
 
 
-class CURVAS(ZeroShotDataModule):
+class CURVAS(ZeroShotVolumes):
     """Slices of abdominal CT with pancreas, kidneys and liver; each component is an object."""
 
+    paper: ClassVar[SliceRule] = PAPER
+    recommended: ClassVar[SliceRule] = RECOMMENDED
     card: ClassVar[DatasetCard] = DatasetCard(
         name="CURVAS",
         description="Abdominal CT with pancreas, kidneys and liver, drawn by three raters each.",
@@ -89,14 +93,13 @@ class CURVAS(ZeroShotDataModule):
         self.raters: Raters = raters
         if raters == "default":
             self.raters = 1 if self.is_paper else "majority"
-        self._slicer = Slicer(PAPER if self.is_paper else RECOMMENDED)
 
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table."""
         return super().table_settings() | {"raters": self.raters}
 
-    def samples(self, source: Source) -> Iterator[RawSample | Skipped]:
-        """Yield the slices with an organ, patient by patient."""
+    def volumes(self, source: Source) -> Iterator[LabelledVolume | Skipped]:
+        """Yield the scans, patient by patient."""
         folders, skipped = _find_files(source)
         complete = [files for files in folders.values() if len(files) > 1 and "image" in files]
         if not complete:
@@ -115,7 +118,7 @@ class CURVAS(ZeroShotDataModule):
 
     def _case(
         self, source: Source, folder: str, files: Mapping[str, Entry]
-    ) -> Iterator[RawSample | Skipped]:
+    ) -> Iterator[LabelledVolume | Skipped]:
         wanted = [self.raters] if isinstance(self.raters, int) else range(1, _NUM_RATERS + 1)
         missing = [
             kind for kind in ("image", *(f"annotation_{r}" for r in wanted)) if kind not in files
@@ -127,21 +130,19 @@ class CURVAS(ZeroShotDataModule):
             yield Skipped(path, f"there is no {names} beside it", kind, self.card.name)
             return
         raters = {r: VolumeFile.of(source, files[f"annotation_{r}"]) for r in wanted}
-        yield from self._slicer.samples(
-            LabelledVolume(
-                id=f"{self.card.name}/{folder}",
-                case=folder,
-                image=VolumeFile.of(source, files["image"]),
-                labels=self._labels(raters),
-                modality="ct",
-                source=self.card.name,
-            )
+        yield LabelledVolume(
+            id=f"{self.card.name}/{folder}",
+            case=folder,
+            image=VolumeFile.of(source, files["image"]),
+            labels=self._labels(raters),
+            modality="ct",
+            source=self.card.name,
         )
 
     def _labels(self, raters: Mapping[int, VolumeFile]) -> list[Labels]:
         if self.raters == "majority":
             path = " and ".join(file.path for file in raters.values())
-            return [Labels(MajorityLabels(tuple(map(LabelFile, raters.values()))), path, NAMES)]
+            return [Labels(MajorityLabels(tuple(map(LabelFile, raters.values()))), path, NAMES.get)]
         several = len(raters) > 1
         return [
             Labels(
@@ -150,7 +151,7 @@ class CURVAS(ZeroShotDataModule):
                 {
                     value: f"{name} (rater {rater})" if several else name
                     for value, name in NAMES.items()
-                },
+                }.get,
             )
             for rater, file in raters.items()
         ]
@@ -162,23 +163,19 @@ class MajorityLabels:
 
     files: tuple[LabelFile, ...]
 
-    def __call__(self) -> StoredVolume:
+    def __call__(self) -> Volume:
         """Return the labels.
 
         Raises:
-            BrokenInputError: a rater's file is damaged, or their shapes differ.
+            BrokenInputError: a rater's file is damaged, or their shapes or places differ.
         """
         first, second, third = (read() for read in self.files)
-        for file, labels in zip(self.files, (first, second, third), strict=True):
-            if labels.stored.shape != first.stored.shape:
-                reason = f"has shape {labels.stored.shape}, another rater's {first.stored.shape}"
-                raise BrokenInputError(file.file.path, reason, "shape mismatch")
-            if not np.allclose(labels.affine, first.affine, atol=1e-2):
-                reason = "lies elsewhere in space than another rater's"
-                raise BrokenInputError(file.file.path, reason, "place mismatch")
-        a, b, c = first.stored, second.stored, third.stored
+        a, b, c = (
+            aligned(labels, place_of(first), file.file.path, "another rater's").voxels
+            for file, labels in zip(self.files, (first, second, third), strict=True)
+        )
         agreed = np.where((a == b) | (a == c), a, np.where(b == c, b, 0)).astype(np.uint8)
-        return StoredVolume(agreed, first.affine)
+        return Volume(agreed, first.affine)
 
 
 def _find_files(source: Source) -> tuple[dict[str, dict[str, Entry]], list[Skipped]]:

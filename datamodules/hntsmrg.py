@@ -4,46 +4,49 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from syncsam_lightning.data.components import SmallestObject
-from syncsam_lightning.data.intensity import SliceRange, VolumePercentiles
+from syncsam_lightning.data.label_volumes import LabelFile, Labels, SliceRule
 from syncsam_lightning.data.nifti import VolumeFile
-from syncsam_lightning.data.slices import LabelFile, LabelledVolume, Labels, Slicer, SliceRule
+from syncsam_lightning.data.slices import LabelledVolume
 from syncsam_lightning.data.sources import Entry, Source
-from syncsam_lightning.data.zero_shot import SMALLEST_SHARE, ZeroShotDataModule
+from syncsam_lightning.data.zero_shot import SMALLEST_SHARE
+from syncsam_lightning.data.zero_shot_volumes import ZeroShotVolumes
 from syncsam_lightning.errors import DatasetNotFoundError
-from syncsam_lightning.records import DatasetCard, RawSample, Skipped
+from syncsam_lightning.records import DatasetCard, Skipped
+from syncsam_lightning.volumes import Window
 
 PRIMARY, NODES = 1, 2
 NAMES = {PRIMARY: "primary tumour", NODES: "lymph nodes"}
 """The usual coding: GTVp and GTVn."""
 
 PAPER = SliceRule(
-    intensity=SliceRange(),
+    window=Window(rule="minmax_slice"),
+    plane="stored",
     smallest=SmallestObject(SMALLEST_SHARE, inclusive=False),
-    by_component=False,
-    upright=False,
 )
 """All of the primary tumour on a slice is one object; its area has to exceed the threshold."""
 
 RECOMMENDED = SliceRule(
-    intensity=VolumePercentiles(),
+    window=Window(rule="percentiles"),
+    plane="axial",
     smallest=SmallestObject(SMALLEST_SHARE),
     by_component=True,
-    upright=True,
 )
 """Primary tumour and nodes, each component an object; slices of a volume are equally bright."""
 
 _FILE = re.compile(r"(?P<case>.+)_preRT_(?P<kind>T2|mask)\.nii(?:\.gz)?")
 
 
-class HNTSMRG(ZeroShotDataModule):
+class HNTSMRG(ZeroShotVolumes):
     """Slices of the scans before radiotherapy; those of midRT and the registered ones are not read.
 
     Under ``paper``, label 2 (lymph nodes) is left out.
     """
 
+    paper: ClassVar[SliceRule] = PAPER
+    recommended: ClassVar[SliceRule] = RECOMMENDED
     card: ClassVar[DatasetCard] = DatasetCard(
         name="HNTSMRG",
         description="T2-weighted MR of 150 patients with head and neck tumours, with the tumours.",
@@ -58,19 +61,8 @@ class HNTSMRG(ZeroShotDataModule):
         ),
     )
 
-    def __init__(self, root: str | None = None, table: str | None = None, **kwargs: Any) -> None:
-        """Create the datamodule.
-
-        Args:
-            root: the release: its folder, its archive, or an address.
-            table: the prepared table.
-            kwargs: see :class:`~syncsam_lightning.data.zero_shot.ZeroShotDataModule`.
-        """
-        super().__init__(root, table, **kwargs)
-        self._slicer = Slicer(PAPER if self.is_paper else RECOMMENDED)
-
-    def samples(self, source: Source) -> Iterator[RawSample | Skipped]:
-        """Yield the slices with a tumour, patient by patient."""
+    def volumes(self, source: Source) -> Iterator[LabelledVolume | Skipped]:
+        """Yield the scans, patient by patient."""
         files, skipped = _find_files(source)
         images, masks = files["T2"], files["mask"]
         if not images or not masks:
@@ -89,9 +81,7 @@ class HNTSMRG(ZeroShotDataModule):
                 reason = f"there is no {case}_preRT_T2.nii.gz"
                 yield Skipped(path, reason, "mask without image", self.card.name)
             else:
-                yield from self._slicer.samples(
-                    self._volume(case, source, images[case], masks[case])
-                )
+                yield self._volume(case, source, images[case], masks[case])
 
     def _volume(self, case: str, source: Source, image: Entry, mask: Entry) -> LabelledVolume:
         file = VolumeFile.of(source, mask)
@@ -100,7 +90,7 @@ class HNTSMRG(ZeroShotDataModule):
             id=f"{self.card.name}/{case}",
             case=case,
             image=VolumeFile.of(source, image),
-            labels=[Labels(LabelFile(file), file.path, NAMES, unused)],
+            labels=[Labels(LabelFile(file), file.path, NAMES.get, unused)],
             modality="mr",
             source=self.card.name,
         )

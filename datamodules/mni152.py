@@ -16,6 +16,7 @@ import numpy as np
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.volumes import Volume, stack_of
 from syncsam_lightning.volumes.stored import read_stored
 
 BRAIN_ABOVE = 51
@@ -139,19 +140,19 @@ class MNI152(PromptableDataModule):
             DatasetNotFoundError: ``nilearn`` is not installed or has no such volumes.
         """
         head = _read_head(_nilearn_folder())
-        width = head.template.shape[0]
+        width = head.template.shape[2]
         # Columns run from the patient's right to left; x = 0 mm counts as left.
         midline = width - 1 + head.left
         sides = (slice(0, midline), slice(midline, width)) if self.hemispheres else (slice(width),)
         for band in BANDS:
             for height in range(band.first, band.last + 1):
                 index = height - head.bottom
-                planes = {name: _plane(mask, index) for name, mask in head.masks.items()}
+                planes = {name: mask[index] for name, mask in head.masks.items()}
                 if planes["brain"].sum() < SMALLEST_BRAIN:
                     continue
                 yield RawSample(
                     id=f"mni152/z{height:+04d}",
-                    image=_plane(head.template, index),
+                    image=head.template[index],
                     masks=[
                         NamedMask(name, part, path=f"{_SOURCES[name]}[{height}]", instance=number)
                         for name, plane in planes.items()
@@ -169,7 +170,7 @@ class MNI152(PromptableDataModule):
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """The volumes without their empty border; ``left`` and ``bottom`` are mm of the first voxel."""
+    """Axial slices without empty border; ``left`` and ``bottom`` are mm of the first voxel."""
 
     template: np.ndarray
     masks: Mapping[str, np.ndarray]
@@ -184,7 +185,8 @@ def _read_head(folder: Path) -> _Head:
     masks = {"brain": template[there] > BRAIN_ABOVE}
     masks |= {name: voxels[there] >= TISSUE_FROM for name, (voxels, _) in volumes.items()}
     left, bottom = (round(float(affine[axis, 3])) + there[axis].start for axis in (0, 2))
-    return _Head(template[there], masks, left, bottom)
+    stacks = {name: _slices(mask) for name, mask in masks.items()}
+    return _Head(_slices(template[there]), stacks, left, bottom)
 
 
 def _surroundings(template: np.ndarray) -> tuple[slice, slice, slice]:
@@ -214,13 +216,13 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path} is not there: the installed nilearn carries other volumes; "
             "install a release from 0.11 on"
         )
-    volume = read_stored(path).upright()
+    volume = read_stored(path).oriented("RAS")
     return volume.values().astype(np.uint8), volume.affine
 
 
-def _plane(voxels: np.ndarray, index: int) -> np.ndarray:
-    """Cut an axial slice: rows from anterior to posterior, columns from right to left."""
-    return np.ascontiguousarray(voxels[::-1, ::-1, index].T)
+def _slices(voxels: np.ndarray) -> np.ndarray:
+    """Return axial slices of voxels that lead to the right, the front and the top."""
+    return np.ascontiguousarray(stack_of(Volume(voxels, np.eye(4)), "axial"))
 
 
 def _only(plane: np.ndarray, columns: slice) -> np.ndarray:

@@ -40,7 +40,7 @@ class OnnxPair:
         (top, left), (height, width) = self.corner, self.inside
         square = np.zeros((self.size, self.size, 3), np.float32)
         square[top : top + height, left : left + width] = np.rint(
-            resample(image, self.inside, by_area=(self.inside < self.shape).any())
+            resample(image, self.inside, by_area=True)
         )
         inputs = {"images": square.transpose(2, 0, 1)[None], "sizes": self.inside[None]}
         taken = {entry.name for entry in self.encoder.get_inputs()}
@@ -180,9 +180,11 @@ def rgb(image: np.ndarray) -> np.ndarray:
 
 
 def resample(image: np.ndarray, shape: tuple[int, int] | np.ndarray, by_area: bool) -> np.ndarray:
-    """Resize ``(H, W, C)`` to ``shape``: by area, as images that shrink, or bilinear."""
-    weights = area_weights if by_area else bilinear_weights
-    rows, columns = (weights(new, old) for new, old in zip(shape, image.shape[:2], strict=True))
+    """Resize ``(H, W, C)`` to ``shape``: bilinear, but ``by_area`` sides that shrink by area."""
+    rows, columns = (
+        area_weights(new, old) if by_area and new < old else bilinear_weights(new, old)
+        for new, old in zip(shape, image.shape[:2], strict=True)
+    )
     return np.einsum("yh,hwc,xw->yxc", rows, image, columns, optimize=True)
 
 

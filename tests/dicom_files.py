@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 SERIES, STUDY, FRAME = "1.2.826.1.1", "1.2.826.1.2", "1.2.826.1.3"
 AXIAL = (1, 0, 0, 0, 1, 0)
@@ -47,17 +54,46 @@ def save_slice(path: Path, stored: np.ndarray, position: tuple[float, ...], **ta
     return path
 
 
-def save_frames(path: Path, voxels: np.ndarray, heights: tuple[float, ...], **tags: object) -> Path:
-    """Write ``(H, W, K)`` Hounsfield units as one enhanced CT with a frame at each height."""
-    from pydicom import Dataset, dcmread
-    from pydicom.uid import EnhancedCTImageStorage
+def dicom_errors(path: Path) -> list[str]:
+    """Return what dciodvfy finds wrong with a file; nothing where it is not installed."""
+    if shutil.which("dciodvfy") is None:
+        return []
+    told = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+    return [line for line in (told.stdout + told.stderr).splitlines() if line.startswith("Error")]
 
-    def group(name: str, **values: object) -> Dataset:
-        inner, outer = Dataset(), Dataset()
-        for key, value in values.items():
-            setattr(inner, key, value)
-        setattr(outer, name, [inner])
-        return outer
+
+def group(name: str, **values: object) -> Dataset:
+    """Return a functional group: a sequence of one item."""
+    from pydicom import Dataset
+
+    inner, outer = Dataset(), Dataset()
+    for key, value in values.items():
+        setattr(inner, key, value)
+    setattr(outer, name, [inner])
+    return outer
+
+
+def save_frames(
+    path: Path,
+    voxels: np.ndarray,
+    heights: Sequence[float] = (),
+    *,
+    positions: Sequence[Sequence[float]] = (),
+    place: Mapping[str, object] | None = None,
+    **tags: object,
+) -> Path:
+    """Write ``(H, W, K)`` Hounsfield units as one enhanced CT.
+
+    Args:
+        path: of the file.
+        voxels: a frame for each K.
+        heights: of the frames; or their ``positions``.
+        positions: ImagePositionPatient of the frames.
+        place: PixelSpacing and ImageOrientationPatient, where they differ from the usual ones.
+        tags: attributes that differ from those of a sound file.
+    """
+    from pydicom import dcmread
+    from pydicom.uid import EnhancedCTImageStorage
 
     stored = np.moveaxis(voxels, 2, 0).astype(np.int32) + 1024
     image = dcmread(save_slice(path, stored[0], (0.0, 0.0, 0.0)))
@@ -73,8 +109,11 @@ def save_frames(path: Path, voxels: np.ndarray, heights: tuple[float, ...], **ta
         "RescaleType",
     ):
         delattr(image, name)
-    shared = group("PixelMeasuresSequence", PixelSpacing=[0.8, 0.7], SliceThickness=2.5)
-    shared.update(group("PlaneOrientationSequence", ImageOrientationPatient=list(AXIAL)))
+    place = {"PixelSpacing": [0.8, 0.7], "ImageOrientationPatient": list(AXIAL), **(place or {})}
+    shared = group("PixelMeasuresSequence", PixelSpacing=place["PixelSpacing"], SliceThickness=2.5)
+    shared.update(
+        group("PlaneOrientationSequence", ImageOrientationPatient=place["ImageOrientationPatient"])
+    )
     shared.update(
         group(
             "PixelValueTransformationSequence",
@@ -85,8 +124,8 @@ def save_frames(path: Path, voxels: np.ndarray, heights: tuple[float, ...], **ta
     )
     image.SharedFunctionalGroupsSequence = [shared]
     image.PerFrameFunctionalGroupsSequence = [
-        group("PlanePositionSequence", ImagePositionPatient=[-10.0, -20.0, height])
-        for height in heights
+        group("PlanePositionSequence", ImagePositionPatient=list(position))
+        for position in positions or [(-10.0, -20.0, height) for height in heights]
     ]
     for name, value in tags.items():
         setattr(image, name, value)

@@ -58,11 +58,11 @@ def brain(thickness: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray
     template, white = (
         read_stored(
             Path(folders[0]) / f"datasets/data/mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
-        ).upright()
+        ).oriented("RAS")
         for name in ("t1", "wm")
     )
     affine = template.affine.copy()
-    side = np.where(np.arange(template.stored.shape[0]) + affine[0, 3] < 0, 2, 1)[:, None, None]
+    side = np.where(np.arange(template.voxels.shape[0]) + affine[0, 3] < 0, 2, 1)[:, None, None]
     affine[:3, 2] *= thickness
     voxels = template.values()[..., ::thickness]
     masks = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -21,14 +20,11 @@ from syncsam_lightning.records import (
 
 from .files import MaskFiles, find_listed
 from .index import INDEX, DataSet
+from .names import case_and_slice
 from .release import Part, find_data_sets
 from .rules import ChannelNames, Rules, Turned
 
 __all__ = ["INDEX", "IMed361M"]
-
-# ABD_001_100: slice 100 of case ABD_001. In ISIC_0012345 the part before holds no number: it names
-# the source, not a patient, so the image is a case of its own.
-_SLICE = re.compile(r"(?P<case>.*\d.*)_(?P<slice>\d+)")
 
 
 class IMed361M(PromptableDataModule):
@@ -153,15 +149,15 @@ class IMed361M(PromptableDataModule):
         pixels = ImageFile(data_set.source, image)
         masks = MaskFiles(data_set.source, names, turns, entries.get("label"), entries.get("imask"))
         stem = PurePosixPath(image.name).stem
-        name = _SLICE.fullmatch(stem)
+        case, position = case_and_slice(stem, data_set.name)
         yield RawSample(
             id=f"{data_set.name}/{stem}",
             image=Turned(pixels, turns) if turns else pixels,
             masks=LazyMasks(masks, masks.path) if entries else (),
             modality=data_set.modality,
             source=data_set.name,
-            case=name["case"] if name else stem,
-            slice=name["slice"] if name else "",
+            case=case,
+            slice=position,
             split=split,
             path=data_set.source.where(image.name),
         )

@@ -13,6 +13,8 @@ _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+# NumPy takes no longer header either, but asks only when it has made room for it.
+_LONGEST_HEADER = 10_000
 # NumPy reads a header as a Python literal, and lets through what Python says of a strange one.
 _UNREADABLE = (TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError)
 
@@ -44,18 +46,31 @@ class ArrayHeader:
         return self.begin + self.count * self.dtype.itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """A file of which no more is read at once than a header has."""
+
+    file: IO[bytes]
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise ValueError(f"its header has {size} bytes")
+        return self.file.read(size)
+
+
 def read_array_header(file: IO[bytes]) -> ArrayHeader:
     """Read the header of a ``.npy`` file; the values are next in the file then.
 
     Raises:
         ValueError: it is damaged, of an unknown version, or declares objects.
     """
-    version = np.lib.format.read_magic(file)
+    header = _Header(file)
+    version = np.lib.format.read_magic(header)
     read = _READERS.get(version)
     if read is None:
         raise ValueError(f"version {version} is unknown")
     try:
-        shape, is_fortran, dtype = read(file)
+        shape, is_fortran, dtype = read(header)
     except _UNREADABLE as error:
         raise ValueError(f"its header is damaged ({type(error).__name__})") from error
     if dtype.hasobject:

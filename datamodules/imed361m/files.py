@@ -12,7 +12,7 @@ import numpy as np
 from syncsam_lightning.data.readers import resolve_mask
 from syncsam_lightning.data.source_files import Unusable, read_file
 from syncsam_lightning.data.sources import Entry, EntryIndex, Source
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import NAMED_BUT_MISSING, BrokenInputError
 from syncsam_lightning.records import NamedMask, Skipped
 
 from .index import INDEX, DataSet
@@ -45,7 +45,7 @@ def find_listed(data_set: DataSet, files: EntryIndex, listed: Any, kind: str) ->
     found = files.find(data_set.folder + name)
     if found is None:
         reason = f"{INDEX} names it, but there is no such file"
-        return Skipped(data_set.where(name), reason, "named by the index, missing", data_set.name)
+        return Skipped(data_set.where(name), reason, NAMED_BUT_MISSING, data_set.name)
     return found
 
 

@@ -141,4 +141,5 @@ def _member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], kinds: 
             raise ValueError(f"{name} has shape {header.shape} instead of {shape}")
         if header.file_size != info.file_size or info.file_size > info.compress_size * _DEFLATION:
             raise ValueError(f"{name} declares {header.file_size} bytes, which it does not hold")
-        return np.frombuffer(file.read(), header.dtype).reshape(shape)
+        # Exactly that many: whatever else the file inflates to is never made.
+        return np.frombuffer(file.read(info.file_size - header.begin), header.dtype).reshape(shape)

@@ -10,6 +10,7 @@ mask. They are always left out, and listed.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -93,7 +94,8 @@ class Rules:
         """Return by how many quarter turns, counter-clockwise, a data set is turned."""
         if not self.switches["orientation"]:
             return 0
-        return 2 if source in TURNED_180 else 3 if source in TURNED_90 else 0
+        name = _normal(source)
+        return 2 if name in TURNED_180 else 3 if name in TURNED_90 else 0
 
     def channel_names(self, source: str, labels: Mapping[str, str]) -> ChannelNames:
         """Return the class names of a data set by channel.
@@ -102,12 +104,17 @@ class Rules:
             source: name of the data set.
             labels: of its ``dataset.json``, with the background as ``"0"``.
         """
-        if self.switches["channel_order"] and source in SORTED_CHANNELS:
+        if self.switches["channel_order"] and _normal(source) in SORTED_CHANNELS:
             names = sorted(name for name in labels.values() if name != BACKGROUND)
             return ChannelNames(dict(enumerate(names)))
         return ChannelNames(
             {int(n) - 1: name for n, name in labels.items() if n.isdecimal() and len(n) < _DIGITS}
         )
+
+
+def _normal(name: str) -> str:
+    """Return the one form of a name that can be written in several: Unicode has two signs for μ."""
+    return unicodedata.normalize("NFKC", name)
 
 
 @dataclass(frozen=True, slots=True)

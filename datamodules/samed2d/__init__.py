@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 from syncsam_lightning.data.conversion import Records, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
-from syncsam_lightning.data.sources import open_source
+from syncsam_lightning.data.sources import holds_archives, open_source
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, PublishedCounts, RawSample, Skipped
 
 from .archive import open_archive
 from .names import CLASSES, FOLDER, INDEX
 from .rules import Rules
-from .tree import release_folder, tree_samples
+from .tree import release_tree, tree_samples
 
 __all__ = ["CLASSES", "INDEX", "SAMed2D"]
 
@@ -25,8 +25,9 @@ class SAMed2D(PromptableDataModule):
 
     ``root`` is the folder of the archive's parts, one of the parts, a joined archive, the unpacked
     folder ``SAMed2Dv1`` or the folder that holds it; local, or the address of one on an object
-    store. Archives are read in place. Of an unpacked release the images that its index names are
-    used, of an archive all that are in it; what the index names and is not there is listed.
+    store. Archives are read in place, also where an unpacked folder lies beside them. Of an
+    unpacked release the images that its index names are used, of an archive all that are in it;
+    what the index names and is not there is listed.
 
     An object whose class is missing from the mapping keeps its mask and is labelled by its number
     (``class_0003``); a warning says so once per class.
@@ -111,7 +112,7 @@ class SAMed2D(PromptableDataModule):
             DatasetNotFoundError: one of the two JSON files is not there.
             BrokenInputError: one of them cannot be read; the message names it.
         """
-        release = release_folder(root)
+        release = release_tree(root)
         if release is None:
             raise DatasetNotFoundError(
                 f"no SA-Med2D-20M in {root}: neither {FOLDER}/{INDEX} nor {INDEX} is there, and no "
@@ -130,7 +131,7 @@ class SAMed2D(PromptableDataModule):
             DatasetNotFoundError: this is not the release, or a part of it is missing.
             BrokenInputError: one of the JSON files cannot be read; the message names it.
         """
-        if isinstance(root, Path) and release_folder(root) is not None:
+        if isinstance(root, Path) and not holds_archives(root) and release_tree(root) is not None:
             return super().open_records(root, bench)
         archive = open_archive(open_source(root), bench, str(root))
         return lambda: self._ruled(archive())

@@ -30,7 +30,7 @@ from syncsam_lightning.data.conversion.unreadable import UnreadableFiles
 from syncsam_lightning.data.keys import holds
 from syncsam_lightning.data.readers import read_image, read_mask
 from syncsam_lightning.data.sources import Entry, Source
-from syncsam_lightning.errors import PART_MISSING, DatasetNotFoundError
+from syncsam_lightning.errors import NAMED_BUT_MISSING, PART_MISSING, DatasetNotFoundError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.whole_files import whole_file
@@ -287,8 +287,8 @@ def _missing(names: list[str], survey: Survey) -> Iterator[Skipped]:
     for name, there in zip(names, found.tolist(), strict=True):
         if not there:
             reason = f"{INDEX} names it, but it is not there"
-            kind = "named by the index, missing"
-            yield Skipped(name, reason, kind, source_of(PurePosixPath(name).stem))
+            source = source_of(PurePosixPath(name).stem)
+            yield Skipped(name, reason, NAMED_BUT_MISSING, source)
 
 
 def _open(source: Source, entry: Entry) -> BinaryIO:

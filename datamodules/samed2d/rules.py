@@ -6,7 +6,7 @@ so they are always left out (and listed).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,13 +71,8 @@ class Rules:
         if self.switches["autopet"] and sample.source == AUTOPET:
             yield _left_out(sample.path, sample, "autopet", "its modality is doubtful")
             return
-        if self.switches["acdc_cavity"] and sample.source == ACDC and len(sample.masks) > 1:
-            cavities = [mask for mask in sample.masks if mask.path.endswith(ACDC_CAVITY)]
-            for mask in cavities:
-                reason = "it is the whole cavity and overlaps the other masks"
-                yield _left_out(mask.path, sample, "acdc_cavity", reason)
-            kept = tuple(mask for mask in sample.masks if mask not in cavities)
-            sample = replace(sample, masks=kept)
+        if self.switches["acdc_cavity"] and sample.source == ACDC:
+            sample = replace(sample, masks=tuple(_cavities_checked(sample.masks)))
         if self.switches["inverted_adam"] and sample.source == ADAM:
             sample = replace(sample, masks=tuple(map(_upright, sample.masks)))
         binary = self.switches["binary_images"] and sample.source in BINARY_SOURCES
@@ -91,6 +86,16 @@ class Rules:
 
 def _left_out(path: str, sample: RawSample, rule: str, reason: str) -> Skipped:
     return Skipped(path, reason, f"rule {rule}", sample.source)
+
+
+def _cavities_checked(masks: Sequence[NamedMask]) -> Iterator[NamedMask]:
+    others = tuple(mask for mask in masks if not _is_cavity(mask))
+    for mask in masks:
+        yield replace(mask, mask=CavityMask(mask, others)) if _is_cavity(mask) else mask
+
+
+def _is_cavity(mask: NamedMask) -> bool:
+    return mask.path.endswith(ACDC_CAVITY)
 
 
 def _upright(mask: NamedMask) -> NamedMask:
@@ -108,6 +113,31 @@ class UprightMask:
         """Return ``(H, W)`` bool."""
         mask = resolve_mask(self.mask, self.path)
         return ~mask if 2 * int(mask.sum()) > mask.size else mask
+
+
+@dataclass(frozen=True, slots=True)
+class CavityMask:
+    """Refuses a mask that another mask of its image has a pixel of; see :data:`RULES`."""
+
+    named: NamedMask
+    others: tuple[NamedMask, ...]
+
+    def __call__(self) -> np.ndarray:
+        """Return ``(H, W)`` bool.
+
+        Raises:
+            BrokenInputError: it overlaps another mask.
+        """
+        mask = resolve_mask(self.named.mask, self.named.path)
+        for other in self.others:
+            try:
+                pixels = resolve_mask(other.mask, other.path)
+            except BrokenInputError:
+                continue  # it is listed when its own turn comes
+            if pixels.shape == mask.shape and (pixels & mask).any():
+                reason = f"it is the whole cavity and overlaps {other.path}"
+                raise BrokenInputError(self.named.path, reason, kind="rule acdc_cavity")
+        return mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,23 @@ UNREADABLE = "unreadable file"
 PART_MISSING = "part of the archive missing"
 """Kind of every file of which the part of the archive is missing or cut off."""
 
+NOT_FOUND = "file not found"
+"""Kind of every file that should be read and is not there."""
+
+NAMED_BUT_MISSING = "named by the index, missing"
+"""Kind of every file that the release's own index names and that is not there."""
+
+FOLDER_UNREADABLE = "unreadable folder"
+"""Kind of every folder that can't be listed."""
+
+ARCHIVE_DAMAGED = "damaged archive"
+"""Kind of every archive that can't be opened or whose directory is damaged."""
+
+LOST = frozenset(
+    {UNREADABLE, PART_MISSING, NOT_FOUND, NAMED_BUT_MISSING, FOLDER_UNREADABLE, ARCHIVE_DAMAGED}
+)
+"""The kinds of trouble that a whole copy of the release would not have."""
+
 
 class SyncSAMError(Exception):
     """Base class of every error that a user of this package can cause and mend."""
@@ -122,6 +139,10 @@ class LostProcessError(SyncSAMError):
 
 class NothingToTrainError(SyncSAMError):
     """Every part of a model is frozen, so that ``fit`` has nothing to do."""
+
+
+class NoValidationError(SyncSAMError):
+    """A run is to be steered by validation, and nothing is validated in it."""
 
 
 class MissingPackageError(SyncSAMError):

@@ -15,6 +15,9 @@ import numpy as np
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+UNKNOWN_KIND = "other"
+"""Kind of what was skipped for a reason that its plugin gave no kind."""
+
 Loadable = np.ndarray | str | os.PathLike[str] | Callable[[], np.ndarray]
 """Pixels, the path of an image file, or a picklable function that returns pixels when called.
 
@@ -97,7 +100,7 @@ class RawSample:
             skipped, not lost in silence.
         modality: for example ``"ct"``, ``"mr"``, ``"x_ray"``.
         source: the data set that the image was first published in.
-        case: patient or volume. Images of one case never land on both sides of a split by case.
+        case: patient or volume. A split by case never draws images of one onto two sides.
         slice: position within the case, or ``""``.
         split: ``"train"``, ``"val"`` or ``"test"`` where the release has an official split, else
             ``None`` and the datamodule draws one.
@@ -129,13 +132,14 @@ class Skipped:
     Args:
         path: the file, or what else tells it from all others.
         reason: what is wrong with it, in one clause; may hold numbers and names.
-        kind: what all cases of the same trouble have in common, by which the report counts.
+        kind: what all cases of the same trouble have in common, by which the report counts. Too
+            many of those in :data:`syncsam_lightning.errors.LOST` stop a conversion.
         source: the data set that it belongs to, ``""`` where that is not known.
     """
 
     path: str
     reason: str
-    kind: str = "other"
+    kind: str = UNKNOWN_KIND
     source: str = ""
 
 

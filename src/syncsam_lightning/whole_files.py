@@ -3,11 +3,14 @@
 What is being written has a name of its own beside its place, and is locked. A lock ends with its
 process, however that ends: what a killed one left is told from what a live one is writing, and the
 next that writes to the folder removes it.
+
+The lock lies on the very file that is written, which the descriptor of its writer holds; so it is
+taken by descriptor, not by name as :class:`~syncsam_lightning.locks.ProcessLock` does. Network file
+systems lock no folders: folders that a killed process left there stay.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
+
+from filelock import lock_descriptor
 
 _UNFINISHED = ".saving-{}.tmp"
 _swept: set[Path] = set()
@@ -89,7 +94,7 @@ def _open_new(parent: Path, *, is_folder: bool = False) -> tuple[Path, int]:
                 continue
             raise
         with suppress(OSError):  # where there are no locks, nothing is swept away either
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_descriptor(descriptor)
         if path.exists():
             return path, descriptor
         os.close(descriptor)  # swept away before it was locked
@@ -107,10 +112,13 @@ def _sweep(folder: Path) -> None:
 
 
 def _remove_if_left(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    # A file is opened in order to write: network file systems lock no other.
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.is_dir():
+        if not lock_descriptor(descriptor, blocking=False):
+            return
+        if access == os.O_RDONLY:
             shutil.rmtree(path)
         else:
             path.unlink()

@@ -30,10 +30,9 @@ def test_every_protocol_is_named_with_its_version():
     assert {name.rpartition("-")[0] for name in PROTOCOLS} == {"", "sammed2d", "imis"}
     (version,) = [line for line in PAGE.splitlines() if line.startswith("| version")]
     found = [cell.strip() for cell in version.strip("|").split("|")][1:]
-    for prefix, number in zip(("", "sammed2d-", "imis-"), found, strict=True):
-        assert {str(PROTOCOLS[prefix + step].version) for step in ("box", "1pt", "5pts")} == {
-            number
-        }
+    for prefix, cell in zip(("", "sammed2d-", "imis-"), found, strict=True):
+        versions = [str(PROTOCOLS[prefix + step].version) for step in ("box", "1pt", "5pts")]
+        assert cell == (", ".join(versions) if len(set(versions)) > 1 else versions[0])
 
 
 def test_options_and_their_defaults_are_those_of_the_module():

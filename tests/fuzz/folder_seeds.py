@@ -5,18 +5,27 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import struct
 import tempfile
 from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 
+import imagecodecs
 import nibabel as nib
 import numpy as np
 import pydicom
 import torch
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 from torch import Tensor, nn
 
 from syncsam_lightning.data.synthetic import write_synthetic_table
@@ -65,6 +74,23 @@ def greedy_slice() -> bytes:
     return bytes(greedy)
 
 
+def lossless_slice(rows: int = 4, columns: int = 5, *, is_jpeg_ls: bool = False) -> bytes:
+    """Return a slice compressed without loss, whose JPEG image declares so many pixels."""
+    whole = pydicom.dcmread(io.BytesIO(slice_file()))
+    pixels = whole.pixel_array
+    frame = bytearray(
+        imagecodecs.jpegls_encode(pixels)
+        if is_jpeg_ls
+        else imagecodecs.jpeg8_encode(pixels, lossless=True, bitspersample=16)
+    )
+    at = frame.index(b"\xff\xf7" if is_jpeg_ls else b"\xff\xc3")
+    frame[at + 5 : at + 9] = struct.pack(">HH", rows, columns)
+    whole.PixelData = encapsulate([bytes(frame)])
+    whole["PixelData"].is_undefined_length = True
+    whole.file_meta.TransferSyntaxUID = JPEGLSLossless if is_jpeg_ls else JPEGLosslessSV1
+    return saved(whole.save_as)
+
+
 def enhanced_file(**tags: object) -> bytes:
     """Return an enhanced CT of 3 frames of 4 rows and 5 columns.
 
@@ -95,7 +121,15 @@ def dicom_files() -> list[bytes]:
         slice_file(RescaleSlope=0),
         slice_file(BitsAllocated=7),
         slice_file(PhotometricInterpretation="MONOCHROME1"),
+        slice_file(PhotometricInterpretation="PALETTE COLOR"),
+        slice_file(ImageType=["ORIGINAL", "PRIMARY", "MOSAIC"]),
+        slice_file(SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4"),
+        slice_file(PixelPaddingValue=None, PixelPaddingRangeLimit=None),
+        lossless_slice(),
+        lossless_slice(is_jpeg_ls=True),
+        lossless_slice(rows=30000, columns=30000, is_jpeg_ls=True),
         enhanced_file(),
+        enhanced_file(NumberOfFrames=1),
         enhanced_file(NumberOfFrames=200_000_000),
         enhanced_file(SharedFunctionalGroupsSequence=None),
     ]

@@ -17,10 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import nibabel as nib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tifffile
 import torch
 from PIL import Image
 
@@ -185,7 +187,27 @@ def image_files() -> list[bytes]:
         ),
     ]
     files += [saved(lambda path, p=p, how=how: p.save(path, **how)) for p, how in kinds]
-    return [*files, png_header(100_000, 100_000), png_header(2**31 - 1, 2**31 - 1)]
+    return [*files, *deep_files(), png_header(100_000, 100_000), png_header(2**31 - 1, 2**31 - 1)]
+
+
+def deep_files() -> list[bytes]:
+    """What Pillow can't read or not wholly: TIFF of other numbers and planes, 16 bit colours."""
+    deep = PIXELS.astype(np.uint16) * 257
+    grey = PIXELS[..., 0]
+    kinds: list[tuple[np.ndarray, dict[str, Any]]] = [
+        (grey.astype(np.float64), {}),
+        (grey.astype(np.float64), {"compression": "zlib"}),
+        (grey.astype(np.int64), {"byteorder": ">"}),
+        (deep, {"photometric": "rgb", "tile": (16, 16)}),
+        (np.moveaxis(deep, 2, 0), {"photometric": "rgb", "planarconfig": "separate"}),
+        (grey, {"photometric": "miniswhite", "bigtiff": True}),
+        (grey > 9, {}),
+        (PIXELS[..., :2], {"photometric": "minisblack", "planarconfig": "contig"}),
+    ]
+    files = [saved(lambda path, p=p, how=how: tifffile.imwrite(path, p, **how)) for p, how in kinds]
+    large = np.tile(deep, (8, 8, 1))  # JPEG 2000 halves it five times
+    encoded = (cv2.imencode(suffix, large)[1].tobytes() for suffix in (".png", ".tiff", ".jp2"))
+    return [*files, *encoded]
 
 
 def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:

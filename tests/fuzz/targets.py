@@ -147,8 +147,8 @@ def nifti(data: bytes) -> None:
     """NIfTI volumes."""
 
     def read() -> None:
-        volume = read_stored("x.nii", data).upright()
-        assert volume.stored.ndim == 3
+        volume = read_stored("x.nii", data).oriented("RAS")
+        assert volume.voxels.ndim == 3
         assert np.isfinite(volume.affine).all()
 
     refused(read)

@@ -166,7 +166,7 @@ def test_it_is_prepared_and_loaded_like_one_of_ours(site: Path, release: Path, t
     assert json.loads(line) == {
         "path": str(release / "labels" / "k5.png"),
         "reason": "index.csv names it, but there is no such file",
-        "kind": "other",
+        "kind": "named by the index, missing",
         "source": "",
     }
     result = run(site, tmp_path, "-c", BATCH, table)

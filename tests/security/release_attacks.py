@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import struct
 import zipfile
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from PIL import Image
+from syncsam_datamodules import samed2d
 from syncsam_datamodules.imed361m.files import find_listed
 from syncsam_datamodules.imed361m.index import DataSet
 from syncsam_datamodules.imed361m.labels import SparseLabels
@@ -18,7 +21,7 @@ from syncsam_datamodules.imed361m.pseudo import pseudo_instances
 from syncsam_datamodules.samed2d.index import Classes
 
 from syncsam_lightning.data.codec import decode_image
-from syncsam_lightning.data.readers import read_image
+from syncsam_lightning.data.readers import read_image, resolve_image
 from syncsam_lightning.data.sources import Entry, EntryIndex, open_source
 from syncsam_lightning.records import Skipped
 from syncsam_lightning.volumes.stored import read_stored
@@ -68,6 +71,20 @@ def link_in_folder(folder: Path) -> object:
     return listed(folder / "release")
 
 
+def linked_image(folder: Path) -> object:
+    """Look through an unpacked SA-Med2D-20M of which an image is a link to a file elsewhere."""
+    stem = "ct_00--AMOS--a--z_1"
+    (folder / "release" / "images").mkdir(parents=True)
+    Image.fromarray(seeds.PIXELS).save(folder / "outside.png")
+    (folder / "release" / "images" / f"{stem}.png").symlink_to(folder / "outside.png")
+    (folder / "release" / samed2d.INDEX).write_text(json.dumps({f"images/{stem}.png": []}))
+    (folder / "release" / samed2d.CLASSES).write_text(json.dumps({"AMOS": {"liver": 1}}))
+    (found,) = samed2d.SAMed2D().records(folder / "release")
+    if isinstance(found, Skipped):
+        raise RefusedError(found.reason)
+    return resolve_image(found.image, found.path)
+
+
 def declared(size: int) -> Callable[[Path], object]:
     """Return an archive whose directory declares another size than its file has."""
 
@@ -76,6 +93,24 @@ def declared(size: int) -> Callable[[Path], object]:
         data = bytearray(path.read_bytes())
         struct.pack_into("<L", data, data.rindex(b"PK\1\2") + 24, size)
         path.write_bytes(data)
+        return read_all(path)
+
+    return run
+
+
+def one_byte_in_two_gigabytes(method: int) -> Callable[[Path], object]:
+    """Return an archive of which a file of one byte is said to take, and takes, 2 GB."""
+
+    def run(folder: Path) -> object:
+        path = folder / "release.zip"
+        data = bytearray(seeds.zipped({"byte.png": b"1"}, method))
+        begin, stored = data.rindex(b"PK\1\2"), 2**31
+        struct.pack_into("<L", data, begin + 20, stored)
+        struct.pack_into("<L", data, data.rindex(b"PK\5\6") + 16, begin + stored)
+        with path.open("wb") as file:
+            file.write(data[:begin])
+            file.seek(begin + stored)  # a hole, which takes no room on the disk
+            file.write(data[begin:])
         return read_all(path)
 
     return run
@@ -123,6 +158,34 @@ def huge_npz(folder: Path) -> object:
     return SparseLabels.load(seeds.zipped(files), "x.(1, 16384, 16384, 1).npz")
 
 
+def npz_bomb(begin: bytes, declared: int | None = None) -> object:
+    """Read the labels of 10,000 pixels, whose values go on with 400 MB of zeros."""
+    pixels = np.arange(10_000, dtype=np.int32)
+    arrays = {"format": np.array(b"csr"), "shape": np.array([1, len(pixels)]), "indices": pixels}
+    arrays["indptr"] = np.array([0, len(pixels)])
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            archive.writestr(f"{name}.npy", seeds.npy_bytes(array))
+        with archive.open("data.npy", "w") as values:
+            values.write(begin)
+            for _ in range(400):
+                values.write(bytes(1 << 20))
+    data = bytearray(file.getvalue())
+    if declared is not None:
+        struct.pack_into("<L", data, data.rindex(b"PK\1\2") + 24, declared)
+    return SparseLabels.load(bytes(data), "x.(1, 100, 100, 1).npz")
+
+
+def bomb_in_npz(folder: Path) -> object:
+    array = seeds.npy_bytes(np.ones(10_000, np.int32))
+    return npz_bomb(array, declared=len(array))
+
+
+def header_bomb_in_npz(folder: Path) -> object:
+    return npz_bomb(b"\x93NUMPY\2\0" + struct.pack("<L", 400 << 20))
+
+
 def huge_volume(folder: Path) -> object:
     return read_stored("x.nii", seeds.nifti_files()[5])
 
@@ -130,6 +193,14 @@ def huge_volume(folder: Path) -> object:
 def zipped_volume(folder: Path) -> object:
     volume = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes()
     return read_stored("x.nii.gz", gzip.compress(volume + bytes(1 << 24)))
+
+
+def extended_volume(folder: Path) -> object:
+    plain = bytearray(nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes())
+    plain[108:112] = struct.pack("<f", 352 + (1 << 27))
+    begin = bytes(plain[:348]) + b"\1\0\0\0" + struct.pack("<ii", 1 << 27, 6)
+    # A member of a mebibyte, many times: unzipped it is one stream.
+    return read_stored("x.nii.gz", gzip.compress(begin) + gzip.compress(bytes(1 << 20)) * 128)
 
 
 RELEASE_ATTACKS = [
@@ -154,12 +225,30 @@ RELEASE_ATTACKS = [
         "more than the 9",
     ),
     Attack(
+        "archive: a byte that is said to be packed into 2 GB",
+        MEMORY,
+        one_byte_in_two_gigabytes(zipfile.ZIP_DEFLATED),
+        "for which 2147483648 are too many",
+    ),
+    Attack(
+        "archive: a byte that is said to be stored in 2 GB",
+        MEMORY,
+        one_byte_in_two_gigabytes(zipfile.ZIP_STORED),
+        "for which 2147483648 are too many",
+    ),
+    Attack(
         "archive: another file in the place of a listed one",
         ESCAPE,
         swapped_file,
         "another file is",
     ),
     Attack("folder: a link to a file outside", ESCAPE, link_in_folder, "link"),
+    Attack(
+        "SA-Med2D-20M: an image that is a link to a file outside",
+        ESCAPE,
+        linked_image,
+        "it is a link that leaves the release",
+    ),
     Attack(
         "index: a path that leaves the release", ESCAPE, listed_outside, "it is not image/NAME.png"
     ),
@@ -189,6 +278,13 @@ RELEASE_ATTACKS = [
         "bytes do not hold",
     ),
     Attack("npz: an array that declares gigabytes", MEMORY, huge_npz, "which it does not hold"),
+    Attack("npz: an array that inflates to more than declared", MEMORY, bomb_in_npz, "Bad CRC-32"),
+    Attack(
+        "npz: an array whose header declares and inflates to gigabytes",
+        MEMORY,
+        header_bomb_in_npz,
+        "its header has 419430400 bytes",
+    ),
     Attack(
         "image: a PNG that declares 100,000 x 100,000 pixels",
         MEMORY,
@@ -212,6 +308,12 @@ RELEASE_ATTACKS = [
         MEMORY,
         zipped_volume,
         "holds more than",
+    ),
+    Attack(
+        "NIfTI: a header extension that inflates to 128 MiB",
+        MEMORY,
+        extended_volume,
+        "behind a header extension over the limit",
     ),
     Attack(
         "table: pixels that declare 4 TB",

@@ -118,6 +118,17 @@ def greedy_dicom(folder: Path) -> object:
     return read_any_volume(path)
 
 
+def declared_by_jpeg(*, is_jpeg_ls: bool) -> Callable[[Path], object]:
+    """Return an attack by a slice whose compressed image declares 900 million pixels."""
+
+    def run(folder: Path) -> object:
+        path = folder / "slice.dcm"
+        path.write_bytes(folder_seeds.lossless_slice(30000, 30000, is_jpeg_ls=is_jpeg_ls))
+        return read_any_volume(path)
+
+    return run
+
+
 def volume_to_predict(name: str) -> Callable[[Path], object]:
     """Return an attack by a volume of some hundred bytes that declares 17 GB."""
 
@@ -216,6 +227,18 @@ USE_ATTACKS = [
     ),
     Attack(
         "DICOM: pixels that are not there", MEMORY, dicom(PixelData=b""), "pixels cannot be decoded"
+    ),
+    Attack(
+        "DICOM: a JPEG Lossless image that declares 30,000 x 30,000 pixels",
+        MEMORY,
+        declared_by_jpeg(is_jpeg_ls=False),
+        "a JPEG image of (30000, 30000, 1) rows",
+    ),
+    Attack(
+        "DICOM: a JPEG-LS image that declares 30,000 x 30,000 pixels",
+        MEMORY,
+        declared_by_jpeg(is_jpeg_ls=True),
+        "a JPEG image of (30000, 30000, 1) rows",
     ),
     Attack(
         "NIfTI to predict: a header that declares 17 GB",

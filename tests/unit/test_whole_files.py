@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from syncsam_lightning import whole_files
 from syncsam_lightning.whole_files import whole_file, work_folder
 
 WRITER = """
@@ -122,7 +122,7 @@ def test_what_a_live_process_is_writing_is_left_alone(tmp_path: Path, writer):
 def test_one_that_is_swept_away_before_it_is_locked_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    lock, seen = whole_files.fcntl.flock, []
+    lock, seen = fcntl.flock, []
 
     def sweep_first(descriptor: int, operation: int) -> None:
         if not seen:
@@ -131,7 +131,7 @@ def test_one_that_is_swept_away_before_it_is_locked_is_made_anew(
             partial.unlink()
         lock(descriptor, operation)
 
-    monkeypatch.setattr(whole_files.fcntl, "flock", sweep_first)
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
     with whole_file(tmp_path / "a") as file:
         file.write(b"whole")
     assert seen
@@ -144,13 +144,34 @@ def test_storage_without_locks_is_used_and_nothing_is_swept_away(
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(whole_files.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     perhaps_alive = tmp_path / ".saving-0.tmp"
     perhaps_alive.touch()
     with whole_file(tmp_path / "a") as file:
         file.write(b"whole")
     assert (tmp_path / "a").read_bytes() == b"whole"
     assert perhaps_alive.exists()
+
+
+@pytest.mark.promise("Resume: what a killed process was writing is removed by the next")
+def test_what_a_killed_writer_left_where_locks_need_write_access_is_removed(
+    tmp_path: Path, writer, monkeypatch: pytest.MonkeyPatch
+):
+    flock = fcntl.flock
+
+    def flock_by_record(descriptor: int, operation: int) -> None:
+        access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+        if operation & fcntl.LOCK_EX and access == os.O_RDONLY:
+            raise OSError(9, "Bad file descriptor")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_by_record)
+    killed = writer()
+    killed.kill()
+    killed.wait()
+    with whole_file(tmp_path / "ours") as file:
+        file.write(b"ours")
+    assert not [path for path in tmp_path.glob(".saving-*.tmp") if path.is_file()]
 
 
 def test_a_link_is_neither_followed_nor_removed(tmp_path: Path):

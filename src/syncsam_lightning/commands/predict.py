@@ -32,6 +32,7 @@ def predict_files(
     min_score: float = 0.5,
     min_overlap: float = 0.5,
     volume_format: Literal["auto", "nifti", "dicom_seg"] = "auto",
+    resample: bool = False,
     network: str | None = None,
     options: dict[str, Any] | None = None,
     sam_checkpoint: str | None = None,
@@ -60,6 +61,8 @@ def predict_files(
         min_score: or has a lower stability score.
         min_overlap: or lies elsewhere: less of the smaller mask lies in the one beside it.
         volume_format: of the masks of volumes; auto: NIfTI for NIfTI, DICOM SEG for DICOM.
+        resample: write NIfTI masks of a volume whose axes are not at right angles (a tilted gantry)
+            on a grid that all programs read.
         network: for weights that several models share or none has: the model they are of, such as
             MedSAM or package.module.Class.
         options: arguments of the network, given or recognised, such as --options.image_size 256; by
@@ -82,7 +85,7 @@ def predict_files(
     from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
     from syncsam_lightning.prediction.assignment import assign_prompts
     from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
-    from syncsam_lightning.prediction.inputs import find_inputs
+    from syncsam_lightning.prediction.inputs import find_inputs, without_masks
     from syncsam_lightning.prediction.prompt_list import prompt_of_options, read_prompts
     from syncsam_lightning.volumes import parse_window
 
@@ -104,8 +107,11 @@ def predict_files(
     )
     target = Path(output)
     check_output_folder(target, "--output")
-    ignored = [target, *([] if prompts is None else [Path(prompts)])]
+    ignored = [target, target / LIST, target / SKIPPED]
+    ignored += [] if prompts is None else [Path(prompts)]
     inputs, unknown = find_inputs([Path(path) for path in paths], ignored)
+    inputs, masks = without_masks(inputs, target)
+    unknown += masks
     base = None if prompts is None else Path(prompts).parent
     pairs, without = assign_prompts(inputs, listed, base)
     model = named_network(network, options, ckpt_path)
@@ -113,7 +119,9 @@ def predict_files(
         ckpt_path, model, sam_checkpoint=sam_checkpoint, device=device
     )
     volumes = VolumePredictor(predictor, window=shown, plane=plane, stop=stop, propagate=propagate)
-    runner = FilePredictor(predictor, volumes, target, volume_format=volume_format)
+    runner = FilePredictor(
+        predictor, volumes, target, volume_format=volume_format, resample=resample
+    )
     # disable=None: no bar where nobody watches.
     with tqdm(pairs, unit="input", disable=None) as bar:
         outcome = runner.run(bar, on_slice=lambda number: bar.set_postfix(slice=number))

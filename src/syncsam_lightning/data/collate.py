@@ -11,7 +11,7 @@ from torch.utils.data import get_worker_info
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.damage import DamagedRow
 from syncsam_lightning.data.dataset import Sample
-from syncsam_lightning.data.transforms import put_into
+from syncsam_lightning.data.resize import put_into
 from syncsam_lightning.geometry import masks_to_boxes
 from syncsam_lightning.prompts import Targets
 

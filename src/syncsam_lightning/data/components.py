@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+
+from syncsam_lightning.data.readers import resolve_mask
+from syncsam_lightning.data.source_files import Unusable
+from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.records import LazyMasks, NamedMask
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
@@ -119,3 +126,39 @@ class ComponentMask:
     def __call__(self) -> np.ndarray:
         """Return ``(H, W)`` bool."""
         return self.components.mask(self.index)
+
+
+def by_component(masks: Sequence[NamedMask], path: str) -> LazyMasks:
+    """Make each component of masks an object; they are read when the first is asked for.
+
+    Args:
+        masks: of an image; those of one class are numbered anew.
+        path: tells them from those of other images.
+
+    Returns:
+        the components. A mask that can't be read or is empty stays as it is, to be listed.
+    """
+    return LazyMasks(_EachComponent(tuple(masks)), path)
+
+
+@dataclass(frozen=True, slots=True)
+class _EachComponent:
+    masks: Sequence[NamedMask]
+
+    def __call__(self) -> list[NamedMask]:
+        found: list[NamedMask] = []
+        numbers: Counter[str] = Counter()
+        for named in self.masks:
+            try:
+                components = Components.of(resolve_mask(named.mask, named.path))
+            except BrokenInputError as error:
+                found.append(NamedMask(named.label, Unusable(error), named.path))
+                continue
+            if not len(components):
+                found.append(named)
+            for index in range(len(components)):
+                number = numbers[named.label]
+                numbers[named.label] += 1
+                drawn, path = ComponentMask(components, index), f"{named.path}[{number}]"
+                found.append(NamedMask(named.label, drawn, path, number))
+        return found

@@ -28,20 +28,19 @@ class DamagedRow:
 def read_around_damage(rows: Rows, indices: Sequence[int]) -> list[StoredRow | DamagedRow]:
     """Return the rows at some indices, and for each that is damaged what is wrong with it.
 
-    Rows are read in one request; only where that meets damage, one by one.
+    Rows are read in one request. Where that meets damage, each half is read by itself, and so on: a
+    damaged row among n costs some 2 log2(n) requests more.
 
     Raises:
         TableError: the table as a whole can't be read.
     """
     try:
         return list(rows.read(indices))
-    except DamagedRowError:
-        return [_read_one(rows, index) for index in indices]
-
-
-def _read_one(rows: Rows, index: int) -> StoredRow | DamagedRow:
-    try:
-        (row,) = rows.read([index])
     except DamagedRowError as error:
-        return DamagedRow(index, str(error))
-    return row
+        if len(indices) == 1:
+            return [DamagedRow(indices[0], str(error))]
+    middle = len(indices) // 2
+    return [
+        *read_around_damage(rows, indices[:middle]),
+        *read_around_damage(rows, indices[middle:]),
+    ]

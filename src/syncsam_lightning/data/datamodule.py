@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -20,12 +20,17 @@ from syncsam_lightning.data.conversion import (
     Target,
     Workbench,
     WorkOptions,
+    address_of,
+    check_unchanged,
+    code_digest,
     is_prepared,
     prepare_table,
+    state_of,
 )
 from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.data.index import TableIndex
 from syncsam_lightning.data.order import Stratum
+from syncsam_lightning.data.overlap import UsedRows
 from syncsam_lightning.data.rows import Rows, TableRows
 from syncsam_lightning.data.sampling import Sampling
 from syncsam_lightning.data.splits import SplitBy, SplitRule
@@ -34,6 +39,7 @@ from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, DatasetCard, RawSample, Skipped, Split
+from syncsam_lightning.seeding import stable_key
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +64,7 @@ class PromptableDataModule(StreamingDataModule):
         eval_batch_size: images per rank and evaluation step; None: ``batch_size``.
         masks_per_image: masks drawn with replacement from each training image.
         num_workers: loader processes per rank; 0 loads in the main process.
-        split_by: ``case`` keeps all images of a case on one side; ``image`` is the paper's rule for
+        split_by: ``case`` draws no patient onto two sides; ``image`` is the paper's rule for
             SA-Med2D-20M. Used where the release has no official split.
         test_fraction: share held out for testing, where the release has no official split.
         val_fraction: share for validation, taken from what would be trained on; none is taken
@@ -67,7 +73,7 @@ class PromptableDataModule(StreamingDataModule):
             table, which keeps it.
         seed: of order, masks, augmentation and prompts.
         augmentation: transforms for training images, see
-            :class:`syncsam_lightning.data.transforms.Augmentation`.
+            :class:`syncsam_lightning.data.augmentation.Augmentation`.
         max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
             ten always may. Such rows are left out, each is named.
         filter: which images and masks of the table are used; None: all.
@@ -80,11 +86,15 @@ class PromptableDataModule(StreamingDataModule):
         ValueError: a number is out of range.
     """
 
+    settings_before: ClassVar[Mapping[str, Any]] = {}
+    """What options meant for tables that were made before there were these options."""
     card: ClassVar[DatasetCard]
     needs_root: ClassVar[bool] = True
     """False for data sets that an installed package carries."""
     reads_archives: ClassVar[bool] = False
     """True where the root may also be an archive, or an address on an object store."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Items of the root that rows are made of; none: all. What changes in them is noticed."""
 
     def __init__(
         self,
@@ -193,13 +203,16 @@ class PromptableDataModule(StreamingDataModule):
         Raises:
             DatasetNotFoundError: neither the table nor the raw release is there.
             ConversionError: not one image of the release could be used, or a worker died.
+            TableError: the table is there, and the release has changed since.
         """
         target = self._target()
         if is_prepared(target):
+            check_unchanged(self.table, self.root, self.reads)
             return None
         root = self._require_root()
-        settings = self.table_settings() | {"root": self._address(root)}
-        plan = TablePlan(self.image_size, settings)
+        settings = self.table_settings() | {"root": address_of(root)}
+        state = state_of(root, self.reads) if self.needs_root else None
+        plan = TablePlan(self.image_size, settings, code_digest(type(self)), state)
         return prepare_table(
             target, plan, partial(self.open_records, root), self.split_rule, options
         )
@@ -239,10 +252,6 @@ class PromptableDataModule(StreamingDataModule):
         # An address reaches only those that say with `reads_archives` that they take one.
         return partial(self.records, cast(Path, root))
 
-    @staticmethod
-    def _address(root: Path | str) -> str:
-        return os.fspath(root.resolve()) if isinstance(root, Path) else root
-
     def _require_root(self) -> Path | str:
         if not self.needs_root:
             return Path()
@@ -272,6 +281,7 @@ class PromptableDataModule(StreamingDataModule):
             return
         if "seed" in stored:  # the name of split_seed in tables of earlier versions
             stored = {"split_seed": stored["seed"], **stored}
+        stored = {**self.settings_before, **stored}
         for key, wanted in self.table_settings().items():
             # Images are resized when they are read: one table serves models of all sizes.
             if key != "image_size" and key in stored and stored[key] != wanted:
@@ -296,7 +306,7 @@ class PromptableDataModule(StreamingDataModule):
     def check_origin(self) -> None:
         """Raise :class:`TableError` if the table was prepared from another release than root."""
         stored = self.table.settings
-        if self.root is not None and stored.get("root") not in (None, self._address(self.root)):
+        if self.root is not None and stored.get("root") not in (None, address_of(self.root)):
             raise TableError(
                 f"{self.table} was prepared from {stored['root']}, not from {self.root}: "
                 "give a data.table of its own to each release"
@@ -348,6 +358,23 @@ class PromptableDataModule(StreamingDataModule):
         if self.sampling is None:
             return [Stratum(np.arange(len(offsets)), 1.0)]
         return self.sampling.strata(index, offsets)
+
+    def used_rows(self) -> Sequence[UsedRows]:
+        """Return the rows of the table that are used."""
+        return [UsedRows(self.table, *self._looked_up())]
+
+    def wants_validation(self) -> bool:
+        """Whether ``val_fraction`` is above 0."""
+        return self.split_rule.val_fraction > 0
+
+    def rows_key(self) -> int:
+        """Return a key of the training rows, by their checksums, and of the classes chosen."""
+        index, _ = self._looked_up()
+        rows = index.checksums[self._offsets("train")].astype("<u4").tobytes()
+        wanted, unwanted = self.filter.label_names()
+        return stable_key(
+            "rows", blake2b(rows).hexdigest(), len(wanted), *wanted, len(unwanted), *unwanted
+        )
 
     def groups(self) -> Groups:
         """Return the sources and modalities of the rows that are used, sorted."""

@@ -9,17 +9,13 @@ from typing import TypeVar
 import numpy as np
 from torch.utils.data import Dataset
 
+from syncsam_lightning.data.augmentation import Augmentation, AugmentationConfig
 from syncsam_lightning.data.batch import ImageInfo, ObjectInfo
 from syncsam_lightning.data.damage import DamagedRow, read_around_damage
+from syncsam_lightning.data.resize import fit_image, resize_masks
 from syncsam_lightning.data.row import StoredRow
 from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import EvaluationKey, TrainingKey
-from syncsam_lightning.data.transforms import (
-    Augmentation,
-    AugmentationConfig,
-    fit_image,
-    resize_masks,
-)
 from syncsam_lightning.errors import DamagedRowError, TableError
 from syncsam_lightning.geometry import Fit, PackedMasks, ResizePlan
 from syncsam_lightning.seeding import mask_key, numpy_generator, stable_key

@@ -66,6 +66,11 @@ class RowFilter:
         """Whether some masks of a chosen row may be left out."""
         return self.label is not None or self.label_not is not None
 
+    def label_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the classes that are wanted and those that are not, sorted."""
+        wanted, unwanted = (sorted(_names(names) or ()) for names in (self.label, self.label_not))
+        return tuple(wanted), tuple(unwanted)
+
     def keeps_label(self, label: str) -> bool:
         """Whether masks of a class are used."""
         wanted, unwanted = _names(self.label), _names(self.label_not) or frozenset()

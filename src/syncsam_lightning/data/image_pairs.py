@@ -9,13 +9,11 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from syncsam_lightning.data.components import ComponentMask, Components, SmallestObject
-from syncsam_lightning.data.readers import read_grey
+from syncsam_lightning.data.readers import IMAGE_SUFFIXES, read_grey
 from syncsam_lightning.data.source_files import ImageFile, Unusable, read_file
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,8 @@ class PairLayout:
         """Return the layout in one clause, for messages."""
         return (
             f"a folder {' or '.join(self.image_folders)} with NAME{self.image_ending}.png (or "
-            f"{' '.join(SUFFIXES[1:])}) beside a folder {' or '.join(self.mask_folders)} with "
-            f"NAME{self.mask_ending}.png"
+            f"{' '.join(IMAGE_SUFFIXES[1:])}) beside a folder {' or '.join(self.mask_folders)} "
+            f"with NAME{self.mask_ending}.png"
         )
 
 
@@ -88,9 +86,9 @@ def find_pairs(source: Source, layout: PairLayout, data_set: str) -> Iterator[Pa
         side = sides.get(path.parent.name.lower())
         if path.name.startswith("."):
             continue  # left behind by file managers
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
             if side is not None:
-                reason = f"it is no image file ({' '.join(SUFFIXES)})"
+                reason = f"it is no image file ({' '.join(IMAGE_SUFFIXES)})"
                 skipped.append(Skipped(source.where(entry.name), reason, "unknown file", data_set))
         elif side is None:
             reason = "the folder that it lies in holds neither images nor masks by its name"

@@ -1,13 +1,15 @@
-"""What is needed of every row to choose and weigh rows: split, modality and source."""
+"""What is needed of every row to choose, weigh and recognise rows."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from syncsam_lightning.data.schema import CHECKSUM
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import TableError
 from syncsam_lightning.records import SPLITS, Split
@@ -37,11 +39,18 @@ class TextColumn:
 
 @dataclass(frozen=True, slots=True)
 class TableIndex:
-    """The columns by which rows are chosen: four bytes a row and column, whatever the texts."""
+    """The columns by which rows are chosen: four bytes a row and column, whatever the texts.
+
+    Args:
+        split, modality, source: of the rows.
+        checksums: ``(rows,)`` uint32, see :meth:`syncsam_lightning.data.row.StoredRow.checksum`; of
+            tables that have none, that of the row's id.
+    """
 
     split: TextColumn
     modality: TextColumn
     source: TextColumn
+    checksums: np.ndarray
 
     @classmethod
     def read(cls, table: Table) -> TableIndex:
@@ -52,10 +61,14 @@ class TableIndex:
         """
         names = ("split", "modality", "source")
         codings = {name: _Coding() for name in names}
-        for batch in table.scan(names):
+        mark = CHECKSUM if CHECKSUM in table.columns else "id"
+        checksums = [np.zeros(0, np.uint32)]
+        for batch in table.scan([*names, mark]):
             for name in names:
                 codings[name].add(batch.column(name))
-        index = cls(**{name: coding.column() for name, coding in codings.items()})
+            checksums.append(_checksums(batch.column(mark)))
+        columns = {name: coding.column() for name, coding in codings.items()}
+        index = cls(**columns, checksums=np.concatenate(checksums))
         if unknown := sorted(set(index.split.values) - set(SPLITS)):
             row = int(np.argmax(index.split.among(frozenset(unknown))))
             raise TableError(
@@ -67,6 +80,13 @@ class TableIndex:
     def in_split(self, split: Split) -> np.ndarray:
         """Return ``(rows,)`` bool: whether the row is of a split."""
         return self.split.among(frozenset([split]))
+
+
+def _checksums(column: pa.Array) -> np.ndarray:
+    if pa.types.is_integer(column.type):
+        numbers: np.ndarray = column.fill_null(0).to_numpy(zero_copy_only=False)
+        return numbers.astype(np.uint32)
+    return np.array([zlib.crc32((text or "").encode()) for text in column.to_pylist()], np.uint32)
 
 
 class _Coding:

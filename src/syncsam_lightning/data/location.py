@@ -1,9 +1,9 @@
-"""Where a table lies: a folder, or a place in an object store."""
+"""Where a table lies: a folder, or a place in an object store; and the options of such stores."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from syncsam_lightning.errors import TableError
 _PATIENCE = {"client_max_retries": "8", "client_retry_timeout": "120"}
 _ENDPOINT_OPTIONS = ("aws_endpoint", "endpoint")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_ACCOUNT_OPTIONS = ("azure_storage_account_name", "account_name")
+_ACCOUNT_VARIABLES = ("AZURE_STORAGE_ACCOUNT_NAME",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,51 @@ class TableLocation:
         """Return the options to open the table with; None for a local one."""
         if not self.is_remote:
             return None
-        options = _PATIENCE | dict(self.storage_options)
-        endpoints = [options.get(name) for name in _ENDPOINT_OPTIONS]
-        endpoints += [os.environ.get(name) for name in _ENDPOINT_VARIABLES]
-        given = next(filter(None, endpoints), "")
-        if given.startswith("http://"):
-            options.setdefault("allow_http", "true")
-        return options
+        return with_patience(self.storage_options)
 
     def __str__(self) -> str:
         return self.uri
+
+
+def store_of(storage_options: Mapping[str, str]) -> dict[str, str]:
+    """Return which of all object stores some options and the environment name.
+
+    Buckets of one name may be on several stores, and containers in several accounts.
+
+    Args:
+        storage_options: see :class:`TableLocation`.
+
+    Returns:
+        ``endpoint`` and ``account``, each ``""`` for the usual one.
+    """
+    return {
+        "endpoint": _given(storage_options, _ENDPOINT_OPTIONS, _ENDPOINT_VARIABLES),
+        "account": _given(storage_options, _ACCOUNT_OPTIONS, _ACCOUNT_VARIABLES),
+    }
+
+
+def _given(options: Mapping[str, str], names: Sequence[str], variables: Sequence[str]) -> str:
+    found = [options.get(name) for name in names] + [os.environ.get(name) for name in variables]
+    return next(filter(None, found), "")
+
+
+def with_patience(options: Mapping[str, str]) -> dict[str, str]:
+    """Return options of an object store with those that were not given.
+
+    Requests are repeated for longer than the client would by itself. Of an endpoint its beginning
+    tells whether it is encrypted; one without it is, unless ``allow_http`` is true.
+    """
+    known = _PATIENCE | dict(options)
+    names = [name for name in _ENDPOINT_OPTIONS if known.get(name)]
+    found = [known[name] for name in names]
+    found += filter(None, (os.environ.get(name) for name in _ENDPOINT_VARIABLES))
+    if not found:
+        return known
+    endpoint = found[0]
+    if "://" not in endpoint:
+        is_open = known.get("allow_http", "").lower() in ("true", "1", "yes", "on")
+        endpoint = f"{'http' if is_open else 'https'}://{endpoint}"
+        known[names[0] if names else _ENDPOINT_OPTIONS[0]] = endpoint
+    if endpoint.startswith("http://"):
+        known.setdefault("allow_http", "true")
+    return known

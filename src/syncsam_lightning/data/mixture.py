@@ -11,12 +11,14 @@ from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.order import Stratum
+from syncsam_lightning.data.overlap import UsedRows
 from syncsam_lightning.data.rows import JoinedRows, Rows
 from syncsam_lightning.data.streaming import Groups, StreamingDataModule
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, Split
+from syncsam_lightning.seeding import stable_key
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +182,18 @@ class Mixture(StreamingDataModule):
             # Every image once: one permutation of all, not parts drawn side by side.
             return [Stratum(np.arange(begins[-1]), 1.0)]
         return strata
+
+    def used_rows(self) -> Sequence[UsedRows]:
+        """Return the rows that are used, table by table."""
+        return [rows for part in self._used for rows in part.used_rows()]
+
+    def wants_validation(self) -> bool:
+        """Whether a part keeps a share for validation."""
+        return any(part.wants_validation() for part in self._used)
+
+    def rows_key(self) -> int:
+        """Return a key of the training rows of all parts, in their order."""
+        return stable_key("mixture", *(part.rows_key() for part in self._used))
 
     def groups(self) -> Groups:
         """Return the sources and modalities of all parts, sorted."""

@@ -1,74 +1,109 @@
-"""Reading image and mask files, with a reason for every file that can't be read."""
+"""Image and mask files as images and masks, with a reason for every file that can't be read."""
 
 from __future__ import annotations
 
-import io
 import os
-import struct
-import zlib
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from syncsam_lightning.data.image_decoding import decode
+from syncsam_lightning.data.label_maps import whole_labels
+from syncsam_lightning.data.stored_image import MAX_PIXELS, StoredImage
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import Loadable
 
-MAX_PIXELS = 1 << 28
-"""Largest image that is decoded; a header that declares more is refused before any allocation."""
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MASK_SUFFIXES",
+    "MAX_PIXELS",
+    "read_grey",
+    "read_image",
+    "read_labels",
+    "read_mask",
+    "read_values",
+    "resolve_image",
+    "resolve_mask",
+    "stretched",
+]
 
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read as an image. Pillow knows dozens more, and runs Ghostscript for one of them."""
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+"""Endings of files that keep the values of a mask."""
 
+IMAGE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg", ".jp2")
+"""Endings of files that are taken for images in folders and releases."""
+
+_FOREGROUND_FROM = 128
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I", "F")
+_COLOURED = 32
+"""How far the channels of a grey pixel may lie apart: JPEG stores colours less exactly."""
 
-_PAGED = ("GIF", "PNG", "TIFF", "WEBP")  # not MPO: JPEG and the previews that phones add
-_NEW_SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101  # TIFF 6.0, section 8
-
-# What Pillow's decoders raise for damaged files.
-_UNDECODABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    RuntimeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+_ROWS = 256
+"""Rows that are stretched at a time, so that an image is never wholly there in float64."""
 
 
 def read_image(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
-    """Read an image file.
+    """Read an image file as viewers show it.
 
-    Pixels count as they are stored: an orientation that EXIF asks viewers for is left alone, so
-    that image and mask files fit each other whatever wrote them.
+    The orientation that EXIF or TIFF asks for is applied, as annotation tools, browsers and
+    ``cv2.imread`` do. Alpha is dropped, and grey of which 0 is white is inverted.
 
     Args:
         path: of the file; only its name, for messages, if ``data`` is given.
         data: its bytes, where it is no file of its own.
 
     Returns:
-        ``(H, W, 3)`` RGB uint8, or ``(H, W, 1)`` for grey files. Deeper grey files (16 bit, float)
-        are scaled to 0..255 by their own minimum and maximum.
+        ``(H, W, 3)`` RGB uint8, or ``(H, W, 1)`` for grey files. What is deeper than 8 bits (16
+        bit, float; grey or colours) is scaled to 0..255 by its own minimum and maximum.
 
     Raises:
         BrokenInputError: the file is missing, truncated, no image, too large, or holds several.
     """
-    pixels, deep = _decode(path, data)
-    if deep:
-        pixels = stretched(pixels)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    return _shown(decode(path, data), os.fspath(path))
 
 
 def stretched(pixels: np.ndarray) -> np.ndarray:
     """Return pixels of any number type as uint8, 0 for their minimum and 255 for their maximum."""
     low, high = float(pixels.min()), float(pixels.max())
-    scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
-    return np.round(scaled).astype(np.uint8)
+    scale = 255.0 / max(high - low, 1e-12)
+    grey = np.empty(pixels.shape, np.uint8)
+    for start in range(0, len(pixels), _ROWS):
+        part = slice(start, start + _ROWS)
+        grey[part] = np.round((pixels[part].astype(np.float64) - low) * scale)
+    return grey
+
+
+def read_values(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
+    """Read what a mask file holds: the one place that knows where a file keeps a mask.
+
+    Values count as stored, not as shown: indices of a palette, 0..15 of a file of 4 bits, and those
+    of a TIFF of which 0 is white. Colours are no mask, but three equal channels are grey. Where an
+    alpha channel has a shape and all that is visible has one colour, the mask is in alpha.
+
+    Args:
+        path: see :func:`read_image`.
+        data: see :func:`read_image`.
+
+    Returns:
+        ``(H, W)`` numbers of any type.
+
+    Raises:
+        BrokenInputError: see :func:`read_image`; or it has colours, a palette that shows the
+            background as white, or an alpha channel that says something else than its colours.
+    """
+    return _mask_values(decode(path, data), os.fspath(path))
+
+
+def read_labels(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
+    """Read a label map: ``(H, W)`` integers.
+
+    Args:
+        path: see :func:`read_image`.
+        data: see :func:`read_image`.
+
+    Raises:
+        BrokenInputError: see :func:`read_values`; or a value is no whole number.
+    """
+    return whole_labels(read_values(path, data), os.fspath(path))
 
 
 def read_mask(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
@@ -83,98 +118,115 @@ def read_mask(path: str | os.PathLike[str], data: bytes | None = None) -> np.nda
         above half of the largest possible value (127) is foreground, so that JPEG noise is not.
 
     Raises:
-        BrokenInputError: the file is missing, truncated, no image, too large, or holds several.
+        BrokenInputError: see :func:`read_labels`; or no value is above 127, but some are above 1.
     """
     labels = read_labels(path, data)
-    return labels > (0 if labels.max(initial=0) <= 1 else 127)
-
-
-def read_labels(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
-    """Read a label map: ``(H, W)`` integers, of colour files the first channel.
-
-    Args:
-        path: see :func:`read_image`.
-        data: see :func:`read_image`.
-
-    Raises:
-        BrokenInputError: the file is missing, truncated, no image, too large, or holds several.
-    """
-    pixels, _ = _decode(path, data, palette=True)
-    return pixels[..., 0] if pixels.ndim == 3 else pixels
+    top = int(labels.max(initial=0))
+    if 1 < top < _FOREGROUND_FROM:
+        raise BrokenInputError(
+            os.fspath(path),
+            f"its largest value is {top}, and a mask of one object holds 0 and 1, or 0 and 255: "
+            "save it so, or read it as a label map",
+            "dim mask",
+        )
+    foreground: np.ndarray = labels >= (1 if top <= 1 else _FOREGROUND_FROM)
+    return foreground
 
 
 def read_grey(path: str | os.PathLike[str], data: bytes | None = None) -> np.ndarray:
-    """Read a mask file as it looks: for masks of which some grey value and above is foreground.
+    """Read a mask file of which some grey value and above is foreground.
 
     Args:
         path: see :func:`read_image`.
         data: see :func:`read_image`.
 
     Returns:
-        ``(H, W)`` uint8. Colours (also of a palette) become their luminance (ITU-R BT.601), as when
-        OpenCV or Pillow read a file as grey; the two values of a bilevel file become 0 and 255.
+        ``(H, W)`` uint8. Values are those of :func:`read_values`, but for palettes, which count
+        as they look; those of less than 8 bits are spread over 0..255. Channels that differ a
+        little, as in JPEG, become their luminance (ITU-R BT.601).
 
     Raises:
-        BrokenInputError: the file is missing, truncated, no image, too large or holds several,
-            or it is deeper than 8 bits, for which the same threshold would mean something else.
+        BrokenInputError: see :func:`read_values`; or the file is deeper than 8 bits, for which the
+            same threshold would mean something else.
     """
-    pixels, deep = _decode(path, data)
-    if deep:
-        raise BrokenInputError(os.fspath(path), f"holds {pixels.dtype}: a grey mask has 8 bits")
-    grey: np.ndarray = pixels
-    if pixels.ndim == 3:
-        grey = np.round(pixels @ _LUMINANCE).astype(np.uint8)
-    return grey
+    path = os.fspath(path)
+    stored = decode(path, data)
+    if stored.pixels.dtype != np.uint8:
+        raise BrokenInputError(path, f"holds {stored.pixels.dtype}: a grey mask has 8 bits")
+    if stored.palette is not None:
+        stored = StoredImage(_shown(stored, path), "rgb", stored.alpha)
+    grey = _mask_values(stored, path, coloured=_COLOURED)
+    return grey * np.uint8(255 // (2**stored.bits - 1))
 
 
-def _decode(
-    path: str | os.PathLike[str], data: bytes | None, *, palette: bool = False
-) -> tuple[np.ndarray, bool]:
-    name = os.fspath(path)
-    if data is None and not Path(name).is_file():
-        raise BrokenInputError(name, "file not found", kind="file not found")
-    try:
-        with Image.open(name if data is None else io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BrokenInputError(
-                    name, f"declares {image.width}x{image.height} pixels, over the limit"
-                )
-            if (pages := _num_pages(image)) > 1:
-                raise BrokenInputError(
-                    name,
-                    f"holds {pages} pages, and one image is expected: save the one you mean as a "
-                    "file of its own, or a stack of slices as NIfTI",
-                    kind="several pages",
-                )
-            deep = image.mode in _SIXTEEN_BIT
-            if deep or image.mode == "L" or (palette and image.mode in ("P", "1")):
-                pixels = np.asarray(image)
-            elif image.mode in ("1", "LA"):
-                pixels = np.asarray(image.convert("L"))
-            else:
-                pixels = np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise BrokenInputError(name, "not an image file") from error
-    except _UNDECODABLE as error:
-        raise BrokenInputError(name, f"cannot be decoded: {error}") from error
+def _shown(stored: StoredImage, path: str) -> np.ndarray:
+    """Return ``(H, W, 1 or 3)`` uint8, as viewers show it."""
+    pixels = stored.pixels
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise BrokenInputError(name, "holds values that are not finite")
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8)
-    return pixels, deep
+        raise BrokenInputError(path, "holds values that are not finite")
+    if stored.palette is not None:
+        shown: np.ndarray = stored.palette[pixels[..., 0]]
+        return shown
+    if pixels.dtype != np.uint8:
+        pixels = stretched(pixels)
+    elif stored.bits < 8:
+        pixels = pixels * np.uint8(255 // (2**stored.bits - 1))
+    return 255 - pixels if stored.white_is_zero else pixels
 
 
-def _num_pages(image: Image.Image) -> int:
-    """Return how many images a file holds, without the thumbnails and masks that TIFFs may have."""
-    count: int = getattr(image, "n_frames", 1) if image.format in _PAGED else 1
-    if count == 1 or not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return count
-    pages = 0
-    for page in range(count):
-        image.seek(page)
-        pages += not image.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK
-    image.seek(0)
-    return pages
+def _mask_values(stored: StoredImage, path: str, coloured: int = 0) -> np.ndarray:
+    """Return the ``(H, W)`` values of a mask; channels may lie ``coloured`` apart."""
+    if stored.model == "cmyk":
+        raise BrokenInputError(path, "is a CMYK image: a mask is grey or has a palette", "colours")
+    pixels = stored.pixels
+    if stored.alpha is not None and _is_in_alpha(pixels, stored.alpha, path):
+        return stored.alpha
+    if stored.palette is not None:
+        _check_palette(stored.palette, pixels, path)
+    if pixels.shape[2] == 1:
+        return pixels[..., 0]
+    lowest: np.ndarray = pixels.min(2)
+    highest = pixels.max(2)
+    if (highest - lowest).max(initial=0) > coloured:
+        raise BrokenInputError(
+            path, "is a colour image: a mask is grey or has a palette", "colours"
+        )
+    if not coloured:
+        return lowest
+    luminance: np.ndarray = np.round(pixels @ _LUMINANCE).astype(np.uint8)
+    return luminance
+
+
+def _is_in_alpha(pixels: np.ndarray, alpha: np.ndarray, path: str) -> bool:
+    """Whether a mask is in the alpha channel, as that of a drawing on an empty layer is."""
+    seen, hidden = pixels[alpha > 0], pixels[alpha == 0]
+    if not len(seen) or not alpha.min() < alpha.max():
+        return False
+    colour = seen[0]
+    if (seen == colour).all():
+        is_grey_too = (colour == colour[0]).all() and colour[0] != 0 and not hidden.any()
+        return not is_grey_too or len(np.unique(alpha)) > 2  # the value may be that of a class
+    if hidden.any():
+        raise BrokenInputError(
+            path,
+            "its alpha channel and its colours show different masks: save the one that you mean "
+            "as grey",
+            "alpha channel",
+        )
+    return False
+
+
+def _check_palette(palette: np.ndarray, pixels: np.ndarray, path: str) -> None:
+    """Refuse a black and white picture whose palette turns its values around."""
+    if pixels.min() == 0 and (palette[0] == 255).all():
+        used = palette[np.unique(pixels)]
+        if (used == 0).all(axis=1).any():
+            raise BrokenInputError(
+                path,
+                "its palette shows the value 0, which is the background of a mask, as white, and "
+                "another as black: save it as grey",
+                "palette",
+            )
 
 
 def resolve_image(image: Loadable, path: str) -> np.ndarray:

@@ -25,6 +25,7 @@ from syncsam_lightning.records import ImageRecord
 _TEXTS = ("id", "modality", "source", "case", "slice", "split")
 _SIZES = ("stored_height", "stored_width", "channels", "height", "width")
 _RENAMED = {"image": "image_frame", "masks": "mask_frames"}
+_DIGEST = "image_digest"
 # A frame ends with the checksum of its content.
 _TAIL = 4
 
@@ -43,6 +44,8 @@ class StoredRow:
         boxes: ``(n, 4)`` int32, half open, original pixels.
         areas: ``(n,)`` int64, original pixels.
         mask_ids: ``(n,)`` int32.
+        image_digest: of the original pixels, see :func:`syncsam_lightning.data.codec.image_digest`;
+            empty in tables of before format 3.
         name: what messages call the row.
     """
 
@@ -63,6 +66,7 @@ class StoredRow:
     boxes: np.ndarray
     areas: np.ndarray
     mask_ids: np.ndarray
+    image_digest: bytes = b""
     name: str = ""
 
     @property
@@ -168,7 +172,7 @@ class StoredRow:
         crc = zlib.crc32(b"".join(frame[-_TAIL:] for frame in frames), crc)
         for values, kind in ((self.boxes, "<i4"), (self.areas, "<i8"), (self.mask_ids, "<i4")):
             crc = zlib.crc32(values.astype(kind, copy=False).tobytes(), crc)
-        return crc
+        return zlib.crc32(self.image_digest, crc)
 
     def damaged(self, reason: str) -> DamagedRowError:
         """Return the error for a row that is not what was written."""
@@ -191,6 +195,8 @@ def stored_rows(table: pa.Table, names: Sequence[str] = ()) -> Iterator[StoredRo
         name: table[name].to_pylist() for name in (*_TEXTS, *_SIZES, *_RENAMED, "labels")
     }
     values |= {name: list(_lists(table[name])) for name in ("boxes", "areas", "mask_ids")}
+    if _DIGEST in table.column_names:
+        values[_DIGEST] = table[_DIGEST].to_pylist()
     fields = {_RENAMED.get(name, name): column for name, column in values.items()}
     fields["name"] = names or [""] * table.num_rows
     for row in zip(*fields.values(), strict=True):

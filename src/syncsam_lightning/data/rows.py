@@ -20,7 +20,8 @@ class Rows(Protocol):
         """Return the rows at some indices, in the order asked for.
 
         Raises:
-            DamagedRowError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it, or those that
+                were asked for together.
             TableError: the table as a whole can't be read.
         """
         ...
@@ -51,7 +52,8 @@ class TableRows:
         """Return the rows at some indices, in one request.
 
         Raises:
-            DamagedRowError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it, or those that
+                were asked for together.
             TableError: the table as a whole can't be read.
         """
         rows = self.table.rows(self.offsets[np.asarray(indices, np.int64)])
@@ -82,7 +84,8 @@ class JoinedRows:
         """Return the rows at some indices, in one request to each part that has some of them.
 
         Raises:
-            DamagedRowError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it, or those that
+                were asked for together.
             TableError: the table as a whole can't be read.
         """
         wanted = np.asarray(indices, np.int64)

@@ -7,14 +7,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from syncsam_lightning.data.codec import DIGEST_SIZE
 from syncsam_lightning.data.row import stored_rows
 
-FORMAT_VERSION = 2
-"""2 added the checksum; tables of format 1 are read without it."""
+FORMAT_VERSION = 3
+"""2 added the checksum, 3 the digest of the image; older tables are read without them. Before 3,
+masks of training rows were resized to half a pixel off their images."""
+
+TRAINABLE_SINCE = 3
 
 FORMAT_KEY = b"syncsam_lightning.format"
 SETTINGS_KEY = b"syncsam_lightning.settings"
 CHECKSUM = "checksum"
+IMAGE_DIGEST = "image_digest"
 
 _FIELDS = [
     pa.field("id", pa.string()),
@@ -35,6 +40,7 @@ _FIELDS = [
     pa.field("areas", pa.list_(pa.int64())),  # original pixels
     pa.field("mask_ids", pa.list_(pa.int32())),
 ]
+_DIGEST_FIELD = pa.field(IMAGE_DIGEST, pa.binary(DIGEST_SIZE))  # see image_digest in codec.py
 _CHECKSUM_FIELD = pa.field(CHECKSUM, pa.uint32())  # see StoredRow.checksum
 COLUMNS = tuple(field.name for field in _FIELDS)
 """The columns of every format."""
@@ -42,7 +48,8 @@ COLUMNS = tuple(field.name for field in _FIELDS)
 
 def columns_of_format(version: int) -> tuple[str, ...]:
     """Return the columns of a format version."""
-    return COLUMNS if version == 1 else (*COLUMNS, CHECKSUM)
+    added = (CHECKSUM,) if version > 1 else ()
+    return (*COLUMNS, *added, IMAGE_DIGEST) if version > 2 else (*COLUMNS, *added)
 
 
 def table_schema(settings: bytes) -> pa.Schema:
@@ -52,7 +59,7 @@ def table_schema(settings: bytes) -> pa.Schema:
         settings: JSON; what a table must have been prepared with to fit a datamodule.
     """
     return pa.schema(
-        [*_FIELDS, _CHECKSUM_FIELD],
+        [*_FIELDS, _DIGEST_FIELD, _CHECKSUM_FIELD],
         metadata={FORMAT_KEY: str(FORMAT_VERSION).encode(), SETTINGS_KEY: settings},
     )
 
@@ -61,10 +68,10 @@ def record_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Rec
     """Return rows as they are written to a table, each with its checksum.
 
     Args:
-        rows: a value for each of :data:`COLUMNS`.
+        rows: a value for each of :data:`COLUMNS` and for :data:`IMAGE_DIGEST`.
         schema: of :func:`table_schema`.
     """
-    batch = pa.RecordBatch.from_pylist(list(rows), schema=pa.schema(_FIELDS))
+    batch = pa.RecordBatch.from_pylist(list(rows), schema=pa.schema([*_FIELDS, _DIGEST_FIELD]))
     return with_checksums(batch, schema)
 
 
@@ -72,9 +79,10 @@ def with_checksums(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return a batch with the checksum of each row appended.
 
     Args:
-        batch: with :data:`COLUMNS`, in any order.
+        batch: with :data:`COLUMNS` and :data:`IMAGE_DIGEST`, in any order.
         schema: of :func:`table_schema`.
     """
     checksums = [row.checksum() for row in stored_rows(pa.Table.from_batches([batch]))]
-    columns = [batch.column(field.name).cast(field.type) for field in _FIELDS]
+    fields = [*_FIELDS, _DIGEST_FIELD]
+    columns = [batch.column(field.name).cast(field.type) for field in fields]
     return pa.RecordBatch.from_arrays([*columns, pa.array(checksums, pa.uint32())], schema=schema)

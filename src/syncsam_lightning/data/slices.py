@@ -3,108 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 
-from syncsam_lightning.data.components import ComponentMask, Components, SmallestObject
-from syncsam_lightning.data.intensity import Intensity, to_grey
+from syncsam_lightning.data import label_volumes, nifti
+from syncsam_lightning.data.components import ComponentMask
+from syncsam_lightning.data.conversion.units import Unit, cut_units
+from syncsam_lightning.data.conversion.workbench import Outcome, Workbench
+from syncsam_lightning.data.label_volumes import (
+    Labels,
+    LabelStacks,
+    SliceRule,
+    find_objects,
+)
 from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.source_files import Unusable
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped
-from syncsam_lightning.volumes.stored import StoredVolume
+from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.volumes import Volume, Window
 
-_MAX_LABEL = 255
-
-
-@dataclass(frozen=True, slots=True)
-class SliceRule:
-    """How slices are cut, and what their objects are.
-
-    Args:
-        intensity: how values become grey.
-        smallest: below which an object is left out.
-        by_component: whether each component is an object, or all that has a label.
-        upright: cut axial slices and show them as radiologists do (front up, the patient's right
-            on the left); else cut along the third axis as stored and turn nothing.
-    """
-
-    intensity: Intensity
-    smallest: SmallestObject
-    by_component: bool
-    upright: bool
-
-    def plane(self, volume: StoredVolume, position: int) -> np.ndarray:
-        """Return ``(H, W)`` of a volume, as stored."""
-        if not self.upright:
-            return np.ascontiguousarray(volume.stored[:, :, position])
-        return np.ascontiguousarray(volume.upright().stored[::-1, ::-1, position].T)
-
-    def depth(self, volume: StoredVolume) -> int:
-        """Return the number of slices."""
-        return int((volume.upright() if self.upright else volume).stored.shape[2])
-
-
-class LabelReader(Hashable, Protocol):
-    """Reads labels: whole numbers 0..255 as uint8, 0 is background. Picklable."""
-
-    def __call__(self) -> StoredVolume:
-        """Return the labels.
-
-        Raises:
-            BrokenInputError: they cannot be had.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LabelFile:
-    """Labels as a file has them; those stored as floating-point numbers are rounded.
-
-    Args:
-        file: the file.
-    """
-
-    file: VolumeFile
-
-    def __call__(self) -> StoredVolume:
-        """Return the labels.
-
-        Raises:
-            BrokenInputError: the file is damaged, or it holds what is no label.
-        """
-        volume = self.file.read()
-        labels: np.ndarray = np.empty(volume.stored.shape, dtype=np.uint8, order="F")
-        # Plane by plane: passes over a whole volume of float64 would wait for memory.
-        for position in range(labels.shape[2]):
-            values = np.rint(volume.values(volume.stored[:, :, position]))
-            low, high = values.min(), values.max()
-            if low < 0 or high > _MAX_LABEL:
-                reason = f"is no label map: values of plane {position} go from {low:g} to {high:g}"
-                raise BrokenInputError(self.file.path, reason, "not a label map")
-            labels[:, :, position] = values
-        return StoredVolume(labels, volume.affine)
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Labels of a volume and what they mean.
-
-    Args:
-        read: gives them.
-        path: where they come from, for reports.
-        names: class of each value; what has none is listed.
-        unused: values that are left out by rule.
-    """
-
-    read: LabelReader
-    path: str
-    names: Mapping[int, str]
-    unused: frozenset[int] = frozenset()
+SURVEY = "survey"
+_LARGEST_UNIT, _UNITS = 16, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +37,8 @@ class LabelledVolume:
         id: unique within the release.
         case: the patient.
         image: the volume.
-        labels: of one or several raters.
-        modality, source: see :class:`~syncsam_lightning.records.RawSample`.
+        labels: of one or several raters, or files of one object each.
+        modality, source, split: see :class:`~syncsam_lightning.records.RawSample`.
     """
 
     id: str
@@ -125,42 +47,97 @@ class LabelledVolume:
     labels: Sequence[Labels]
     modality: str
     source: str
+    split: Split | None = None
 
 
 @dataclass(slots=True)
 class Slicer:
     """Turns volumes into samples, one for each slice with an object.
 
-    Which slices those are is found by reading the labels, which is done once, though samples are
-    asked for twice (see :meth:`PromptableDataModule.records`); images are read for rows only.
+    Which slices those are is found by reading the labels; images are read for rows only. A
+    conversion asks for samples twice, and reads the labels once, in its workers: see
+    :func:`surveyed`.
 
     Args:
         rule: how to cut.
+        positions: slices with objects by id of the volume, of volumes whose labels were read
+            before and what was found about them told.
     """
 
     rule: SliceRule
-    _surveys: dict[tuple[str, ...], _Survey] = field(default_factory=dict)
+    positions: dict[str, Sequence[int]] = field(default_factory=dict)
 
     def samples(self, volume: LabelledVolume) -> Iterator[RawSample | Skipped]:
         """Yield the slices from the first to the last, after what is left out of them."""
-        key = (volume.image.path, *(labels.path for labels in volume.labels))
-        if key not in self._surveys:
-            self._surveys[key] = _survey(volume, self.rule)
-        survey = self._surveys[key]
-        yield from survey.skipped
+        positions = self.positions.get(volume.id)
+        if positions is None:
+            survey = _survey(volume, self.rule)
+            yield from survey.skipped
+            positions = survey.positions
         paths = " and ".join(labels.path for labels in volume.labels)
-        for position in survey.positions:
-            place = f"{paths}[{position}]"
+        stacks = LabelStacks(volume.labels, volume.image, self.rule)
+        for position in positions:
             yield RawSample(
                 id=f"{volume.id}/{position:04d}",
                 image=_SliceImage(volume.image, position, self.rule),
-                masks=LazyMasks(_SliceMasks(volume.labels, position, self.rule), place),
+                masks=LazyMasks(_SliceMasks(stacks, position), f"{paths}[{position}]"),
                 modality=volume.modality,
                 source=volume.source,
                 case=volume.case,
                 slice=f"{position:04d}",
+                split=volume.split,
                 path=f"{volume.image.path}[{position}]",
             )
+
+
+def surveyed(bench: Workbench, volumes: Iterable[LabelledVolume], rule: SliceRule) -> Slicer:
+    """Read the labels of volumes in the workers of a conversion; a resumable stage.
+
+    Args:
+        bench: where to.
+        volumes: all that will be sliced.
+        rule: how to cut.
+
+    Returns:
+        what slices them without reading labels again; what was left out stands in the report.
+    """
+    label_volumes.forget()
+    nifti.forget()
+    wanted = list(volumes)
+    slicer = Slicer(rule)
+    if not wanted:
+        return slicer
+    size = bench.options.unit_size or max(1, min(_LARGEST_UNIT, len(wanted) // _UNITS))
+    bench.run(
+        SURVEY,
+        cut_units(wanted, _identify, size),
+        _SurveyUnit(rule),
+        total=len(wanted),
+        items="volumes",
+        workers=-(-len(wanted) // size),
+    )
+    for state in bench.states(SURVEY):
+        slicer.positions.update(state.result["positions"])
+    return slicer
+
+
+def _identify(volume: LabelledVolume) -> Iterator[object]:
+    yield from (volume.id, volume.source, volume.image.path)
+    yield from (labels.path for labels in volume.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _SurveyUnit:
+    rule: SliceRule
+
+    def __call__(self, unit: Unit) -> Outcome:
+        positions: dict[str, list[int]] = {}
+        skipped: list[Skipped] = []
+        for volume in unit.items():
+            survey = _survey(volume, self.rule)
+            positions[volume.id] = [*survey.positions]
+            skipped += survey.skipped
+        return Outcome({"positions": positions}, skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +153,15 @@ def _survey(volume: LabelledVolume, rule: SliceRule) -> _Survey:
     depth = 0
     for labels in volume.labels:
         try:
-            voxels = labels.read()
-            _check_place(volume.image, voxels, labels.path, same_space=rule.upright)
+            stack = label_volumes.read_stack(labels, volume.image, rule)
         except BrokenInputError as error:
             skipped.append(Skipped(error.path, error.reason, error.kind, volume.source))
             continue
-        depth = rule.depth(voxels)
+        depth = stack.shape[0]
         small = strange = 0
         values: set[int] = set()
-        for position in range(depth):
-            found = _find_objects(rule.plane(voxels, position), labels, rule)
+        for position in stack.labelled:
+            found = find_objects(stack[position], labels, rule)
             small += found.small
             strange += bool(found.unknown)
             values |= found.unknown
@@ -203,51 +179,6 @@ def _survey(volume: LabelledVolume, rule: SliceRule) -> _Survey:
     return _Survey(sorted(positions), skipped)
 
 
-def _check_place(image: VolumeFile, labels: StoredVolume, path: str, *, same_space: bool) -> None:
-    shape, affine = image.header()
-    if labels.stored.shape != shape:
-        raise BrokenInputError(
-            path, f"has shape {labels.stored.shape}, its image {shape}", "shape mismatch"
-        )
-    if same_space and not np.allclose(labels.affine, affine, atol=1e-2):
-        raise BrokenInputError(path, "lies elsewhere in space than its image", "place mismatch")
-
-
-@dataclass(slots=True)
-class _Found:
-    """What a slice has of one rater's labels.
-
-    Args:
-        objects: class, components of the class, and which of them is the object.
-        small: how many are left out for their size.
-        unknown: values without a name.
-    """
-
-    objects: list[tuple[str, Components, int]] = field(default_factory=list)
-    small: int = 0
-    unknown: set[int] = field(default_factory=set)
-
-
-def _find_objects(plane: np.ndarray, labels: Labels, rule: SliceRule) -> _Found:
-    found = _Found()
-    if not plane.any():
-        return found
-    split: Callable[[np.ndarray], Components] = (
-        Components.of if rule.by_component else Components.whole
-    )
-    for value in np.flatnonzero(np.bincount(plane.ravel())).tolist():
-        if value == 0 or value in labels.unused:
-            continue
-        if value not in labels.names:
-            found.unknown.add(value)
-            continue
-        components = split(plane == value)
-        kept = np.flatnonzero(rule.smallest.keeps(components.areas, plane.size)).tolist()
-        found.objects += [(labels.names[value], components, index) for index in kept]
-        found.small += len(components) - len(kept)
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class _SliceImage:
     """Reads a slice as ``(H, W)`` uint8 when called."""
@@ -258,47 +189,48 @@ class _SliceImage:
 
     def __call__(self) -> np.ndarray:
         volume = self.file()
-        values = volume.values(self.rule.plane(volume, self.position))
-        pixels = to_grey(values, *self.rule.intensity.limits(values, volume))
-        if pixels.min() == pixels.max():
+        values = volume.values(self.rule.stack(volume)[self.position])
+        pixels = _fitted(self.rule.window, volume).grey(values)
+        if self.rule.window.is_per_slice and values.min() == values.max():
             # The predecessor divides by zero here, so there is nothing to repeat.
             reason = f"all its pixels are {pixels.max()} (values {values.min():g} to "
             reason += f"{values.max():g})"
             path = f"{self.file.path}[{self.position}]"
             raise BrokenInputError(path, reason, "constant slice")
-        return pixels
+        return np.ascontiguousarray(pixels)
+
+
+@lru_cache(maxsize=1)
+def _fitted(window: Window, volume: Volume) -> Window:
+    """Return the window in values of a volume, of which the numbers as stored are looked at."""
+    fitted = window.fitted(volume.voxels)
+    if fitted is window or fitted.low is None or fitted.high is None:
+        return fitted
+    low, high = sorted(volume.values(np.array([fitted.low, fitted.high])).tolist())
+    return replace(fitted, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True)
 class _SliceMasks:
     """Finds the objects of a slice when called; what the survey listed is left out."""
 
-    labels: Sequence[Labels]
+    stacks: LabelStacks
     position: int
-    rule: SliceRule
 
     def __call__(self) -> list[NamedMask]:
         masks: list[NamedMask] = []
         numbers: Counter[str] = Counter()
-        for labels in self.labels:
+        rule = self.stacks.rule
+        for labels, stack in zip(self.stacks.labels, self.stacks(), strict=True):
             path = f"{labels.path}[{self.position}]"
-            voxels = _kept(labels.read)
-            if isinstance(voxels, BrokenInputError):
-                masks.append(NamedMask("", Unusable(voxels), path))
+            if isinstance(stack, BrokenInputError):
+                masks.append(NamedMask("", Unusable(stack), path))
                 continue
-            plane = self.rule.plane(voxels, self.position)
-            for label, components, index in _find_objects(plane, labels, self.rule).objects:
-                number = numbers[label]
-                numbers[label] += 1
+            for name, components, index in find_objects(stack[self.position], labels, rule).objects:
+                number = numbers[name]
+                numbers[name] += 1
+                if labels.instance is not None and not rule.by_component:
+                    number = labels.instance
                 drawn = ComponentMask(components, index)
-                masks.append(NamedMask(label, drawn, f"{path}[{label} {number}]", number))
+                masks.append(NamedMask(name, drawn, f"{path}[{name} {number}]", number))
         return masks
-
-
-@lru_cache(maxsize=3)
-def _kept(reader: LabelReader) -> StoredVolume | BrokenInputError:
-    # As many as a volume has raters. A failure is kept too, see `VolumeFile`.
-    try:
-        return reader()
-    except BrokenInputError as error:
-        return error

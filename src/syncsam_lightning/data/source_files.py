@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from syncsam_lightning.data.readers import read_image
+from syncsam_lightning.data.readers import read_image, read_mask
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError
 
@@ -42,6 +42,27 @@ class ImageFile:
             BrokenInputError: the file cannot be read or is no image.
         """
         return read_image(self.path, read_file(self.source, self.entry))
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFile:
+    """Reads the mask of one object when called."""
+
+    source: Source
+    entry: Entry
+
+    @property
+    def path(self) -> str:
+        """Full address of the file."""
+        return self.source.where(self.entry.name)
+
+    def __call__(self) -> np.ndarray:
+        """Return ``(H, W)`` bool.
+
+        Raises:
+            BrokenInputError: the file cannot be read or is no image.
+        """
+        return read_mask(self.path, read_file(self.source, self.entry))
 
 
 @dataclass(frozen=True, slots=True)

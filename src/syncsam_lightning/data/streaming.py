@@ -11,15 +11,16 @@ from typing import Any, get_args
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from syncsam_lightning.data.augmentation import AugmentationConfig
 from syncsam_lightning.data.batch import ImageBatch
 from syncsam_lightning.data.collate import collate
 from syncsam_lightning.data.dataset import EvaluationSet, Sample, TrainingSet
 from syncsam_lightning.data.order import EpochOrder, Stratum
+from syncsam_lightning.data.overlap import UsedRows, notes_on_rows
 from syncsam_lightning.data.resume import Position
 from syncsam_lightning.data.rows import Rows
 from syncsam_lightning.data.sampler import BatchGeometry, GlobalOrderSampler, PaddedOnceSampler
 from syncsam_lightning.data.table import Table
-from syncsam_lightning.data.transforms import AugmentationConfig
 from syncsam_lightning.data.workers import begin_worker, worker_context
 from syncsam_lightning.errors import TableError
 from syncsam_lightning.geometry import Fit
@@ -27,7 +28,12 @@ from syncsam_lightning.records import Split
 
 log = logging.getLogger(__name__)
 
-_NEEDED: Mapping[str | None, Split] = {"fit": "train", "test": "test", "predict": "test"}
+_NEEDED: Mapping[str | None, Split] = {
+    "fit": "train",
+    "validate": "val",
+    "test": "test",
+    "predict": "test",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class StreamingDataModule(LightningDataModule):
         num_workers: loader processes per rank; 0 loads in the main process.
         seed: of order, masks, augmentation and prompts.
         augmentation: transforms for training images, see
-            :class:`syncsam_lightning.data.transforms.Augmentation`.
+            :class:`syncsam_lightning.data.augmentation.Augmentation`.
         max_damaged: share of a split's rows that may turn out to be damaged before the run ends;
             ten always may. Such rows are left out, each is named.
         epoch_size: training samples in an epoch; None: as many as there are training images.
@@ -111,6 +117,7 @@ class StreamingDataModule(LightningDataModule):
         self.epoch_size = epoch_size
         self._rows: Mapping[Split, Rows] = {}
         self._order: EpochOrder | None = None
+        self._rows_key = 0
         self._begin: Position | None = None
 
     @abstractmethod
@@ -125,22 +132,64 @@ class StreamingDataModule(LightningDataModule):
     def groups(self) -> Groups:
         """Return the sources and modalities of the rows, sorted; after :meth:`load_rows`."""
 
+    def rows_key(self) -> int:
+        """Return a key that differs where other rows are trained on; after :meth:`load_rows`.
+
+        By it a run is not resumed on other rows. 0, here, compares nothing.
+        """
+        return 0
+
     def setup(self, stage: str | None = None) -> None:
         """Look up the rows of every split.
 
         Raises:
-            TableError: there are no rows of a split that the stage needs.
+            TableError: there are no rows of a split that the stage needs, none to validate on
+                though a share for validation is asked for, or a table is too old to train on.
         """
         self._rows = self.load_rows()
+        if stage == "fit":
+            self._check_trainable()
         needed = _NEEDED.get(stage)
         if needed is not None and not self.num_rows(needed):
             raise TableError(
                 f"{self.place()} has no rows for the {needed} split: prepare it again "
                 "with another data.test_fraction or data.val_fraction"
             )
-        self._order = None
+        if stage == "fit" and self.wants_validation() and not self.num_rows("val"):
+            self._refuse_unvalidated()
+        if stage in ("fit", "test") and (self.trainer is None or self.trainer.is_global_zero):
+            for note in notes_on_rows(self.used_rows()):
+                log.warning("%s: %s", self.place(), note)
+        self._order, self._rows_key = None, 0
         if self.num_rows("train"):
             self._order = EpochOrder(self.strata(), self.epoch_size)
+            self._rows_key = self.rows_key()
+
+    def _refuse_unvalidated(self) -> None:
+        if self.trainer is not None and self.trainer.limit_val_batches == 0:
+            return
+        raise TableError(
+            f"{self.place()} has {self.num_rows('train')} images for training and none for "
+            "validation: its cases are too few to share. Ways out, each with a data.table of its "
+            "own: more cases; data.test_fraction 0, which keeps none for testing; data.split_by "
+            "image, where images of one case lie on both sides and scores come out too high; or "
+            "data.val_fraction 0, to train without validation"
+        )
+
+    def used_rows(self) -> Sequence[UsedRows]:
+        """Return the rows that are used, table by table; after :meth:`setup`. None here.
+
+        By them, images and patients on two sides are told.
+        """
+        return ()
+
+    def wants_validation(self) -> bool:
+        """Whether a part of the cases was to be kept for validation; False here."""
+        return False
+
+    def _check_trainable(self) -> None:
+        for table in self.tables():
+            table.check_trainable()
 
     @abstractmethod
     def place(self) -> str:
@@ -174,8 +223,10 @@ class StreamingDataModule(LightningDataModule):
         """Return the training loader of this rank.
 
         Raises:
-            TableError: there are fewer training samples than ranks.
+            TableError: there are fewer training samples than ranks, or a table is too old to train
+                on.
         """
+        self._check_trainable()
         begin = self._begin or self._epoch_begin(self.seed, 0)
         trainer, geometry = self.trainer, self.geometry()
         self._tell_what_is_left_out(geometry)
@@ -274,7 +325,7 @@ class StreamingDataModule(LightningDataModule):
 
     def _epoch_begin(self, seed: int, epoch: int) -> Position:
         order = self.order()
-        return Position(seed, epoch, 0, order.num_samples, order.fingerprint)
+        return Position(seed, epoch, 0, order.num_samples, order.fingerprint, self._rows_key)
 
     def position(self) -> Position:
         """Return how far the running fit has come in its epoch.
@@ -302,8 +353,10 @@ class StreamingDataModule(LightningDataModule):
         """Continue where a checkpoint left off.
 
         Raises:
-            ResumeError: an epoch has another length or order now.
+            ResumeError: an epoch has another length or order now, or other rows.
         """
         if state_dict and self.trainer is not None and self.trainer.state.fn == "fit":
             position = Position.from_state(state_dict)
-            self._begin = position.normalised(self.geometry(), self.order().fingerprint)
+            self._begin = position.normalised(
+                self.geometry(), self.order().fingerprint, self._rows_key
+            )

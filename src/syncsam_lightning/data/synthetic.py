@@ -14,8 +14,8 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from syncsam_lightning.data.codec import encode_image, encode_mask
-from syncsam_lightning.data.schema import COLUMNS, table_schema, with_checksums
+from syncsam_lightning.data.codec import encode_image, encode_mask, image_digest
+from syncsam_lightning.data.schema import COLUMNS, IMAGE_DIGEST, table_schema, with_checksums
 from syncsam_lightning.seeding import numpy_generator
 
 # Shares of images, in the rough proportions of large public collections.
@@ -120,9 +120,10 @@ def _batch(begin: int, end: int, side: int, seed: int, pool: _MaskPool) -> pa.Re
     mask_ids = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
     native = np.full(len(numbers), _NATIVE_SIDE, np.int32)
     stored = np.full(len(numbers), side, np.int32)
+    images = list(_images(rng, len(numbers), side))
     values = {
         "id": [f"image-{number:09d}" for number in numbers.tolist()],
-        "image": pa.array(list(_images(rng, len(numbers), side)), pa.large_binary()),
+        "image": pa.array([encode_image(image) for image in images], pa.large_binary()),
         "stored_height": stored,
         "stored_width": stored,
         "channels": np.ones(len(numbers), np.int8),
@@ -138,8 +139,10 @@ def _batch(begin: int, end: int, side: int, seed: int, pool: _MaskPool) -> pa.Re
         "boxes": pa.ListArray.from_arrays(offsets, boxes),
         "areas": pa.ListArray.from_arrays(offsets, pa.array(pool.areas[drawn])),
         "mask_ids": pa.ListArray.from_arrays(offsets, pa.array(mask_ids.astype(np.int32))),
+        # The native pixels are not made: those that are stored differ as well.
+        IMAGE_DIGEST: pa.array([image_digest(image) for image in images]),
     }
-    return pa.RecordBatch.from_pydict({name: values[name] for name in COLUMNS})
+    return pa.RecordBatch.from_pydict({name: values[name] for name in (*COLUMNS, IMAGE_DIGEST)})
 
 
 def _of_cases(cases: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,12 +156,12 @@ def _of_cases(cases: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.
     return modalities, sources, np.searchsorted([0.76, 0.8], draws[:, 2], "right")
 
 
-def _images(rng: np.random.Generator, count: int, side: int) -> Iterator[bytes]:
-    """Yield encoded grey images: smooth shapes under noise, which compress like slices do."""
+def _images(rng: np.random.Generator, count: int, side: int) -> Iterator[np.ndarray]:
+    """Yield ``(side, side, 1)`` uint8: smooth shapes under noise, which compress like slices do."""
     coarse_side = side // 16
     for noise in rng.integers(0, 4 if coarse_side else 256, (count, side, side, 1), np.uint8):
         if coarse_side:
             coarse = rng.integers(0, 200, (coarse_side + 1, coarse_side + 1), np.uint8)
             smooth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)[..., None]
             noise = np.where(smooth > 40, smooth, 0).astype(np.uint8) + noise
-        yield encode_image(noise)
+        yield noise

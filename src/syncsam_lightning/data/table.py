@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from syncsam_lightning.data.location import TableLocation
 from syncsam_lightning.data.row import StoredRow, stored_rows
 from syncsam_lightning.data.schema import (
     CHECKSUM,
-    COLUMNS,
     FORMAT_KEY,
     FORMAT_VERSION,
     SETTINGS_KEY,
+    TRAINABLE_SINCE,
     columns_of_format,
 )
 from syncsam_lightning.errors import DamagedRowError, DatasetNotFoundError, TableError
@@ -128,6 +129,16 @@ class Table:
             f"no table at {self}: make it with `syncsam prepare PLUGIN SOURCE TABLE`"
         )
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table's format, see :mod:`syncsam_lightning.data.schema`.
+
+        Raises:
+            DatasetNotFoundError: there is no table at the place.
+            TableError: it can't be opened.
+        """
+        return columns_of_format(self._format) if self.dataset is not None else ()
+
     def __len__(self) -> int:
         with self._told("the number of rows"):
             return int(self.dataset.count_rows())
@@ -145,10 +156,44 @@ class Table:
                 raise ValueError(f"expected a mapping, got {type(settings).__name__}")
         return settings
 
+    def check_trainable(self) -> None:
+        """Make sure that masks of its training rows lie where their images have them.
+
+        Raises:
+            TableError: they don't, or the table can't be opened.
+        """
+        if self.dataset is not None and self._format < TRAINABLE_SINCE:
+            raise TableError(
+                f"{self} has format {self._format}, whose training masks lie up to half a pixel "
+                "off their images: to train, prepare it again (remove it, or give another "
+                "data.table, and run the same command); for validation and testing it serves"
+            )
+
+    @property
+    def written(self) -> datetime:
+        """When the table was written, in local time.
+
+        Raises:
+            TableError: it can't be read.
+        """
+        with self._told("the date"):
+            written: datetime = self.dataset.versions()[-1]["timestamp"]
+        return written
+
     def offsets(self, split: Split) -> np.ndarray:
         """Return the positions of the rows of a split, ascending, int64."""
         splits = [batch.column("split").to_numpy(False) for batch in self.scan(["split"])]
         return np.flatnonzero(np.concatenate(splits) == split) if splits else np.zeros(0, np.int64)
+
+    def ids(self, offsets: np.ndarray) -> list[str]:
+        """Return the ids of some rows.
+
+        Raises:
+            TableError: they can't be read.
+        """
+        with self._told("the ids"):
+            taken = self.dataset.take([int(offset) for offset in offsets], columns=["id"])
+            return [str(name) for name in taken["id"].to_pylist()]
 
     def scan(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield some columns of all rows in the order of their positions, batch by batch.
@@ -173,7 +218,8 @@ class Table:
         """Read rows by position, in one request, in the order asked for; pixels stay encoded.
 
         Raises:
-            DamagedRowError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it, or those that
+                were asked for together.
             TableError: the table as a whole can't be read.
             DatasetNotFoundError: the table was removed since it was opened.
         """
@@ -192,20 +238,20 @@ class Table:
         """Read and decode rows by position, in one request, in the order asked for.
 
         Raises:
-            DamagedRowError: a row is damaged or can't be read; the message names it.
+            DamagedRowError: a row is damaged or can't be read; the message names it, or those that
+                were asked for together.
             TableError: the table as a whole can't be read.
             DatasetNotFoundError: the table was removed since it was opened.
         """
         return [row.record() for row in self.rows(offsets)]
 
     def _take(self, positions: list[int]) -> list[StoredRow]:
-        dataset = self.dataset
-        columns = columns_of_format(self._format)
-        taken: pa.Table = dataset.take(positions, columns=list(columns))
+        columns = self.columns
+        taken: pa.Table = self.dataset.take(positions, columns=list(columns))
         # Offsets that don't fit would be followed out of bounds when values are looked at.
         taken.validate(full=True)
         names = [f"row {position} of {self}" for position in positions]
-        rows = list(stored_rows(taken.select(COLUMNS), names))
+        rows = list(stored_rows(taken, names))
         for row in rows:
             if {len(row.labels), len(row.boxes), len(row.areas), len(row.mask_ids)} != {
                 row.num_masks
@@ -218,16 +264,12 @@ class Table:
         return rows
 
     def _unreadable(self, positions: list[int], error: BaseException) -> TableError:
-        """Return the error that names the first row which can't be read by itself."""
-        if len(positions) > 1 and not self.location.is_remote:
-            for position in positions:
-                self.rows([position])
+        """Return the error that names the rows which can't be read together."""
         some = ", ".join(map(str, positions[:5])) + (", ..." if len(positions) > 5 else "")
         noun = "row" if len(positions) == 1 else "rows"
         message = f"{noun} {some} of {self} cannot be read: {_reason(error)}"
         # What an object store can't give now may be there in a minute: that is no damage.
-        is_damage = len(positions) == 1 and not self.location.is_remote
-        return DamagedRowError(message) if is_damage else TableError(message)
+        return TableError(message) if self.location.is_remote else DamagedRowError(message)
 
     def _check_place(self, error: BaseException) -> None:
         """Raise if it is the whole table that can't be read (any more)."""

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch
+from syncsam_lightning.data.resize import nearest_pixels
 from syncsam_lightning.geometry import PackedMasks
-from syncsam_lightning.interaction import Unit
+from syncsam_lightning.interaction import MaskRule, Unit
 from syncsam_lightning.models import InputSpec
-from syncsam_lightning.prompts import Targets, foreground_clicks
+from syncsam_lightning.prompts import foreground_clicks
 from syncsam_lightning.seeding import mask_key
 
 _EPOCH = 0
@@ -39,12 +40,13 @@ def with_unit(batch: ImageBatch, unit: Unit) -> ImageBatch:
     areas = [int(mask.sum()) for of_image in joined for mask in of_image]
     return replace(
         batch,
-        targets=Targets(
+        targets=replace(
+            old,
             masks=torch.stack([old.masks[members].any(dim=0) for members in groups]),
             boxes=_joined_boxes(old.boxes, groups),
             image_index=old.image_index[leaders],
             keys=old.keys[leaders],
-            sizes=old.sizes,
+            first_points=None,
         ),
         objects=[
             replace(batch.objects[members[0]], area=area)
@@ -53,6 +55,39 @@ def with_unit(batch: ImageBatch, unit: Unit) -> ImageBatch:
         original_masks=joined,
         original_boxes=_joined_boxes(boxes, groups),
     )
+
+
+def with_mask_rule(batch: ImageBatch, rule: MaskRule, spec: InputSpec) -> ImageBatch:
+    """Return a batch whose masks at the model's size follow from the original ones by a rule.
+
+    An object of which the rule leaves no pixel keeps the mask that it has in the batch.
+
+    Args:
+        batch: from an evaluation loader.
+        rule: ``"area"`` returns the batch itself, whose masks follow it.
+        spec: of the model, which tells how images lie in its square.
+
+    Raises:
+        ValueError: the batch has no masks at the original resolution.
+    """
+    if rule == "area":
+        return batch
+    masks, _ = originals(batch)
+    squares, begin = batch.targets.masks.clone(), 0
+    for info, of_image in zip(batch.infos, masks, strict=True):
+        plan = spec.plan(info.height, info.width)
+        (top, left), (height, width) = plan.origin, plan.resized
+        rows, columns = (
+            torch.from_numpy(nearest_pixels(old, new, rule)).to(of_image.bits.device)
+            for old, new in ((info.height, height), (info.width, width))
+        )
+        for position, mask in enumerate(of_image, start=begin):
+            taken = mask[rows[:, None], columns].to(squares.device)
+            squares[position, top : top + height, left : left + width] = taken
+        begin += len(of_image)
+    is_left = squares.any(dim=2).any(dim=1)[:, None, None]
+    squares = torch.where(is_left, squares, batch.targets.masks)
+    return replace(batch, targets=replace(batch.targets, masks=squares))
 
 
 def with_seed(batch: ImageBatch, seed: int) -> ImageBatch:

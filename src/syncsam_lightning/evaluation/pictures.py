@@ -118,7 +118,7 @@ def _panel(
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))
 
     def shown(mask: Tensor) -> Tensor:
-        return F.interpolate(mask[None, None].float(), shape, mode="nearest")[0, 0] > 0.5
+        return F.interpolate(mask[None, None].float(), shape, mode="nearest-exact")[0, 0] > 0.5
 
     pixels = batch.images[image_index, :, *part].cpu()
     image = F.interpolate(pixels[None].float(), shape, mode="bilinear")[0].round().byte()

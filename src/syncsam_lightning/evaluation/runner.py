@@ -10,7 +10,13 @@ from torch import Tensor
 
 from syncsam_lightning.data.batch import ImageBatch, ImageInfo
 from syncsam_lightning.evaluation.even_parts import decode_evenly
-from syncsam_lightning.evaluation.objects import originals, with_first_clicks, with_seed, with_unit
+from syncsam_lightning.evaluation.objects import (
+    originals,
+    with_first_clicks,
+    with_mask_rule,
+    with_seed,
+    with_unit,
+)
 from syncsam_lightning.evaluation.scores import MaskScore, fill_box_dice
 from syncsam_lightning.geometry import PackedMasks
 from syncsam_lightning.interaction import EvaluationProtocol, run_rounds
@@ -81,6 +87,7 @@ def evaluate_batch(
         PromptFileError: the recorded prompts don't fit.
     """
     batch = with_seed(with_unit(batch, protocol.unit), seed)
+    batch = with_mask_rule(batch, protocol.mask_rule, model.input_spec)
     batch = with_first_clicks(batch, model.input_spec)
     truths, _ = originals(batch)
     policy = (

@@ -7,6 +7,7 @@ from syncsam_lightning.interaction.protocols import (
     PROTOCOLS,
     Averaging,
     EvaluationProtocol,
+    MaskRule,
     Unit,
     get_protocol,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "EvaluationProtocol",
     "Feedback",
     "InteractiveSession",
+    "MaskRule",
     "Policy",
     "ReplayPolicy",
     "Round",

@@ -18,6 +18,12 @@ Unit = Literal["mask", "class"]
 """What is prompted for and scored: each ``"mask"`` of the table, or all masks of one ``"class"`` on
 an image together."""
 
+MaskRule = Literal["area", "nearest_corner", "nearest_center"]
+"""How an original mask becomes the one at the model's size, which clicks on errors and some first
+prompts follow: ``"area"``: what covers half of a cell, as in training; ``"nearest_corner"``: the
+pixel at a cell's upper left corner (OpenCV's nearest neighbour, SAM-Med2D);
+``"nearest_center"``: the pixel at its centre (Pillow's, IMIS-Bench)."""
+
 Averaging = Literal["masks", "images"]
 """How scores become one number: the mean over ``"masks"``, or over ``"images"`` of the mean over
 what was scored on each."""
@@ -44,6 +50,7 @@ class EvaluationProtocol:
         accumulate_points: whether a correction comes on top of all earlier clicks, or replaces
             them.
         unit: what is prompted for and scored.
+        mask_rule: how masks come to the model's size.
         averaging: how scores become the protocol's one number.
         empty_dice: DSC and IoU of an empty prediction of an empty mask.
         decimals: to which each mask's DSC and IoU are rounded before they are averaged; None: not.
@@ -58,6 +65,7 @@ class EvaluationProtocol:
     click_rule: ClickRule = "uniform"
     accumulate_points: bool = True
     unit: Unit = "mask"
+    mask_rule: MaskRule = "area"
     averaging: Averaging = "masks"
     empty_dice: float = 1.0
     decimals: int | None = None
@@ -113,7 +121,9 @@ class EvaluationProtocol:
         )
 
 
-def _family(prefix: str, version: int, **rules: object) -> tuple[EvaluationProtocol, ...]:
+def _family(
+    prefix: str, versions: tuple[int, int, int], **rules: object
+) -> tuple[EvaluationProtocol, ...]:
     """Return the three protocols that share rules: a box, one click, and four corrections of it."""
     steps: tuple[tuple[str, FirstPrompt, int], ...] = (
         ("box", "box", 0),
@@ -122,7 +132,7 @@ def _family(prefix: str, version: int, **rules: object) -> tuple[EvaluationProto
     )
     return tuple(
         EvaluationProtocol(prefix + name, version, first, corrections, **rules)  # type: ignore[arg-type]
-        for name, first, corrections in steps
+        for version, (name, first, corrections) in zip(versions, steps, strict=True)
     )
 
 
@@ -130,19 +140,24 @@ PROTOCOLS: Mapping[str, EvaluationProtocol] = MappingProxyType(
     {
         protocol.name: protocol
         for protocol in (
-            # Version 2 draws the first click at the original resolution, for all models alike.
-            *_family("", version=2, click_rule="decided"),
+            # Version 2 draws the first click at the original resolution, for all models alike; 3
+            # corrects what is wrong of the mask by area.
+            *_family("", (2, 2, 3), click_rule="decided"),
+            # Version 2 takes OpenCV's pixels also where hardly any of an object is left.
             *_family(
                 "sammed2d-",
-                version=1,
+                (2, 2, 2),
+                mask_rule="nearest_corner",
                 box_rule="largest_component",
                 feedback="sigmoid",
                 decimals=4,
             ),
+            # Version 2 takes the pixels that Pillow takes.
             *_family(
                 "imis-",
-                version=1,
+                (2, 2, 2),
                 unit="class",
+                mask_rule="nearest_center",
                 box_rule="last_pixel",
                 click_rule="central",
                 accumulate_points=False,

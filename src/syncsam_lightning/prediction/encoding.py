@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from syncsam_lightning.data.transforms import fit_image, put_into
+from syncsam_lightning.data.resize import fit_image, put_into
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.interaction import Feedback, InteractiveSession
 from syncsam_lightning.models import ImageFeatures, PromptableModel

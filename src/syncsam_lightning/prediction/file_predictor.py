@@ -19,6 +19,8 @@ from syncsam_lightning.prediction.mask_files import (
     OutputError,
     VolumeFormat,
     check_image_labels,
+    chosen_format,
+    segment_name,
     write_image_mask,
     write_volume_masks,
     written_whole,
@@ -52,7 +54,7 @@ class Found:
         file: of its mask, from the output folder; empty if it has none.
         pixels: of the mask (in a volume, voxels).
         score: stability score, of a volume the mean over the slices drawn on.
-        millilitres: of the mask in a volume.
+        millilitres: of the mask in a volume; None where the file says nothing of distances.
         plane: in which a volume was segmented.
         slices: first and last slice that is drawn on, ``12-40``; ``12-20, 25-40`` with a hole.
         ends: why it goes no further, down and up.
@@ -74,9 +76,12 @@ class Found:
         told = f"{self.image}: {self.label}"
         if self.object > 1:
             told += f" {self.object}"
-        if self.millilitres is None:
+        if not self.plane:
             return f"{told}, {self.pixels} pixels"
-        told += f", {self.plane} slices {self.slices or 'none'}, {self.millilitres:.1f} ml"
+        size = f"{self.pixels} voxels"
+        if self.millilitres is not None:
+            size = f"{self.millilitres:.1f} ml"
+        told += f", {self.plane} slices {self.slices or 'none'}, {size}"
         return f"{told} ({self.ends})" if self.ends else told
 
 
@@ -122,6 +127,7 @@ class FilePredictor:
         volumes: over the same predictor, with window, plane and stop rule.
         output: folder of the masks.
         volume_format: what masks of volumes are written as.
+        resample: whether NIfTI masks of sheared volumes are brought to a grid at right angles.
     """
 
     def __init__(
@@ -131,9 +137,10 @@ class FilePredictor:
         output: Path,
         *,
         volume_format: VolumeFormat = "auto",
+        resample: bool = False,
     ) -> None:
         self.predictor, self.volumes = predictor, volumes
-        self.output, self.volume_format = output, volume_format
+        self.output, self.volume_format, self.resample = output, volume_format, resample
         self._sources: dict[str, Input] = {}
 
     def run(
@@ -210,9 +217,12 @@ class FilePredictor:
     ) -> None:
         is_nifti = source.kind == "nifti"
         volume = read_nifti(source.path) if is_nifti else read_series(source.files)
+        objects = group_objects(prompts)
+        names = [segment_name(label, number) for label, number in objects]
+        file_format = chosen_format(source, volume, names, self.volume_format)
         self.volumes.set_volume(volume)
         found: list[tuple[ObjectMask, VolumePrediction]] = []
-        for (label, number), about in group_objects(prompts).items():
+        for (label, number), about in objects.items():
             try:
                 answer = self.volumes.predict(
                     [self._slice_prompt(prompt) for prompt in about], progress=on_slice
@@ -235,7 +245,8 @@ class FilePredictor:
             source,
             [one for one, _ in found],
             volume,
-            file_format=self.volume_format,
+            file_format=file_format,
+            resample=self.resample,
             algorithm=type(self.predictor.model).__name__,
         )
         for (one, answer), file in zip(found, files, strict=True):
@@ -276,7 +287,11 @@ def _found_in_volume(
         file=file,
         pixels=int(one.mask.sum()),
         score=round(float(np.mean(list(answer.scores.values()))), 4),
-        millilitres=round(float(one.mask.sum() * np.prod(volume.spacing) / 1000), 4),
+        millilitres=(
+            round(int(one.mask.sum()) * volume.voxel_volume / 1000, 4)
+            if volume.has_spacing
+            else None
+        ),
         plane=answer.plane,
         slices=_ranges(answer.runs),
         ends="; ".join(

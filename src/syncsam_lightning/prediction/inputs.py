@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from syncsam_lightning.data.readers import IMAGE_SUFFIXES
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import Skipped
-from syncsam_lightning.volumes.dicom import find_series, is_dicom
+from syncsam_lightning.volumes.dicom_file import is_dicom
+from syncsam_lightning.volumes.dicom_series import find_series
 from syncsam_lightning.volumes.nifti import SUFFIXES, is_nifti
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+MASK_SUFFIXES = (".png", ".nii.gz")
+"""Of the files that masks of images and of NIfTI volumes are written to."""
+
 Kind = Literal["image", "nifti", "dicom"]
 
 
@@ -90,6 +94,32 @@ def find_inputs(
     return inputs, skipped
 
 
+def without_masks(inputs: Sequence[Input], output: Path) -> tuple[list[Input], list[Skipped]]:
+    """Leave out what an earlier run has written among the inputs.
+
+    Args:
+        inputs: see :func:`find_inputs`.
+        output: folder that masks go to.
+
+    Returns:
+        the inputs, and of what has the place and name of a mask of another input, which of them.
+    """
+    place = output.resolve()
+    masks = {str(place / f"{one.stem}--"): one for one in inputs}
+    kept: list[Input] = []
+    skipped: list[Skipped] = []
+    for one in inputs:
+        path = str(one.path.resolve())
+        begins = (path[: at + 2] for at in range(len(path)) if path.startswith("--", at))
+        source = next((masks[begin] for begin in begins if begin in masks), None)
+        if source is None or source is one or not path.endswith(MASK_SUFFIXES):
+            kept.append(one)
+            continue
+        reason = f"has the place of a mask of {source.name}; if it is none, give another --output"
+        skipped.append(Skipped(str(one.path), reason))
+    return kept, skipped
+
+
 def _folders(root: Path, ignored: set[Path]) -> Iterator[Path]:
     for folder, below, _ in os.walk(root):
         below[:] = sorted(
@@ -112,11 +142,13 @@ def _look_into(
         else:
             _add_file(file, file.relative_to(root).as_posix(), inputs, skipped)
     name = folder.resolve().name if folder == root else folder.relative_to(root).as_posix()
-    series, broken = find_series(dicom)
-    skipped += [Skipped(error.path, error.reason) for error in broken]
-    for one in series:
+    found = find_series(dicom)
+    skipped += [Skipped(error.path, error.reason) for error in found.broken]
+    if found.others:
+        skipped.append(Skipped(str(folder), found.left_out))
+    for one in found.series:
         called, place = name, folder
-        if len(series) > 1:
+        if len(found.series) > 1:
             called, place = f"{name}/{one.uid}", folder / one.uid
         inputs.append(Input(called, "dicom", one.files, place, one.description))
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from syncsam_lightning.errors import SyncSAMError
-from syncsam_lightning.prediction.file_names import safe_name
+from syncsam_lightning.data.mask_names import object_name
+from syncsam_lightning.errors import BrokenInputError, SyncSAMError
 from syncsam_lightning.prediction.inputs import Input
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.nifti import write_nifti
-from syncsam_lightning.volumes.segmentation import write_segmentation
+from syncsam_lightning.volumes.place import is_sheared, place_of
+from syncsam_lightning.volumes.resampling import resampled
+from syncsam_lightning.volumes.segmentation import check_segmentation, write_segmentation
 from syncsam_lightning.whole_files import work_folder
 
+log = logging.getLogger(__name__)
+
 VolumeFormat = Literal["auto", "nifti", "dicom_seg"]
-"""``auto``: as the volume came, NIfTI for NIfTI and DICOM SEG for DICOM."""
+"""``auto``: as the volume came, NIfTI for NIfTI and DICOM SEG for DICOM (where that can be)."""
 
 
 class OutputError(SyncSAMError):
@@ -76,8 +81,13 @@ class ObjectMask:
 
     @property
     def name(self) -> str:
-        """Label and number as they stand in file names and segments: ``cyst``, ``cyst--2``."""
-        return self.label if self.number == 1 else f"{self.label}--{self.number}"
+        """Label and number as a segment has them: ``cyst``, ``cyst--2``."""
+        return segment_name(self.label, self.number)
+
+
+def segment_name(label: str, number: int) -> str:
+    """Return the name of an object, by its label and its number among those of the label."""
+    return label if number == 1 else f"{label}--{number}"
 
 
 def check_image_labels(image: Input, labels: Sequence[str]) -> None:
@@ -91,7 +101,7 @@ def check_image_labels(image: Input, labels: Sequence[str]) -> None:
         OutputError: two objects would have one file.
     """
     counts = Counter(labels).items()
-    names = [_file_name(label, n + 1) for label, count in counts for n in range(count)]
+    names = [object_name(label, n + 1) for label, count in counts for n in range(count)]
     _check_names(names, image)
 
 
@@ -103,10 +113,50 @@ def write_image_mask(folder: Path, image: Input, found: ObjectMask) -> Path:
     Raises:
         UnwritableOutputError: the folder can't be written to.
     """
-    path = folder / f"{image.stem}--{_file_name(found.label, found.number)}.png"
+    path = folder / f"{image.stem}--{object_name(found.label, found.number)}.png"
     with written_whole(path) as place:
         Image.fromarray(found.mask.astype(np.uint8) * 255).save(place)
     return path
+
+
+def chosen_format(
+    source: Input, volume: Volume, names: Sequence[str], file_format: VolumeFormat
+) -> VolumeFormat:
+    """Say what the masks of a volume will be, before anything is segmented in vain.
+
+    Args:
+        source: the volume's files.
+        volume: as it was read.
+        names: of the objects, see :func:`segment_name`.
+        file_format: what was asked for.
+
+    Returns:
+        ``nifti`` or ``dicom_seg``. Of a series that can't have a DICOM SEG ``auto`` gives NIfTI,
+        and a warning says why.
+
+    Raises:
+        OutputError: two objects would have one name, or SEG is asked for what was no DICOM series.
+        BrokenInputError: SEG is asked for and the series can't have it; says which attribute it is.
+    """
+    _check_names(names, source)
+    if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
+        return "nifti"
+    if source.kind != "dicom":
+        raise OutputError(f"{source.name} is no DICOM series, so that its masks can't be DICOM SEG")
+    try:
+        check_segmentation(volume)
+    except BrokenInputError as error:
+        if file_format == "dicom_seg":
+            reason = f"{error.reason}: write its masks as NIfTI, volume_format nifti"
+            raise BrokenInputError(error.path, reason) from error
+        log.warning(
+            "%s: its masks are written as NIfTI, since they can't be DICOM SEG (%s: %s)",
+            source.name,
+            error.path,
+            error.reason,
+        )
+        return "nifti"
+    return "dicom_seg"
 
 
 def write_volume_masks(
@@ -116,11 +166,13 @@ def write_volume_masks(
     volume: Volume,
     *,
     file_format: VolumeFormat = "auto",
+    resample: bool = False,
     algorithm: str = "SyncSAM",
 ) -> list[Path | None]:
     """Write the objects of a volume.
 
-    NIfTI: a file of 0 and 1 for each, ``NAME--LABEL.nii.gz``, exactly where the volume lies. DICOM
+    NIfTI: a file of 0 and 1 for each, ``NAME--LABEL.nii.gz``, exactly where the volume lies (of a
+    sheared one, see :func:`~syncsam_lightning.volumes.nifti.write_nifti`). DICOM
     SEG: one file for all, ``NAME.seg.dcm``, a segment for each object.
 
     Args:
@@ -129,6 +181,8 @@ def write_volume_masks(
         objects: found in it.
         volume: as it was read.
         file_format: which of the two.
+        resample: write NIfTI masks of a sheared volume (a tilted gantry) on a grid at right angles,
+            by the nearest voxel; others are on one already.
         algorithm: name of the model.
 
     Returns:
@@ -140,13 +194,23 @@ def write_volume_masks(
     """
     if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
         paths = _paths(folder, source, objects, ".nii.gz")
+        straightens = resample and is_sheared(place_of(volume))
         for path, found in zip(paths, objects, strict=True):
+            mask = replace(volume, voxels=found.mask)
+            if straightens:
+                mask = resampled(mask)
             with written_whole(path) as place:
-                write_nifti(place, found.mask, volume)
+                write_nifti(place, mask.voxels, mask)
         return list(paths)
     if source.kind != "dicom":
         raise OutputError(f"{source.name} is no DICOM series, so that its masks can't be DICOM SEG")
     _check_names([found.name for found in objects], source)
+    if resample and is_sheared(place_of(volume)):
+        log.warning(
+            "%s: a DICOM SEG keeps the slices of its series, sheared as they are; for masks on a "
+            "grid at right angles give --volume_format nifti too",
+            source.name,
+        )
     kept = {found.name: found.mask for found in objects if found.mask.any()}
     target = folder / f"{source.stem}.seg.dcm"
     if kept:
@@ -156,13 +220,9 @@ def write_volume_masks(
 
 
 def _paths(folder: Path, source: Input, objects: Sequence[ObjectMask], suffix: str) -> list[Path]:
-    names = [_file_name(found.label, found.number) for found in objects]
+    names = [object_name(found.label, found.number) for found in objects]
     _check_names(names, source)
     return [folder / f"{source.stem}--{name}{suffix}" for name in names]
-
-
-def _file_name(label: str, number: int) -> str:
-    return safe_name(label) + (f"--{number}" if number > 1 else "")
 
 
 def _check_names(names: Sequence[str], source: Input) -> None:

@@ -11,7 +11,7 @@ from syncsam_lightning.data.readers import read_image, stretched
 from syncsam_lightning.errors import InvalidImageError
 
 Picture = np.ndarray | str | os.PathLike[str]
-"""Pixels, or the path of an image file (PNG, JPEG, TIFF, BMP)."""
+"""Pixels, or the path of an image file (PNG, JPEG, JPEG 2000, TIFF, BMP)."""
 
 ImageFormat = Literal["RGB", "BGR"]
 
@@ -20,9 +20,9 @@ def rgb_pixels(image: Picture, image_format: ImageFormat = "RGB") -> np.ndarray:
     """Return an image as models take it.
 
     Grey is repeated on three channels and an alpha channel is dropped. uint8 stays as it is;
-    anything else (16 bit, float) is stretched so that its own minimum is 0 and its maximum 255,
-    which is also what training made of such files. Where the extremes say nothing, as in CT, apply
-    a :class:`~syncsam_lightning.volumes.Window` first.
+    anything else (16 bit, float; grey or colours) is stretched so that its own minimum is 0 and its
+    maximum 255, which is also what training made of such files. Where the extremes say nothing, as
+    in CT, apply a :class:`~syncsam_lightning.volumes.Window` first.
 
     Args:
         image: ``(H, W)`` or ``(H, W, 1 or 3 or 4)`` integers or floats, or the path of a file.

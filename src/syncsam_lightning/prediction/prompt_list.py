@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,20 +127,22 @@ def read_prompts(path: Path) -> list[ListedPrompt]:
     except OSError as error:
         raise PromptFileError(f"{path} cannot be read: {error.strerror}") from error
     if suffix == ".csv":
-        entries, first = _csv_entries(text, path), 2
+        rows = _csv_entries(text, path)
+        entries, places = list(rows.values()), [f"line {number}" for number in rows]
     else:
         try:
-            entries, first = json.loads(text), 0
+            entries = json.loads(text)
         except (ValueError, RecursionError) as error:  # digits or brackets without end
             raise PromptFileError(f"{path} is not JSON: {error}") from error
-    place = "line" if suffix == ".csv" else "entry"
-    _check(entries, path, place, first)
+        listed = entries if isinstance(entries, list) else []
+        places = [f"entry {number}" for number in range(len(listed))]
+    _check(entries, path, places)
     return [
-        _prompt(entry, f"{path}, {place} {number}") for number, entry in enumerate(entries, first)
+        _prompt(entry, f"{path}, {place}") for entry, place in zip(entries, places, strict=True)
     ]
 
 
-def _check(entries: Any, path: Path, place: str, first: int) -> None:
+def _check(entries: Any, path: Path, places: Sequence[str]) -> None:
     error = best_match(Draft202012Validator(SCHEMA).iter_errors(entries))
     if error is None:
         return
@@ -147,10 +150,8 @@ def _check(entries: Any, path: Path, place: str, first: int) -> None:
     if not where:
         raise PromptFileError(f"{path}: {_reason(error)}")
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where[1:])
-    raise PromptFileError(
-        f"{path}, {place} {int(where[0]) + first}{': ' + key.lstrip('.') if key else ''}: "
-        f"{_reason(error)}"
-    )
+    place = f"{path}, {places[int(where[0])]}"
+    raise PromptFileError(f"{place}{': ' + key.lstrip('.') if key else ''}: {_reason(error)}")
 
 
 def _reason(error: Any) -> str:
@@ -172,6 +173,13 @@ def _blank(label: str) -> str:
     return f"{label!r} is blank; name the object, or leave label out"
 
 
+def _check_label(label: str, where: str) -> None:
+    try:
+        label.encode()
+    except UnicodeEncodeError as error:  # half of a character: JSON and shells let it through
+        raise PromptFileError(f"{where}: {label!r} is no text ({error.reason})") from error
+
+
 def _prompt(entry: Mapping[str, Any], where: str) -> ListedPrompt:
     try:
         points = tuple(tuple(map(float, point)) for point in entry.get("points", ()))
@@ -181,11 +189,17 @@ def _prompt(entry: Mapping[str, Any], where: str) -> ListedPrompt:
     labels = tuple(entry.get("point_labels", (1,) * len(points)))
     if len(labels) != len(points):
         raise PromptFileError(f"{where}: {len(points)} points, but {len(labels)} point_labels")
+    label = entry.get("label", DEFAULT_LABEL)
+    _check_label(label, f"{where}: label")
+    # JSON Schema counts 2.0 as an integer.
+    number, position = (
+        None if value is None else int(value) for value in map(entry.get, ("object", "slice"))
+    )
     return ListedPrompt(
         image=entry["image"],
-        label=entry.get("label", DEFAULT_LABEL),
-        object=entry.get("object"),
-        slice=entry.get("slice"),
+        label=label,
+        object=number,
+        slice=position,
         box=box,
         points=points,
         point_labels=labels,
@@ -193,22 +207,39 @@ def _prompt(entry: Mapping[str, Any], where: str) -> ListedPrompt:
     )
 
 
-def _csv_entries(text: str, path: Path) -> list[dict[str, Any]]:
-    reader = csv.DictReader(text.splitlines(), strict=True)
+def _csv_entries(text: str, path: Path) -> dict[int, dict[str, Any]]:
+    """Return the entries of a table by the line on which they end."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = reader.fieldnames or ()
+        _check_columns(columns, path)
+        rows = ((reader.line_num, row) for row in reader if not _is_blank(row))
+        return {line: _csv_entry(row, f"{path}, line {line}") for line, row in rows}
     except csv.Error as error:
-        raise PromptFileError(f"{path}, line 1 is not CSV: {error}") from error
+        line = max(reader.line_num, 1)
+        raise PromptFileError(f"{path}, line {line} is not CSV: {error}") from error
+
+
+def _is_blank(row: Mapping[Any, Any]) -> bool:
+    """Whether a line holds nothing but commas, as spreadsheets leave them at the end."""
+    return not any(value and (isinstance(value, list) or value.strip()) for value in row.values())
+
+
+def _check_columns(columns: Sequence[str], path: Path) -> None:
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and sign in columns[0]:
+            raise PromptFileError(
+                f"{path}, line 1: its columns are separated by {name}: separate them by commas "
+                "(numbers with a point)"
+            )
     if unknown := [name for name in columns if name not in CSV_COLUMNS]:
         raise PromptFileError(
             f"{path}: unknown column {unknown[0]!r}; known are {', '.join(CSV_COLUMNS)}"
         )
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise PromptFileError(f"{path}: two columns are called {twice[0]!r}")
     if "image" not in columns:
         raise PromptFileError(f"{path} has no column image; known are {', '.join(CSV_COLUMNS)}")
-    try:
-        return [_csv_entry(row, f"{path}, line {line}") for line, row in enumerate(reader, 2)]
-    except csv.Error as error:
-        raise PromptFileError(f"{path}, line {reader.line_num} is not CSV: {error}") from error
 
 
 def _csv_entry(row: Mapping[Any, Any], where: str) -> dict[str, Any]:
@@ -278,6 +309,7 @@ def prompt_of_options(
     """
     if not label.strip():
         raise PromptFileError(f"--label: {_blank(label)}")
+    _check_label(label, "--label")
     clicks = [] if points is None else parse_points(points, "--points")
     return ListedPrompt(
         label=label,
@@ -290,7 +322,10 @@ def prompt_of_options(
 
 def _number(text: str, where: str, kind: type = float) -> Any:
     try:
-        return kind(text)
+        number = float(text)
+        if kind is int and not number.is_integer():
+            raise ValueError(text)
+        return kind(number)
     except ValueError as error:
         what = "whole number" if kind is int else "number"
         raise PromptFileError(f"{where}: {text!r} is not a {what}") from error

@@ -29,6 +29,8 @@ from syncsam_lightning.models.weights.pretrained import PretrainedWeights
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out, put_frozen_back
 from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.training.callbacks.damage import DamagedRows
+from syncsam_lightning.training.callbacks.no_validation import NoValidation
+from syncsam_lightning.training.callbacks.shared_patients import SharedPatients
 from syncsam_lightning.training.checkpoint import LoadedAsValues
 from syncsam_lightning.training.frame import check_frame
 from syncsam_lightning.training.gradients import backward_over_ranks
@@ -237,9 +239,8 @@ class InteractiveSegmentation(LoadedAsValues, LightningModule):  # type: ignore[
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the frozen weights back, if they are those it was trained on."""
-        self._load_pretrained(
-            begins=False, untrained=False
-        )  # `load_from_checkpoint` comes here without `setup`
+        # `load_from_checkpoint` comes here without `setup`.
+        self._load_pretrained(begins=False, untrained=False)
         self._begun = True
         self._take_feedback_of_training()
         self.guard.load_state_dict(checkpoint.get(_SKIPPED, {}))
@@ -249,8 +250,8 @@ class InteractiveSegmentation(LoadedAsValues, LightningModule):  # type: ignore[
     # Training
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return what tells of damaged rows, which no run may go without."""
-        return [DamagedRows()]
+        """Return what every run tells: damaged rows, missing validation, shared patients."""
+        return [DamagedRows(), NoValidation(), SharedPatients()]
 
     def on_fit_start(self) -> None:
         """Keep Lightning from warning of frozen parts in eval mode, where they belong."""

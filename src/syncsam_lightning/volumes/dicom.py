@@ -1,144 +1,43 @@
-"""DICOM series: finding them, and reading one as a volume."""
+"""A DICOM series as a volume."""
 
 from __future__ import annotations
 
-import importlib
-import io
-import os
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from syncsam_lightning.errors import BrokenInputError, SyncSAMError
+from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes.dicom_file import read_dataset, read_header, refusing
 from syncsam_lightning.volumes.dicom_header import number
-from syncsam_lightning.volumes.frames import frame_headers, num_frames
-from syncsam_lightning.volumes.slice_geometry import place_slices
+from syncsam_lightning.volumes.dicom_pixels import measured, read_pixels
+from syncsam_lightning.volumes.dicom_series import SORTING_TAGS, no_image
+from syncsam_lightning.volumes.frames import PER_FRAME, SHARED, FileSlice, file_slices
+from syncsam_lightning.volumes.slice_geometry import pixel_spacing, place_slices
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
 
-_MAGIC_AT, _MAGIC = 128, b"DICM"
 _TAGS = (
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "Modality",
-    "SOPClassUID",
-    "Rows",
-    "Columns",
+    *SORTING_TAGS,
+    "SOPInstanceUID",
+    "ImageType",
     "NumberOfFrames",
     "SamplesPerPixel",
+    "PhotometricInterpretation",
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
     "SpacingBetweenSlices",
     "SliceThickness",
-    "PhotometricInterpretation",
     "RescaleSlope",
     "RescaleIntercept",
+    SHARED,
+    PER_FRAME,
 )
 MAX_SLICE_PIXELS = 1 << 26
 """Largest slice that is read; a header that declares more is refused before any allocation."""
-
-
-class MissingPackageError(SyncSAMError):
-    """A package that only some formats need is not installed."""
-
-
-def need(name: str) -> ModuleType:
-    """Import a package of the extra ``dicom``.
-
-    Raises:
-        MissingPackageError: it isn't installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(
-            f"DICOM needs the package {name.split('.')[0]}, which cannot be imported ({error}): "
-            "pip install 'syncsam-lightning[dicom]'"
-        ) from error
-
-
-@contextmanager
-def _refusing(path: Path, what: str) -> Iterator[None]:
-    """Say in our words what pydicom and its decoders raise for a damaged file."""
-    pydicom = need("pydicom")
-    try:
-        yield
-    except pydicom.errors.InvalidDicomError as error:
-        raise BrokenInputError(str(path), "not a DICOM file") from error
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RuntimeError,
-        struct.error,
-        pydicom.errors.BytesLengthException,
-    ) as error:
-        reason = " ".join(str(error).split())
-        raise BrokenInputError(str(path), f"{what} ({reason})") from error
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do (it may have any name or none to speak of)."""
-    try:
-        with path.open("rb") as file:
-            file.seek(_MAGIC_AT)
-            return file.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """The files of one series of a folder.
-
-    Args:
-        uid: its SeriesInstanceUID.
-        description: what the scanner called it, may be empty.
-        files: in no particular order.
-    """
-
-    uid: str
-    description: str
-    files: tuple[Path, ...]
-
-
-def find_series(files: Sequence[Path]) -> tuple[list[Series], list[BrokenInputError]]:
-    """Sort DICOM files into series, by the order in which each first occurs.
-
-    Returns:
-        the series, and what is wrong with files that belong to none.
-
-    Raises:
-        MissingPackageError: pydicom is not installed.
-    """
-    found: dict[str, list[Path]] = {}
-    descriptions: dict[str, str] = {}
-    broken = []
-    for path in files:
-        try:
-            header = _header(path)
-            uid = str(header.get("SeriesInstanceUID", ""))
-            if not uid:
-                raise BrokenInputError(str(path), "has no SeriesInstanceUID")
-            if "Rows" not in header:
-                raise BrokenInputError(str(path), "is DICOM, but no image")
-        except BrokenInputError as error:
-            broken.append(error)
-            continue
-        found.setdefault(uid, []).append(path)
-        descriptions.setdefault(uid, str(header.get("SeriesDescription", "")))
-    series = [Series(uid, descriptions[uid], tuple(paths)) for uid, paths in found.items()]
-    return series, broken
 
 
 def read_series(files: Sequence[Path]) -> Volume:
@@ -146,88 +45,77 @@ def read_series(files: Sequence[Path]) -> Volume:
 
     Slices are ordered by their position along the normal of the slices, not by name or instance
     number. Stored values become what they measure by slope and intercept (CT: Hounsfield units);
-    MONOCHROME1, where small is bright, is turned around.
+    MONOCHROME1, where small is bright, is turned around. Padding (PixelPaddingValue), which is not
+    part of the picture, is -inf.
 
     Args:
-        files: of one series with one image each, or the one file of an enhanced series. A single
-            image without a position is one of its own; its affine then has pixel spacing and slice
-            thickness (1 if unknown) and no more.
+        files: of one series, with one image each, or enhanced ones with one or several frames
+            (PS3.3 A.36 and A.38). A single image without a position is one of its own; its affine
+            then has pixel spacing and slice thickness (1 if unknown) and no more.
 
     Raises:
         BrokenInputError: a file can't be read or does not fit the others, or a slice is missing or
             there twice; the message names the file.
         MissingPackageError: pydicom is not installed.
     """
-    headers = {path: _header(path) for path in files}
-    for path, header in headers.items():
-        _check_image(path, header)
-    if enhanced := [path for path, header in headers.items() if num_frames(path, header) > 1]:
-        return _read_frames(enhanced[0], len(headers))
-    ordered, affine = place_slices(headers)
-    first = headers[ordered[0]]
-    _check_size(ordered[0], first, len(ordered))
-    slices = [_pixels(path) for path in ordered]
-    voxels = np.stack(slices, axis=-1).swapaxes(0, 1)
-    return Volume(voxels, affine, tuple(ordered), modality=str(first.get("Modality", "")))
-
-
-def _read_frames(path: Path, num_files: int) -> Volume:
-    """Read the file of an enhanced series (PS3.3 A.36 and A.38), which holds all slices."""
-    if num_files > 1:
+    slices = read_slices(files)
+    by_place = {one.place: one for one in slices}
+    places, affine = place_slices({place: one.header for place, one in by_place.items()})
+    ordered = [by_place[place] for place in places]
+    rows, columns = _size(places[0], ordered[0].header)
+    shape = (len(ordered), rows, columns)
+    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise BrokenInputError(
-            str(path),
-            f"holds several frames and is one of {num_files} files of its series: give it alone",
+            str(places[0]), f"its series has {shape[::-1]} voxels, over the limit"
         )
-    dataset = _read(path)
-    with _refusing(path, "does not say readably where its frames lie"):
-        headers = frame_headers(path, dataset)
-    ordered, affine = place_slices(headers)
-    _check_size(path, dataset, len(ordered))
-    frames = list(headers)
-    order = tuple(frames.index(frame) for frame in ordered)
-    stored = _decoded(path, dataset)
-    if len(stored) < len(frames):
-        raise BrokenInputError(str(path), f"holds {len(stored)} of its {len(frames)} frames")
-    slices = [_values(path, stored[n], headers[frames[n]], dataset) for n in order]
-    voxels = np.stack(slices, axis=-1).swapaxes(0, 1)
-    return Volume(voxels, affine, (path,), str(dataset.get("Modality", "")), frames=order)
+    of_files: dict[Path, list[int]] = {}
+    for k, one in enumerate(ordered):
+        of_files.setdefault(one.path, []).append(k)
+    stack = np.empty(shape, np.float32)
+    for path, numbers in of_files.items():
+        _fill(stack, path, {k: ordered[k] for k in numbers})
+    return Volume(
+        stack.transpose(2, 1, 0),
+        affine,
+        tuple(one.path for one in ordered),
+        modality=str(ordered[0].header.get("Modality", "")),
+        frames=tuple(one.frame or 0 for one in ordered),
+        has_spacing=pixel_spacing(places[0], ordered[0].header) is not None,
+    )
 
 
-class _Bounded(io.BufferedReader):
-    """A file that reads no more than it holds.
+def read_slices(files: Sequence[Path]) -> list[FileSlice]:
+    """Read the headers of the slices that files hold, in the order of the files.
 
-    Python makes room for what is asked for before it reads, and pydicom asks for as much as a
-    damaged element says that it has: up to 4 GiB.
+    Raises:
+        BrokenInputError: a file can't be read, is no image or one that isn't read yet.
+        MissingPackageError: pydicom is not installed.
     """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._held = os.fstat(self.fileno()).st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to ``size`` bytes; all if it is None or negative."""
-        if size is None or size < 0:
-            return super().read()
-        return super().read(max(0, min(size, self._held - self.tell())))
-
-
-def _header(path: Path) -> Any:
-    header = _read(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-    # Values are made from their bytes when they are first looked at: here, where it may fail.
-    with _refusing(path, "cannot be read"):
-        for _ in header:
-            pass
-    return header
-
-
-def _read(path: Path, **options: Any) -> Any:
-    with _refusing(path, "cannot be read"), _Bounded(path) as file:
-        return need("pydicom").dcmread(file, **options)
+    slices: list[FileSlice] = []
+    for path in files:
+        header = read_header(path, _TAGS)
+        _check_image(path, header)
+        with refusing(path, "does not say readably where its frames lie"):
+            slices += file_slices(path, header)
+    return slices
 
 
 def _check_image(path: Path, header: Any) -> None:
+    if what := no_image(header):
+        remedy = "give the folder or the files of the images"
+        raise BrokenInputError(str(path), f"is no image of a patient ({what}): {remedy}")
+    if "MOSAIC" in _texts(header.get("ImageType")):
+        raise BrokenInputError(
+            str(path),
+            "is a mosaic (ImageType), many slices side by side in one picture: convert the series "
+            "to NIfTI (dcm2niix does)",
+        )
     if number(path, header, "SamplesPerPixel", 1) != 1:
-        raise BrokenInputError(str(path), "is a colour image; save it as PNG to segment it")
+        raise BrokenInputError(
+            str(path),
+            f"is a colour image ({header.get('PhotometricInterpretation')}), and colour DICOM "
+            "isn't read yet: save it as PNG to segment it",
+        )
     rows, columns = _size(path, header)
     if rows < 1 or columns < 1 or rows * columns > MAX_SLICE_PIXELS:
         raise BrokenInputError(
@@ -236,38 +124,26 @@ def _check_image(path: Path, header: Any) -> None:
         )
 
 
+def _texts(values: Any) -> list[str]:
+    """Return the values of an attribute that may have one or several."""
+    return [values] if isinstance(values, str) else [str(value) for value in values or ()]
+
+
 def _size(path: Path, header: Any) -> tuple[int, int]:
     """Return the number of rows and of columns."""
     return number(path, header, "Rows", 0), number(path, header, "Columns", 0)
 
 
-def _check_size(path: Path, header: Any, slices: int) -> None:
-    rows, columns = _size(path, header)
-    shape = (columns, rows, slices)
-    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
-        raise BrokenInputError(str(path), f"its series has {shape} voxels, over the limit")
-
-
-def _pixels(path: Path) -> np.ndarray:
-    dataset = _read(path)
-    return _values(path, _decoded(path, dataset), dataset, dataset)
-
-
-def _decoded(path: Path, dataset: Any) -> np.ndarray:
-    with _refusing(path, "its pixels cannot be decoded"):
-        stored: np.ndarray = dataset.pixel_array
-    return stored
-
-
-def _values(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.ndarray:
-    """Return what ``(H, W)`` stored values measure, by the slope and intercept of ``scale``."""
-    with _refusing(path, "its pixels cannot be decoded"):
-        values = need("pydicom").pixels.apply_modality_lut(stored, scale)
-    if values.ndim != 2:
-        raise BrokenInputError(str(path), f"has pixels of shape {values.shape}, expected two axes")
-    values = values.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise BrokenInputError(str(path), "holds values that are not finite")
-    inverted = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
-    result: np.ndarray = -values if inverted else values
-    return result
+def _fill(stack: np.ndarray, path: Path, slices: Mapping[int, FileSlice]) -> None:
+    """Read the pixels of a file into ``(K, H, W)``, where its slices lie by their K."""
+    dataset = read_dataset(path)
+    frames = read_pixels(path, dataset)
+    for k, one in slices.items():
+        frame = one.frame or 0
+        if frame >= len(frames):
+            raise BrokenInputError(str(path), f"holds {len(frames)} frames, expected {frame + 1}")
+        if frames[frame].shape != stack.shape[1:]:
+            raise BrokenInputError(str(path), f"has pixels of shape {frames[frame].shape}")
+        # A frame's header has its scale; that of an image of one slice is the file's, with tables.
+        scale = dataset if one.frame is None else one.header
+        stack[k] = measured(path, frames[frame], scale, dataset)

@@ -1,7 +1,9 @@
-"""Frames of an enhanced DICOM image, as if each were an image of its own."""
+"""The slices that a DICOM file holds, as if each were an image of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +15,59 @@ _PLACES = {
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
     "PixelSpacing": "PixelMeasuresSequence",
+    "SliceThickness": "PixelMeasuresSequence",
+    "SpacingBetweenSlices": "PixelMeasuresSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
 }
+_OF_FILE = ("SOPClassUID", "SOPInstanceUID", "Modality", "Rows", "Columns")
+SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 
 
-def num_frames(path: Path, header: Any) -> int:
-    """Return how many frames an image has.
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """A slice of a series.
 
-    Raises:
-        BrokenInputError: its header says it with something else than a finite number.
+    Args:
+        path: of the file that holds it.
+        frame: its number in the file, from 0; None: the file is an image of one slice.
+        header: what the file says of this slice, in the attributes of an image of one frame.
     """
-    return number(path, header, "NumberOfFrames", 1)
+
+    path: Path
+    frame: int | None
+    header: Any
+
+    @property
+    def place(self) -> Path:
+        """What messages call it: ``scan.dcm``, or ``scan.dcm[3]`` for a frame."""
+        if self.frame is None:
+            return self.path
+        return self.path.with_name(f"{self.path.name}[{self.frame}]")
 
 
-def frame_headers(path: Path, dataset: Any) -> dict[Path, Any]:
-    """Return a header for each frame, by what messages call it: ``scan.dcm[3]``.
+def file_slices(path: Path, header: Any) -> list[FileSlice]:
+    """Return the slices of a file, in the order in which it holds them.
+
+    Whether a file is enhanced is told by its functional groups, not by the number of its frames:
+    with exactly one frame it still says in its groups alone where that lies and how it is scaled.
 
     Args:
         path: of the file.
-        dataset: of several frames.
+        header: of the file, with the functional groups.
 
     Raises:
         BrokenInputError: the file does not say where its frames lie, as films and multi-frame
             ultrasound don't.
         Exception: what pydicom raises where it makes values of damaged bytes.
     """
-    shared = dataset.get("SharedFunctionalGroupsSequence") or [{}]
-    own = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    count = num_frames(path, dataset)
+    count = number(path, header, "NumberOfFrames", 1)
+    shared = (header.get(SHARED) or [{}])[0]
+    own = list(header.get(PER_FRAME) or [])
+    if count == 1 and not own:
+        if not shared:
+            return [FileSlice(path, None, header)]
+        own = [{}]
     if len(own) != count:
         raise BrokenInputError(
             str(path),
@@ -49,19 +75,23 @@ def frame_headers(path: Path, dataset: Any) -> dict[Path, Any]:
             "so that they make no volume: save them as PNG, or convert the series to NIfTI "
             "(dcm2niix does)",
         )
-    return {
-        path.with_name(f"{path.name}[{number}]"): _header(dataset, shared[0], groups)
-        for number, groups in enumerate(own)
-    }
+    return [
+        FileSlice(path, frame, _header(header, (groups, shared)))
+        for frame, groups in enumerate(own)
+    ]
 
 
-def _header(dataset: Any, shared: Any, own: Any) -> Any:
+def _header(of_file: Any, groups: Iterable[Any]) -> Any:
     from pydicom import Dataset  # installed: it has read the file
 
     header = Dataset()
-    header.Rows, header.Columns = dataset.Rows, dataset.Columns
+    for name in _OF_FILE:
+        if name in of_file:
+            setattr(header, name, of_file[name].value)
     for name, sequence in _PLACES.items():
-        groups = own.get(sequence) or shared.get(sequence)
-        if groups and name in groups[0]:
-            setattr(header, name, groups[0][name].value)
+        items = (group.get(sequence) for group in groups)
+        places = [items_of[0] for items_of in items if items_of] + [of_file]
+        value = next((place.get(name) for place in places if name in place), None)
+        if value is not None:
+            setattr(header, name, value)
     return header

@@ -12,9 +12,13 @@ from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.dicom_header import numbers
 from syncsam_lightning.volumes.volume import spans_space
 
-# Degrees of freedom that scanners need: positions are written with few decimals.
-_SPACING_TOLERANCE = 0.05
-_DIRECTION_TOLERANCE = 1e-3
+CLOSE = 0.25
+"""How far a corner of a slice may lie from where the volume says, along any axis, in voxels.
+
+Scanners write positions and directions with few decimals, which moves no voxel to the place of its
+neighbour. One slice that is missing moves others by a third of a voxel at least.
+"""
+
 _NORMAL_TOLERANCE = 0.01
 _SMALLEST_SPACING = 1e-6  # millimetres; what is less is damage, and an affine without an inverse
 
@@ -38,58 +42,90 @@ def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
     paths = list(headers)
     first = headers[paths[0]]
     positions: dict[Path, np.ndarray] = {}
-    directions: dict[Path, np.ndarray] = {}
+    planes: dict[Path, tuple[np.ndarray, np.ndarray]] = {}
     for path, header in headers.items():
         position = numbers(path, header, "ImagePositionPatient", 3)
         direction = numbers(path, header, "ImageOrientationPatient", 6)
         if position is not None and direction is not None:
-            positions[path], directions[path] = position, direction
+            positions[path] = position
+            planes[path] = _plane(path, header, direction.reshape(2, 3))
         elif len(paths) > 1:
             raise BrokenInputError(str(path), "does not say where in the patient it lies")
         else:
-            rows, columns = _pixel_spacing(path, header)
+            rows, columns = pixel_spacing(path, header) or (1.0, 1.0)
             return paths, np.diag([-columns, -rows, _thickness(path, header), 1.0])
-    along_row, along_column = directions[paths[0]].reshape(2, 3)
-    normal = np.cross(along_row, along_column)
-    if abs(np.linalg.norm(normal) - 1) > _NORMAL_TOLERANCE:
-        given = first.ImageOrientationPatient
-        reason = f"has ImageOrientationPatient {given}, expected two directions at right angles"
-        raise BrokenInputError(str(paths[0]), reason)
+    directions, spacing = planes[paths[0]]
+    normal = np.cross(*directions)
     for path, header in headers.items():
-        _check_same(path, header, paths[0], first)
+        _check_same_size(path, header, paths[0], first)
+        _check_same_plane(path, header, planes[path], paths[0], (directions, spacing))
     with np.errstate(over="ignore", invalid="ignore"):  # told below
         heights = {path: float(position @ normal) for path, position in positions.items()}
         ordered = sorted(paths, key=lambda path: (heights[path], path))
         if len(paths) == 1:
             step = normal * _thickness(paths[0], first)
         else:
-            step = _step(ordered, [heights[path] for path in ordered], positions)
-    rows, columns = _pixel_spacing(paths[0], first)
+            step = (positions[ordered[-1]] - positions[ordered[0]]) / (len(ordered) - 1)
     to_patient = np.eye(4)
-    to_patient[:3, 0] = along_row * columns
-    to_patient[:3, 1] = along_column * rows
+    to_patient[:3, :2] = (directions * spacing[:, None]).T
     to_patient[:3, 2] = step
     to_patient[:3, 3] = positions[ordered[0]]
+    _check_gaps(ordered, [heights[path] for path in ordered])
     if not spans_space(to_patient):
         raise BrokenInputError(
             str(ordered[-1]),
             "its series makes no volume: positions and PixelSpacing do not span three axes",
         )
+    _check_places(ordered, [positions[path] for path in ordered], to_patient)
     # DICOM counts left and posterior as positive, NIfTI right and anterior.
     return ordered, np.diag([-1.0, -1.0, 1.0, 1.0]) @ to_patient
 
 
-def _pixel_spacing(path: Path, header: Any) -> tuple[float, float]:
-    """Return the distances between rows and between columns; 1 if they are not known."""
-    spacing = numbers(path, header, "PixelSpacing", 2)
+def _plane(path: Path, header: Any, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the directions to the next column and row ``(2, 3)``, and these steps in mm ``(2,)``.
+
+    PixelSpacing stands the other way round: the distance between rows comes first.
+    """
+    normal = np.cross(*directions)
+    if abs(np.linalg.norm(normal) - 1) > _NORMAL_TOLERANCE:
+        given = header.ImageOrientationPatient
+        reason = f"has ImageOrientationPatient {given}, expected two directions at right angles"
+        raise BrokenInputError(str(path), reason)
+    spacing = pixel_spacing(path, header) or (1.0, 1.0)
+    return directions, np.array(spacing[::-1])
+
+
+def _numbers_above_0(path: Path, header: Any, name: str) -> tuple[float, float] | None:
+    spacing = numbers(path, header, name, 2)
     if spacing is None:
-        return 1.0, 1.0
+        return None
     if (spacing < _SMALLEST_SPACING).any():
         raise BrokenInputError(
-            str(path), f"has PixelSpacing {header.PixelSpacing}, expected numbers above 0"
+            str(path), f"has {name} {header.get(name)}, expected numbers above 0"
         )
     rows, columns = spacing.tolist()
     return rows, columns
+
+
+def pixel_spacing(path: Path, header: Any) -> tuple[float, float] | None:
+    """Return the distances between rows and between columns of a slice in mm.
+
+    Of an image without a place, such as a radiograph, PixelSpacing may be missing or 0: the spacing
+    on the detector or of the scanned film does then (PS3.3 10.7.1.3).
+
+    Returns:
+        None if they are not known.
+
+    Raises:
+        BrokenInputError: they are not two numbers above 0.
+    """
+    if numbers(path, header, "ImagePositionPatient", 3) is not None:
+        return _numbers_above_0(path, header, "PixelSpacing")
+    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        given = numbers(path, header, name, 2)
+        if given is not None and given.any():
+            return _numbers_above_0(path, header, name)
+    return None
 
 
 def _thickness(path: Path, header: Any) -> float:
@@ -106,7 +142,7 @@ def _thickness(path: Path, header: Any) -> float:
     return 1.0
 
 
-def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
+def _check_same_size(path: Path, header: Any, reference: Path, first: Any) -> None:
     for name in ("Rows", "Columns"):
         if header.get(name) != first.get(name):
             raise BrokenInputError(
@@ -114,14 +150,24 @@ def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
                 f"has {name} {header.get(name)}, but {reference.name} of the same "
                 f"series {first.get(name)}",
             )
-    for name, count in (("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
-        ours = numbers(path, header, name, count)
-        theirs = numbers(reference, first, name, count)
-        if ours is None or theirs is None:
-            same = ours is theirs
-        else:
-            same = np.allclose(ours, theirs, atol=_DIRECTION_TOLERANCE)
-        if not same:
+
+
+def _check_same_plane(
+    path: Path,
+    header: Any,
+    plane: tuple[np.ndarray, np.ndarray],
+    reference: Path,
+    expected: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Refuse a slice whose far corner would not lie on that of the first, were it moved there."""
+    size = np.array([int(header.Columns), int(header.Rows)])
+    spacing = expected[1]
+    turned = np.linalg.norm(plane[0] - expected[0], axis=1) * spacing
+    for name, moved in (
+        ("ImageOrientationPatient", turned),
+        ("PixelSpacing", np.abs(plane[1] - spacing)),
+    ):
+        if moved @ size > CLOSE * spacing.min():
             raise BrokenInputError(
                 str(path),
                 f"has another {name} than {reference.name} of the same series: "
@@ -129,27 +175,41 @@ def _check_same(path: Path, header: Any, reference: Path, first: Any) -> None:
             )
 
 
-def _step(
-    ordered: Sequence[Path],
-    heights: Sequence[float],
-    positions: dict[Path, np.ndarray],
-) -> np.ndarray:
-    """Return the way from one slice to the next in millimetres, which is the same for all."""
+def _check_gaps(ordered: Sequence[Path], heights: Sequence[float]) -> None:
+    """Refuse slices of one place, or of which one is missing."""
     gaps = np.diff(heights)
+    if not len(gaps):
+        return
     usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two, the smaller: slices get lost
-    for before, after, gap in zip(ordered, ordered[1:], gaps.tolist(), strict=False):
+    even = np.linspace(heights[0], heights[-1], len(heights))
+    is_even = np.abs(np.asarray(heights) - even) <= CLOSE * usual
+    for before, after, gap, fits in zip(
+        ordered, ordered[1:], gaps.tolist(), (is_even[:-1] & is_even[1:]).tolist(), strict=False
+    ):
         if gap <= 1e-4:
             raise BrokenInputError(
                 str(after),
                 f"lies where {before.name} lies: the series has several images of one "
                 "place (phases or echoes); give one of them",
             )
-        if abs(gap - usual) > _SPACING_TOLERANCE * usual:
+        if not fits and abs(gap - usual) > CLOSE * usual:
             raise BrokenInputError(
                 str(after),
                 f"lies {gap:.2f} mm after {before.name}, the others {usual:.2f} mm "
                 "apart: a slice is missing, or they overlap",
             )
-    way = positions[ordered[-1]] - positions[ordered[0]]
-    step: np.ndarray = way / (len(ordered) - 1)
-    return step
+
+
+def _check_places(
+    ordered: Sequence[Path], positions: Sequence[np.ndarray], to_patient: np.ndarray
+) -> None:
+    """Refuse slices that lie beside where the volume says, along any of its axes."""
+    to_voxels = np.linalg.inv(to_patient)
+    for k, (path, position) in enumerate(zip(ordered, positions, strict=True)):
+        moved = to_voxels[:3] @ [*position, 1.0] - [0, 0, k]
+        if np.abs(moved).max() > CLOSE:
+            raise BrokenInputError(
+                str(path),
+                f"lies {np.abs(moved).max():.2f} voxels from where slices at equal distances on "
+                "a straight line would: they make no volume",
+            )

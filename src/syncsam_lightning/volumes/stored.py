@@ -8,30 +8,31 @@ import logging
 import os
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
 
-from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.volumes.volume import MAX_VOXELS, spans_space
+from syncsam_lightning.errors import NOT_FOUND, BrokenInputError
+from syncsam_lightning.volumes.gzipped import MOST_INFLATED, inflated, is_gzipped, plain_stream
+from syncsam_lightning.volumes.place import Place
+from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume, spans_space
 
 log = logging.getLogger(__name__)
+
+MAX_EXTENSION = 1 << 26
+"""Bytes of the largest header extension that is passed over; a file that declares more is refused.
+Whole DICOM headers as JSON, the largest that are usual, take a few MiB."""
 
 _MAX_BEHIND = 1 << 16
 """Bytes that may follow the voxels in a file."""
 
-_MOST_INFLATED = 1032
-"""Bytes that one byte of deflated data becomes at most (RFC 1951: 258 for two bits)."""
-
-_GZIP = b"\x1f\x8b"
 _NIFTI2_HEADER_SIZE = 540
+_MILLIMETRES = {1: 1e3, 3: 1e-3}  # NIFTI_UNITS_METER and NIFTI_UNITS_MICRON of nifti1.h
 _UNREADABLE = (
-    nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
     nib.wrapstruct.WrapStructError,
     OSError,
@@ -42,59 +43,16 @@ _UNREADABLE = (
     LookupError,
     zlib.error,
 )
-_orientation: Callable[[Any], np.ndarray] = nib.io_orientation
-_oriented: Callable[[Any, Any], np.ndarray] = nib.apply_orientation
-_affine_of: Callable[[Any, Any], np.ndarray] = nib.orientations.inv_ornt_aff
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredVolume:
-    """A volume in the numbers in which it is stored: scaled, it may take four times the memory.
-
-    Args:
-        stored: ``(X, Y, Z)`` numbers, all finite.
-        affine: ``(4, 4)`` float64, from indices to mm to the right, front and top of the patient.
-        slope, intercept: a value is ``stored * slope + intercept``.
-        header: of the file, None where there is none.
-    """
-
-    stored: np.ndarray
-    affine: np.ndarray
-    slope: float = 1.0
-    intercept: float = 0.0
-    header: Any = None
-
-    def values(self, stored: np.ndarray | None = None) -> np.ndarray:
-        """Return the values of all voxels or of a part of them.
-
-        Args:
-            stored: the part, as stored; None: all.
-
-        Returns:
-            of the stored dtype if there is nothing to scale, else float64.
-        """
-        part = self.stored if stored is None else stored
-        if self.slope == 1 and self.intercept == 0:
-            return part
-        return part.astype(np.float64) * self.slope + self.intercept
-
-    def upright(self) -> StoredVolume:
-        """Return the volume with its axes to the right, front and top: a view, nothing is copied.
-
-        Axes that are oblique go to the nearest, as in nibabel's ``as_closest_canonical``.
-        """
-        orientation = _orientation(self.affine)
-        turned = _oriented(self.stored, orientation)
-        affine = self.affine @ _affine_of(orientation, self.stored.shape)
-        return replace(self, stored=turned, affine=affine)
 
 
 def read_stored(
     path: str | os.PathLike[str], data: bytes | None = None, *, nan_is_background: bool = False
-) -> StoredVolume:
+) -> Volume:
     """Read a NIfTI file, 1 or 2, gzipped or not.
 
-    An image of two axes is a volume of one slice.
+    An image of two axes is a volume of one slice. Lengths in metres or micrometres (the header's
+    ``xyzt_units``) become millimetres; where it names no unit they are millimetres, as is usual.
+    Header extensions are passed over.
 
     Args:
         path: of the file; only its name, for messages, if ``data`` is given.
@@ -102,37 +60,48 @@ def read_stored(
         nan_is_background: give voxels of NaN the lowest value that the others have, and warn. Many
             programs mark so what lies outside the body or the field of view.
 
+    Returns:
+        the volume in the numbers in which it is stored, all finite; see :meth:`Volume.values`.
+
     Raises:
         BrokenInputError: the file is missing, damaged, no volume, too large, or holds values that
             are not finite.
     """
     name = os.fspath(path)
     if data is None and not Path(name).is_file():
-        raise BrokenInputError(name, "file not found", kind="file not found")
+        raise BrokenInputError(name, "file not found", kind=NOT_FOUND)
     try:
         data = Path(name).read_bytes() if data is None else data
         with _named_warnings(name):
-            header = _open(_unzipped(io.BytesIO(data)))
-            _check_shape(header.shape, name)
-            declared = _num_bytes(header)
-            _check_held(declared, data, name)
-            image = type(header).from_stream(io.BytesIO(_inflated(data, declared)))
-        proxy = image.dataobj
-        stored = np.asarray(proxy.get_unscaled())
-        slope, intercept = float(proxy.slope), float(proxy.inter)
+            header = _header(plain_stream(io.BytesIO(data)))
+        shape, dtype = header.get_data_shape(), header.get_data_dtype()
+        _check_shape(shape, name)
+        begin, end = _offset(header, name), _end(header, name)
+        _check_held(end, len(data), is_gzipped(data), name)
+        content = inflated(data, end + _MAX_BEHIND)
+        if len(content) < end:
+            raise EOFError(f"it ends after {len(content)} of {end} bytes")
+        slope, intercept = header.get_slope_inter()
+        affine = _affine(header)
     except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
-    if stored.dtype.kind not in "iuf":
-        raise BrokenInputError(name, f"holds {stored.dtype}, not plain numbers")
-    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+    if dtype.kind not in "iuf":
+        raise BrokenInputError(name, f"holds {dtype}, not plain numbers")
+    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+    stored = np.ndarray(_three(shape), dtype, content, begin, order="F")
+    if dtype.kind == "f" and not np.isfinite(stored).all():
         if not nan_is_background:
             raise BrokenInputError(name, _not_finite(stored))
         stored = _without_nan(stored, name, is_lowest_first=slope >= 0)
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not spans_space(affine):
-        raise BrokenInputError(name, "its affine does not span three axes")
-    volume = StoredVolume(
-        stored.reshape(_three(stored.shape), order="F"), affine, slope, intercept, image.header
+    _check_spans(affine, name)
+    volume = Volume(
+        stored,
+        affine,
+        (Path(name),),
+        header=header,
+        slope=slope,
+        intercept=intercept,
+        has_spacing=_has_spacing(header),
     )
     if not np.isfinite(volume.values(np.array([stored.min(), stored.max()]))).all():
         raise BrokenInputError(
@@ -141,69 +110,76 @@ def read_stored(
     return volume
 
 
-def read_place(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.ndarray]:
-    """Read shape ``(X, Y, Z)`` and affine ``(4, 4)``, which stand at the begin of a file.
+def read_place(file: BinaryIO, name: str, size: int) -> Place:
+    """Read shape and affine, which stand at the begin of a file.
 
     Args:
         file: open for reading; what follows the header is not read.
         name: of the file, for messages.
+        size: bytes of the file, which must be able to hold the voxels.
 
     Raises:
         BrokenInputError: the file is damaged at its begin, or no volume.
     """
     try:
         with _named_warnings(name):
-            image = _open(_unzipped(file))
+            stream = plain_stream(file)
+            header = _header(stream)
+        shape = header.get_data_shape()
+        _check_shape(shape, name)
+        _check_held(_end(header, name), size, isinstance(stream.raw, gzip.GzipFile), name)
+        affine = _affine(header)
     except _UNREADABLE as error:
         raise BrokenInputError(name, f"cannot be read as NIfTI ({error})") from error
-    _check_shape(image.shape, name)
-    return _three(image.shape), np.asarray(image.affine, dtype=np.float64)
+    _check_spans(affine, name)
+    return Place(_three(shape), affine)
 
 
-def _unzipped(file: BinaryIO) -> io.BufferedReader[Any]:
-    # Buffered, so that the first bytes can be looked at in a stream that doesn't go back.
-    buffered = io.BufferedReader(cast(io.RawIOBase, file))
-    if buffered.peek(2)[:2] == _GZIP:
-        return io.BufferedReader(gzip.GzipFile(fileobj=buffered))
-    return buffered
-
-
-def _num_bytes(header: Any) -> int:
-    """Return where the voxels end in a file, by its header."""
-    item: int = header.get_data_dtype().itemsize
-    return int(header.dataobj.offset) + item * int(np.prod(header.shape, dtype=np.int64))
-
-
-def _inflated(data: bytes, expected: int) -> bytes:
-    """Unzip in one go, which takes a third of the time that streaming does.
-
-    Args:
-        data: of a file, gzipped or not.
-        expected: bytes that the file should hold; no more than a little above are made.
-
-    Raises:
-        zlib.error: the data is damaged; each member of the file has a checksum.
-        EOFError: the data ends too early.
-    """
-    if not data.startswith(_GZIP):
-        return data
-    parts: list[bytes] = []
-    left = expected + _MAX_BEHIND
-    while data.startswith(_GZIP) and left > 0:
-        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        parts.append(member.decompress(data, left))
-        left -= len(parts[-1])
-        if not member.eof:
-            raise EOFError("it ends too early" if left else "it holds more than its header says")
-        data = member.unused_data
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _open(stream: io.BufferedReader[Any]) -> Any:
+def _header(stream: io.BufferedReader[Any]) -> Any:
+    """Read the part of a header that has a fixed size."""
     size = stream.peek(4)[:4]
     is_second = _NIFTI2_HEADER_SIZE in (int.from_bytes(size, order) for order in ("little", "big"))
-    cls = nib.Nifti2Image if is_second else nib.Nifti1Image
-    return cls.from_stream(stream)
+    kind: Any = nib.Nifti2Header if is_second else nib.Nifti1Header
+    return kind(stream.read(kind.template_dtype.itemsize))
+
+
+def _affine(header: Any) -> np.ndarray:
+    """Return the affine in millimetres."""
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    return affine
+
+
+def _check_spans(affine: np.ndarray, name: str) -> None:
+    if not spans_space(affine):
+        raise BrokenInputError(name, "its affine does not span three axes")
+
+
+def _has_spacing(header: Any) -> bool:
+    """Whether a header says how far voxels are apart: one that was never filled in doesn't."""
+    is_placed = header["qform_code"] or header["sform_code"] or int(header["xyzt_units"]) & 7
+    return bool(is_placed or (header["pixdim"][1:4] != 1).any())
+
+
+def _offset(header: Any, name: str) -> int:
+    """Return where the voxels begin in a file."""
+    least = header.template_dtype.itemsize
+    begin = int(header.get_data_offset())
+    if begin < least:
+        raise BrokenInputError(name, f"its voxels begin at byte {begin}, inside its header")
+    if begin > least + MAX_EXTENSION:
+        raise BrokenInputError(
+            name,
+            f"its voxels begin at byte {begin}, behind a header extension over the limit of "
+            f"{MAX_EXTENSION} bytes; save it without",
+        )
+    return begin
+
+
+def _end(header: Any, name: str) -> int:
+    """Return where the voxels end in a file."""
+    count = int(np.prod(header.get_data_shape(), dtype=np.int64))
+    return _offset(header, name) + int(header.get_data_dtype().itemsize) * count
 
 
 def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -268,9 +244,8 @@ def _named_warnings(name: str) -> Iterator[None]:
             log.warning("%s: its header is not as it should be (nibabel: %s)", name, message)
 
 
-def _check_held(declared: int, data: bytes, name: str) -> None:
-    most = len(data) * (_MOST_INFLATED if data.startswith(_GZIP) else 1)
-    if declared > most:
+def _check_held(declared: int, held: int, is_zipped: bool, name: str) -> None:
+    if declared > held * (MOST_INFLATED if is_zipped else 1):
         raise BrokenInputError(
-            name, f"declares {declared} bytes, which its {len(data)} bytes cannot hold"
+            name, f"declares {declared} bytes, which its {held} bytes cannot hold"
         )

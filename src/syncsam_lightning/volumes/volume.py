@@ -30,33 +30,60 @@ def spans_space(affine: np.ndarray) -> bool:
         return not np.isnan(orientations.io_orientation(affine)).any()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Volume:
     """Voxels with their place in space.
 
     Args:
         voxels: ``(I, J, K)`` integers or floats, in the order of the file (of a DICOM series:
-            columns, rows, slices).
+            columns, rows, slices). They may be numbers as stored, which take a quarter of the
+            memory: see ``slope``. -inf where a slice holds no picture (DICOM's padding); such
+            voxels are background, and no window is made from them.
         affine: ``(4, 4)`` float64, from voxel indices to millimetres right, anterior, superior
             (RAS, as in NIfTI).
-        files: the NIfTI file, or the files of the series in the order of K.
-        frames: of one multi-frame file: the number of the frame at each K, from 0.
+        files: the NIfTI file, or of a DICOM series the file that holds the slice at each K.
         modality: as DICOM names it (``CT``, ``MR``), empty if the file does not say.
         header: of the NIfTI file, None otherwise.
+        frames: of a DICOM series: the number of that slice in its file, from 0.
+        slope, intercept: a value is ``voxels * slope + intercept``.
+        has_spacing: False where the file says nothing of distances, so that those of the affine are
+            made up.
     """
 
     voxels: np.ndarray
     affine: np.ndarray
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
     modality: str = ""
     header: Any = None
     frames: tuple[int, ...] = ()
+    slope: float = 1.0
+    intercept: float = 0.0
+    has_spacing: bool = True
+
+    def values(self, voxels: np.ndarray | None = None) -> np.ndarray:
+        """Return what all voxels or a part of them measure.
+
+        Args:
+            voxels: the part; None: all.
+
+        Returns:
+            of the same dtype if there is nothing to scale, else float64.
+        """
+        part = self.voxels if voxels is None else voxels
+        if self.slope == 1 and self.intercept == 0:
+            return part
+        return part.astype(np.float64) * self.slope + self.intercept
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance in millimetres between voxels along I, J and K."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return i, j, k
+
+    @property
+    def voxel_volume(self) -> float:
+        """Cubic millimetres that a voxel takes; in a sheared volume less than its sides say."""
+        return abs(float(np.linalg.det(self.affine[:3, :3])))
 
     @property
     def orientation(self) -> str:

@@ -22,6 +22,9 @@ class UnknownWindowError(SyncSAMError):
 class Window:
     """Which intensities become 0 and 255; what lies between them grows linearly.
 
+    Voxels of -inf are no part of the picture (see :class:`~syncsam_lightning.volumes.Volume`): they
+    become 0, and no rule looks at them.
+
     Args:
         low: becomes 0, and all below it. None: see ``rule``.
         high: becomes 255, and all above it.
@@ -38,12 +41,18 @@ class Window:
         """Whether it is one in Hounsfield units or other absolute intensities."""
         return self.low is not None
 
+    @property
+    def is_per_slice(self) -> bool:
+        """Whether each slice has black and white of its own."""
+        return not self.is_fixed and self.rule == "minmax_slice"
+
     def fitted(self, voxels: np.ndarray) -> Window:
         """Return the fixed window that a rule over the whole volume gives; others unchanged."""
-        if self.is_fixed or self.rule == "minmax_slice":
+        if self.is_fixed or self.is_per_slice:
             return self
         shares = PERCENTILES if self.rule == "percentiles" else (0, 100)
-        low, high = np.percentile(voxels, shares).tolist()
+        shown = _shown(voxels)
+        low, high = np.percentile(shown, shares).tolist() if shown.size else (0.0, 0.0)
         return Window(low, high)
 
     def grey(self, pixels: np.ndarray) -> np.ndarray:
@@ -58,10 +67,18 @@ class Window:
         """
         low, high = self.low, self.high
         if low is None or high is None:
-            low, high = float(pixels.min()), float(pixels.max())
+            shown = _shown(pixels)
+            low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
         share = (pixels.astype(np.float64) - low) / max(high - low, 1e-12)
         grey: np.ndarray = np.round(share.clip(0, 1) * 255).astype(np.uint8)
         return grey
+
+
+def _shown(voxels: np.ndarray) -> np.ndarray:
+    """Return the voxels that are part of the picture; all of them without a copy."""
+    if voxels.dtype.kind != "f" or not np.isneginf(voxels.min()):
+        return voxels
+    return voxels[~np.isneginf(voxels)]
 
 
 def _centred(width: float, level: float) -> Window:

@@ -165,3 +165,29 @@ def told_by(line: list[str]) -> str:
     (told,) = [text for text in stream.getvalue().splitlines() if text.startswith("error:")]
     assert "Traceback" not in stream.getvalue()
     return told
+
+
+@pytest.mark.parametrize("volume_format", ["auto", "nifti"])
+@pytest.mark.parametrize("within", ["", "masks"])
+def test_an_output_within_the_folder_of_a_series_does_not_become_an_input(
+    dicom, checkpoint: Path, volume_format: str, within: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = dicom(np.random.default_rng(0).integers(-100, 100, (30, 28, 4)))[0].parent
+    for label in ("liver", "spleen", "kidney"):  # what lies there in the third run is not listed
+        predict_files(
+            [str(folder)],
+            ckpt_path=str(checkpoint),
+            box="2,2,20,20",
+            slice=2,
+            label=label,
+            propagate=False,
+            volume_format=volume_format,
+            output=str(folder / within),
+            device="cpu",
+        )
+        assert "1 object written" in capsys.readouterr().out
+    names = {path.name for path in folder.rglob("series*")}
+    if volume_format == "auto":
+        assert names == {"series.seg.dcm"}
+    else:
+        assert names == {f"series--{label}.nii.gz" for label in ("liver", "spleen", "kidney")}

@@ -1,13 +1,15 @@
 """A damaged row costs itself: its batch goes on without it, and says so."""
 
+import numpy as np
 import pytest
 import torch
 
 from syncsam_lightning.data.collate import collate
-from syncsam_lightning.data.damage import DamagedRow
+from syncsam_lightning.data.damage import DamagedRow, read_around_damage
 from syncsam_lightning.data.dataset import EvaluationSet, Sample, TrainingSet
 from syncsam_lightning.data.rows import TableRows
 from syncsam_lightning.data.sampler import EvaluationKey, TrainingKey
+from syncsam_lightning.data.synthetic import write_synthetic_table
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DamagedRowError, DatasetNotFoundError, TableError
 
@@ -124,3 +126,23 @@ def test_a_table_that_is_removed_while_it_is_read_is_no_damage(tiny):
     message = r"tiny.lance was there when it was opened and is not any more: put it back"
     with pytest.raises(DatasetNotFoundError, match=message):
         dataset.__getitems__([TrainingKey(0, row) for row in range(4)])
+
+
+@pytest.mark.parametrize("lost", [[37], [0], [49], [10, 11]])
+def test_a_row_that_cannot_be_read_costs_its_batch_a_few_requests(tmp_path, monkeypatch, lost):
+    table = Table(write_synthetic_table(tmp_path / "t.lance", num_images=50))
+    take, requests = table._take, []
+
+    def take_most(positions):
+        requests.append(positions)
+        if set(positions).intersection(lost):
+            raise OSError("Input/output error")
+        return take(positions)
+
+    monkeypatch.setattr(table, "_take", take_most)
+    found = read_around_damage(TableRows(table, np.arange(50)), range(50))
+    damaged = [row for row in found if isinstance(row, DamagedRow)]
+    assert [row.index for row in damaged] == lost
+    assert damaged[0].reason == f"row {lost[0]} of {table} cannot be read: Input/output error"
+    assert len(found) == 50
+    assert len(requests) <= 1 + 2 * 6 * len(lost)

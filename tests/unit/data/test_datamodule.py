@@ -2,13 +2,22 @@
 
 from types import SimpleNamespace
 
+import lance
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from syncsam_lightning.data.augmentation import Augmentation
+from syncsam_lightning.data.conversion import WorkOptions
+from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.mixture import Mixture
+from syncsam_lightning.data.resize import resize_masks
+from syncsam_lightning.data.row import stored_rows
+from syncsam_lightning.data.schema import CHECKSUM, FORMAT_KEY, IMAGE_DIGEST, SETTINGS_KEY
 from syncsam_lightning.data.table import Table
-from syncsam_lightning.data.transforms import Augmentation, resize_masks
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
+from syncsam_lightning.records import DatasetCard, NamedMask, RawSample
 
 TOLD = pytest.mark.promise("Ranks: samples that a number of ranks leaves out are told")
 
@@ -26,6 +35,17 @@ def test_a_case_never_lies_on_two_sides_and_shares_are_kept(tiny):
     assert [len(cases[split]) for split in ("train", "val", "test")] == [7, 1, 2]
     assert not cases["train"] & cases["test"]
     assert not cases["val"] & (cases["train"] | cases["test"])
+
+
+@pytest.mark.parametrize(("by", "notes"), [("case", 0), ("image", 1)])
+def test_the_report_of_a_conversion_tells_of_cases_on_two_sides(tiny, tmp_path, by, notes):
+    datamodule = type(tiny())(table=str(tmp_path / "by.lance"), split_by=by, test_fraction=0.5)
+    report = datamodule.prepare(WorkOptions())
+    assert len(report.notes) == notes
+    for note in report.notes:
+        assert note.startswith("cases on two sides, by split_by image: ")
+        assert " of tiny in train and test" in note
+        assert note in report.details()
 
 
 def test_a_training_batch_fulfils_the_contract(tiny):
@@ -158,6 +178,41 @@ def test_everything_is_for_test_where_that_is_asked_for(tiny, tmp_path):
     assert [datamodule.num_rows(split) for split in ("train", "val", "test")] == [0, 0, 20]
 
 
+class OneCase(PromptableDataModule):
+    """Three slices of one case."""
+
+    card = DatasetCard("One case", "Made in memory.")
+    needs_root = False
+
+    def records(self, root):
+        for number in range(3):
+            mask = [NamedMask("organ", np.ones((8, 8), bool))]
+            image = np.full((8, 8), number, np.uint8)
+            yield RawSample(f"{number}", image, mask, "ct", "one", "case", path=f"{number}")
+
+
+def test_a_share_for_validation_of_which_nothing_is_left_is_refused_with_the_ways_out(tmp_path):
+    def prepared(**options):
+        table = str(tmp_path / f"{len(list(tmp_path.iterdir()))}.lance")
+        datamodule = OneCase(table=table, image_size=8, num_workers=0, **options)
+        datamodule.prepare_data()
+        return datamodule
+
+    alone = prepared()
+    with pytest.raises(TableError, match=r"3 images for training and none for validation.* image"):
+        alone.setup("fit")
+    with pytest.raises(TableError, match="none for validation"):
+        Mixture([alone], image_size=8).setup("fit")
+    with pytest.raises(TableError, match="has no rows for the val split"):
+        alone.setup("validate")
+    alone.trainer = SimpleNamespace(limit_val_batches=0, is_global_zero=True)
+    alone.setup("fit")
+    prepared(val_fraction=0).setup("fit")
+    by_image = prepared(split_by="image")
+    by_image.setup("fit")
+    assert [by_image.num_rows(split) for split in ("train", "val", "test")] == [1, 1, 1]
+
+
 def on_ranks(datamodule, world_size):
     """Return a datamodule as rank 0 of several has it."""
     datamodule.trainer = SimpleNamespace(
@@ -186,3 +241,32 @@ def test_samples_that_are_too_few_for_a_batch_on_all_ranks_are_told(tiny, caplog
 def test_fewer_samples_than_ranks_are_refused(tiny):
     with pytest.raises(TableError, match="20 training samples in an epoch, too few for 21 ranks"):
         on_ranks(tiny(val_fraction=0.0, test_fraction=0.0), 21).train_dataloader()
+
+
+@pytest.fixture
+def of_format_2(tiny, tmp_path):
+    """A datamodule on the tiny table as format 2 had it: without digests."""
+    rows = tiny().table.dataset.to_table().drop_columns([IMAGE_DIGEST])
+    settings = rows.schema.metadata[SETTINGS_KEY]
+    checksums = pa.array([row.checksum() for row in stored_rows(rows)], pa.uint32())
+    old = rows.drop_columns([CHECKSUM]).append_column(CHECKSUM, checksums)
+    metadata = {FORMAT_KEY: b"2", SETTINGS_KEY: settings}
+    lance.write_dataset(old.replace_schema_metadata(metadata), str(tmp_path / "old.lance"))
+    return type(tiny())(table=str(tmp_path / "old.lance"), image_size=32, num_workers=0)
+
+
+def test_a_table_of_format_2_serves_for_tests(of_format_2, tiny):
+    of_format_2.prepare_data()
+    of_format_2.setup("test")
+    old, new = next(iter(of_format_2.test_dataloader())), next(iter(tiny().test_dataloader()))
+    assert old.targets.masks.equal(new.targets.masks[: len(old.targets.masks)])
+    assert len(list(of_format_2.val_dataloader())) > 0
+
+
+def test_a_table_of_format_2_is_refused_for_training_with_the_remedy(of_format_2):
+    of_format_2.prepare_data()
+    with pytest.raises(TableError, match="has format 2, whose training masks lie up to half a"):
+        of_format_2.setup("fit")
+    of_format_2.setup()
+    with pytest.raises(TableError, match="to train, prepare it again"):
+        of_format_2.train_dataloader()

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from syncsam_lightning.data.augmentation import Augmentation
 from syncsam_lightning.data.collate import collate
 from syncsam_lightning.data.dataset import EvaluationSet, TrainingSet
+from syncsam_lightning.data.resize import fit_image, resize_masks
 from syncsam_lightning.data.rows import TableRows
 from syncsam_lightning.data.sampler import EvaluationKey, TrainingKey
-from syncsam_lightning.data.transforms import Augmentation, fit_image, resize_masks
 from syncsam_lightning.geometry import ResizePlan, masks_to_boxes
 from syncsam_lightning.seeding import mask_key, numpy_generator, stable_key
 

@@ -10,7 +10,7 @@ import pytest
 from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.sources import Entry, open_source
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.volumes.stored import StoredVolume
+from syncsam_lightning.volumes import Volume
 
 VOXELS = np.arange(60, dtype=np.int16).reshape(4, 5, 3)
 AFFINE = np.array([[0, 2.0, 0, 5], [-1.0, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
@@ -41,7 +41,7 @@ def test_a_volume_is_read_once_by_all_copies_of_its_file(tmp_path: Path):
     save(tmp_path / "v.nii.gz")
     file = volume_file(tmp_path)
     first = file()
-    assert isinstance(first, StoredVolume)
+    assert isinstance(first, Volume)
     assert pickle.loads(pickle.dumps(file))() is first
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from syncsam_datamodules.hntsmrg import HNTSMRG
 
+from syncsam_lightning.data.conversion import Workbench, WorkOptions
+
 SHAPE = (32, 24, 5)
 # 2 of 768 pixels are above the threshold of 1.17, 1 is not.
 AFFINE = np.diag([1.0, 1, 3, 1])
@@ -179,11 +181,13 @@ def test_labels_are_read_once_however_often_records_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     case(tmp_path, "7")
-    datamodule = HNTSMRG()
-    first = [getattr(item, "id", item) for item in datamodule.records(tmp_path)]
+    bench = Workbench(tmp_path / "work", {}, WorkOptions(progress=False))
+    records = HNTSMRG().open_records(tmp_path, bench)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("read again")
 
     monkeypatch.setattr("syncsam_lightning.data.nifti.read_stored", refuse)
-    assert [getattr(item, "id", item) for item in datamodule.records(tmp_path)] == first
+    for _ in range(2):
+        assert [item.id for item in records()] == ["HNTSMRG/7/0001"]
+    assert [skip.kind for skip in bench.skipped()] == ["object too small", "slice without object"]

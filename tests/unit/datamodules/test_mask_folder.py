@@ -59,7 +59,9 @@ def test_an_image_carries_what_the_options_and_names_say(root: Path):
     assert (named.source, named.case) == ("Chronic wounds", "p1")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".PNG"])
+@pytest.mark.parametrize(
+    "suffix", [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".PNG"]
+)
 def test_every_format_is_read(root: Path, suffix: str):
     image(root / "images" / f"a{suffix}")
     mask(root / "masks" / "a.tif", LABELS)
@@ -251,7 +253,10 @@ def test_a_lossy_mask_is_refused(root: Path):
     path = image(root / "masks" / "a.jpg")
     _, (lossy, left) = records(root)
     assert lossy.path == str(path)
-    assert lossy.reason == "a mask of a.jpg must be one of .png .tif .tiff .bmp"
+    assert lossy.reason == (
+        "a mask of a.jpg must be one of .png .tif .tiff .bmp; JPEG blurs its values: set "
+        "mask_threshold to read it, for example to 128"
+    )
     assert left.path == str(root / "images" / "a.jpg")
 
 

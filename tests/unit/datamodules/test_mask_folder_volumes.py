@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from syncsam_datamodules.mask_folder import MaskFolder
 
-from syncsam_lightning.data.readers import resolve_mask
+from syncsam_lightning.data.readers import resolve_image, resolve_mask
 from syncsam_lightning.records import RawSample, Skipped
 
 SPACING = (1.0, 1.0, 3.0)
@@ -34,8 +34,11 @@ def records(root: Path, **options: Any) -> tuple[list[RawSample], list[Skipped]]
 
 
 def pixels(sample: RawSample) -> np.ndarray:
-    assert isinstance(sample.image, np.ndarray)
-    return sample.image
+    return resolve_image(sample.image, sample.path)[..., 0]
+
+
+def refusals(skipped: list[Skipped]) -> list[tuple[str, str]]:
+    return [(skip.path, skip.reason) for skip in skipped]
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -45,7 +48,7 @@ def test_a_volume_is_cut_into_labelled_slices(tmp_path: Path, suffix: str):
     (bottom, top), skipped = records(tmp_path, label_names={2: "cyst"})
     assert (bottom.id, bottom.case, bottom.slice) == ("p1/0000", "p1", "0000")
     assert (top.id, [mask.label for mask in top.masks]) == ("p1/0002", ["cyst"])
-    assert skipped == [Skipped(str(path), "1 of its 3 slices carry no mask")]
+    assert refusals(skipped) == [(str(path), "1 of its 3 slices carry no object")]
 
 
 def test_front_is_up_and_right_is_left(tmp_path: Path):
@@ -76,7 +79,8 @@ def test_a_volume_stored_in_another_orientation_gives_the_same_slices(tmp_path: 
     assert [sample.id for sample in samples] == ["p1/0000", "p1/0002", "p2/0000", "p2/0002"]
     for one, other in zip(samples[:2], samples[2:], strict=True):
         np.testing.assert_array_equal(pixels(one), pixels(other))
-        np.testing.assert_array_equal(one.masks[0].mask, other.masks[0].mask)
+        drawn = [resolve_mask(sample.masks[0].mask, "") for sample in (one, other)]
+        np.testing.assert_array_equal(*drawn)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,6 @@ def test_intensities_are_windowed_over_the_volume(tmp_path: Path):
     save(tmp_path / "masks" / "p1.nii", labels)
     (first, _), _ = records(tmp_path)
     flat = pixels(first).ravel()
-    assert first.image.dtype == np.uint8
     assert ((flat == 0).mean(), (flat == 255).mean()) == pytest.approx((0.007, 0.007), abs=0.001)
     # Left, back (the lowest value) is the lower right corner.
     assert (pixels(first)[-1, -1], pixels(first)[0, 0]) == (0, 255)
@@ -126,9 +129,18 @@ def test_volumes_of_single_objects_are_labelled_by_their_names(tmp_path: Path):
     ("labels", "affine", "reason"),
     [
         (np.ones((4, 5, 2), np.uint8), None, "has shape (4, 5, 2), its image (4, 5, 3)"),
-        (LABELS, np.diag([1.0, 1.0, 4.0, 1.0]), "lies elsewhere in space than its image"),
-        (np.full((4, 5, 3), 0.5), None, "not a label map: it holds values below 0 or between"),
-        (np.full((4, 5, 3), -1.0), None, "not a label map: it holds values below 0 or between"),
+        (
+            LABELS,
+            np.diag([1.0, 1.0, 4.0, 1.0]),
+            "lies elsewhere in space than its image: a corner is 0.67 voxels away",
+        ),
+        (
+            np.full((4, 5, 3), 0.5),
+            None,
+            "not a label map: it holds 0.5, and labels are whole numbers. If it is a mask of one "
+            "object or a probability map, set mask_threshold",
+        ),
+        (np.full((4, 5, 3), -1.0), None, "not a label map: it holds -1, which is below 0"),
         (
             np.full((4, 5, 3), np.nan),
             None,
@@ -148,9 +160,30 @@ def test_a_mask_that_does_not_fit_is_skipped(
 ):
     save(tmp_path / "images" / "p1.nii", VOXELS)
     path = save(tmp_path / "masks" / "p1.nii", labels, affine=affine)
-    samples, (skipped, _) = records(tmp_path)
+    samples, (skipped,) = records(tmp_path)
     assert samples == []
-    assert skipped == Skipped(str(path), reason)
+    assert (skipped.path, skipped.reason) == (str(path), reason)
+
+
+def test_labels_with_a_scale_factor_are_those_that_were_stored(tmp_path: Path):
+    save(tmp_path / "images" / "p1.nii", VOXELS)
+    scaled = nib.Nifti1Image(LABELS, np.diag([*SPACING, 1]))
+    scaled.header.set_slope_inter(np.float32(1 / 3), 0)
+    (tmp_path / "masks").mkdir()
+    nib.save(scaled, tmp_path / "masks" / "p1.nii")
+    stored = nib.load(tmp_path / "masks" / "p1.nii")
+    values = np.asarray(stored.dataobj) * 3
+    assert (values != np.rint(values)).any()
+    save(tmp_path / "masks" / "p1.nii", values)
+    samples, _ = records(tmp_path)
+    assert [mask.label for sample in samples for mask in sample.masks] == ["class_1", "class_2"]
+
+
+def test_a_probability_volume_takes_a_threshold(tmp_path: Path):
+    save(tmp_path / "images" / "p1.nii", VOXELS)
+    save(tmp_path / "masks" / "p1.nii", LABELS * 0.4)
+    (top,), _ = records(tmp_path, mask_threshold=0.5)
+    assert (top.slice, [mask.label for mask in top.masks]) == ("0002", ["object"])
 
 
 @pytest.mark.parametrize("keep", [0, 100, 380])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from PIL import Image
 from syncsam_datamodules import samed2d
 from syncsam_datamodules.samed2d import SAMed2D
 
+from syncsam_lightning.data.conversion import WorkOptions
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
+from syncsam_lightning.errors import BrokenInputError, ConversionError, DatasetNotFoundError
 from syncsam_lightning.records import RawSample, Skipped
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "samed2d"
@@ -77,7 +79,9 @@ def test_an_image_carries_what_its_name_says(release: Release):
 
 
 def test_the_root_may_be_the_release_folder_itself(release: Release):
-    assert release.records(release.folder)[0] == release.records(release.root)[0]
+    for root in (release.folder, release.root):
+        (sample,), _ = release.records(root)
+        assert (sample.id, sample.path) == (NAME, str(release.folder / "images" / f"{NAME}.png"))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +140,53 @@ def test_a_listed_mask_without_a_file_is_skipped_and_the_others_stay(release: Re
     (sample,), skipped = release.records()
     assert [mask.label for mask in sample.masks] == ["oedema"]
     assert skipped == [missing(path)]
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_links_that_leave_the_release_are_listed_and_never_read(
+    release: Release, folder: str, kind: str
+):
+    name = NAME if folder == "images" else f"{NAME}--0000_000"
+    path = release.folder / folder / f"{name}.png"
+    moved = path if kind == "file" else path.parent
+    moved.rename(release.root / "outside")
+    moved.symlink_to(release.root / "outside")
+    samples, skipped = release.records()
+    assert str(path) in {skip.path for skip in skipped}
+    assert {skip.reason for skip in skipped} == {"it is a link that leaves the release"}
+    assert [len(sample.masks) for sample in samples] == {
+        ("images", "file"): [],
+        ("images", "folder"): [],
+        ("masks", "file"): [1],
+        ("masks", "folder"): [0],
+    }[folder, kind]
+
+
+def test_a_file_that_becomes_a_link_after_it_was_looked_up_is_refused(release: Release):
+    (sample,), _ = release.records()
+    for loaded, path in ((sample.image, sample.path), *((m.mask, m.path) for m in sample.masks)):
+        Path(path).rename(release.root / "outside.png")
+        Path(path).symlink_to(release.root / "outside.png")
+        with pytest.raises(BrokenInputError, match="link that leaves the release") as error:
+            resolve_image(loaded, path) if path == sample.path else resolve_mask(loaded, path)
+        assert error.value.path == path
+
+
+@pytest.mark.parametrize("name", [samed2d.INDEX, samed2d.CLASSES])
+def test_an_index_that_is_a_link_out_of_the_release_is_refused(release: Release, name: str):
+    release.write_index()
+    (release.folder / name).rename(release.root / name)
+    (release.folder / name).symlink_to(release.root / name)
+    with pytest.raises(BrokenInputError, match=rf"{name}: it is a link that leaves the release"):
+        release.records(release.folder)
+
+
+def test_links_within_the_release_are_read(release: Release):
+    (release.folder / "images").rename(release.folder / "pictures")
+    (release.folder / "images").symlink_to("pictures")
+    (sample,), skipped = release.records()
+    assert (resolve_image(sample.image, "").shape, skipped) == ((6, 9, 3), [])
 
 
 @pytest.mark.parametrize(
@@ -291,3 +342,39 @@ def test_the_sample_data_give_5_images_with_30_masks(tmp_path: Path):
     datamodule.prepare_data()
     (line,) = (tmp_path / "t.skipped.jsonl").read_text().splitlines()
     assert json.loads(line)["path"].endswith("ct_00--AMOS2022--amos_0507--z_0031.png")
+
+
+def prepared(release: Release, root: Path, table: Path) -> list[str]:
+    datamodule = SAMed2D(str(root), str(table), image_size=8)
+    datamodule.prepare(WorkOptions(progress=False))
+    return [record.id for record in datamodule.table.read(range(len(datamodule.table)))]
+
+
+def test_an_archive_is_read_though_half_of_it_is_unpacked_beside_it(
+    release: Release, tmp_path: Path
+):
+    release.index = {}
+    names = [f"ct_00--A--case_{number}--z_1" for number in range(8)]
+    for name in names:
+        release.add(name, "0000_000")
+    release.write_index()
+    for path in (release.folder / "images").glob("mr_*"):
+        path.unlink()
+    shutil.make_archive(str(tmp_path / "release"), "zip", release.root, release.folder.name)
+    for name in names[2:]:
+        (release.folder / "images" / f"{name}.png").unlink()
+    assert sorted(prepared(release, release.root, tmp_path / "t.lance")) == names
+    assert prepared(release, release.folder, tmp_path / "unpacked.lance") == names[:2]
+
+
+def test_a_tree_of_which_most_is_not_unpacked_is_no_table(release: Release, tmp_path: Path):
+    release.index = {}
+    names = [f"ct_00--A--case_{number}--z_1" for number in range(30)]
+    for name in names:
+        release.add(name, "0000_000")
+    release.write_index()
+    for name in names[6:]:
+        (release.folder / "images" / f"{name}.png").unlink()
+    with pytest.raises(ConversionError, match=r"24 files could not be read or are not there"):
+        prepared(release, release.root, tmp_path / "t.lance")
+    assert not (tmp_path / "t.lance").exists()

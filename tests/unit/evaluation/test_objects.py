@@ -70,6 +70,13 @@ def test_an_image_without_objects_stays_without(batch):
     assert joined.targets.image_index.tolist() == [1]
 
 
+def test_a_class_keeps_the_place_of_its_image_in_the_square(batch):
+    # Else corrections of a centred image would be looked for in its padding.
+    origins = torch.tensor([[0, 16], [16, 0]])
+    centred = replace(batch, targets=replace(batch.targets, origins=origins))
+    assert with_unit(centred, "class").targets.origins.equal(origins)
+
+
 def test_keys_are_a_function_of_seed_image_and_mask_alone(batch):
     keys = {seed: with_seed(batch, seed).targets.keys for seed in (0, 1)}
     assert len(set(keys[0].tolist() + keys[1].tolist())) == 6

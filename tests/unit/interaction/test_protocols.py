@@ -18,11 +18,16 @@ def nothing_found(prompts):
 
 
 def test_the_protocols_are_known_by_name_and_version():
-    names = ("box", "1pt", "5pts")
-    assert {name: protocol.version for name, protocol in PROTOCOLS.items()} == {
-        prefix + name: version
-        for prefix, version in (("", 2), ("sammed2d-", 1), ("imis-", 1))
-        for name in names
+    versions = {name: protocol.version for name, protocol in PROTOCOLS.items()}
+    assert versions == {
+        "box": 2,
+        "1pt": 2,
+        "5pts": 3,
+        **{
+            f"{system}-{step}": 2
+            for system in ("sammed2d", "imis")
+            for step in ("box", "1pt", "5pts")
+        },
     }
     assert all(get_protocol(name).name == name for name in PROTOCOLS)
 

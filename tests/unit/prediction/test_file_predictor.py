@@ -66,8 +66,7 @@ def test_each_object_of_an_image_is_a_png(segment, square_file: Path, tmp_path: 
         ],
     )
     files = [one.file for one in outcome.found]
-    assert files[1:] == ["square--cell.png", "square--cell--2.png"]
-    assert files[0].startswith("square--left_half-")
+    assert files == ["square--left half.png", "square--cell.png", "square--cell--2.png"]
     mask = np.asarray(Image.open(tmp_path / "out" / files[2]))
     assert mask.shape == (40, 80)
     assert set(np.unique(mask)) == {0, 255}
@@ -237,17 +236,47 @@ def test_a_slice_of_an_image_makes_no_sense(segment, square_file: Path):
     assert "an image has no slices" in outcome.skipped[0].reason
 
 
-def test_a_series_that_can_have_no_dicom_seg_is_listed_with_the_remedy(
-    segment, dicom, tmp_path: Path
-):
-    path = dicom(hounsfield(), names=tuple(range(12)))[6]
+@pytest.fixture
+def without_frame(dicom) -> Path:
+    """A slice that lies in no frame of reference, which a SEG must refer to."""
+    path: Path = dicom(hounsfield(), names=tuple(range(12)))[6]
     image = pydicom.dcmread(path)
     del image.FrameOfReferenceUID
     image.save_as(path)
+    return path
+
+
+def test_a_series_that_can_have_no_dicom_seg_is_listed_with_the_remedy(
+    segment, without_frame: Path, predictor: Predictor
+):
     prompt = ListedPrompt(label="ball", box=BOX_AROUND)
-    assert "volume_format nifti" in segment([path], [prompt]).skipped[0].reason
-    outcome = segment([path], [prompt], volume_format="nifti")
-    assert (tmp_path / "out" / outcome.found[0].file).is_file()
+    (skipped,) = segment([without_frame], [prompt], volume_format="dicom_seg").skipped
+    assert "has no FrameOfReferenceUID" in skipped.reason
+    assert "volume_format nifti" in skipped.reason
+    assert predictor.model.asked == []  # before anything was segmented in vain
+
+
+def test_its_masks_are_nifti_where_the_format_is_left_open(
+    segment, without_frame: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    outcome = segment([without_frame], [ListedPrompt(label="ball", box=BOX_AROUND)])
+    assert (outcome.found[0].file, outcome.skipped) == ("006--ball.nii.gz", [])
+    written = nib.load(tmp_path / "out/006--ball.nii.gz")
+    assert dice(np.asanyarray(written.dataobj)[..., 0] > 0, ball()[..., 6]) > 0.9
+    assert "its masks are written as NIfTI" in caplog.text
+    assert "has no FrameOfReferenceUID" in caplog.text
+
+
+def test_two_objects_of_one_name_are_told_before_anything_is_segmented(
+    segment, dicom, predictor: Predictor
+):
+    prompts = [
+        ListedPrompt(label=label, object=number, slice=6, box=BOX_AROUND)
+        for label, number in (("cyst", 2), ("cyst--2", None))
+    ]
+    (skipped,) = segment([dicom(hounsfield())[0].parent], prompts).skipped
+    assert "two objects that would both be called cyst--2" in skipped.reason
+    assert predictor.model.asked == []
 
 
 def test_masks_are_on_the_disk_before_the_next_object_is_asked_about(
@@ -269,9 +298,9 @@ def test_masks_are_on_the_disk_before_the_next_object_is_asked_about(
 def test_objects_that_would_share_a_file_are_told_before_any_is_written(
     segment, square_file: Path, tmp_path: Path
 ):
-    labels = ["cell", "cell--2", "cell"]
+    labels = ["cell", "cort\u00e9x", "corte\u0301x"]  # one word in two forms of Unicode
     prompts = [ListedPrompt(label=label, box=(20, 10, 40, 20)) for label in labels]
     outcome = segment([square_file], prompts)
     assert outcome.found == []
-    assert "two objects that would both be called cell--2" in outcome.skipped[0].reason
+    assert "two objects that would both be called cort\u00e9x" in outcome.skipped[0].reason
     assert list((tmp_path / "out").glob("*.png")) == []

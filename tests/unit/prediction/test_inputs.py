@@ -9,7 +9,7 @@ from PIL import Image
 
 from syncsam_lightning.errors import DatasetNotFoundError, PromptFileError
 from syncsam_lightning.prediction.assignment import assign_prompts
-from syncsam_lightning.prediction.inputs import find_inputs
+from syncsam_lightning.prediction.inputs import find_inputs, without_masks
 from syncsam_lightning.prediction.prompt_list import ListedPrompt
 
 
@@ -72,6 +72,71 @@ def test_a_folder_of_dicom_files_is_one_volume(tmp_path: Path, dicom):
     assert (one.name, one.kind, len(one.files), one.stem) == ("series", "dicom", 3, "series")
     inputs, _ = find_inputs([tmp_path])
     assert [one.name for one in inputs] == ["series"]
+
+
+def other_class(path: Path, target: Path, uid: str, modality: str, *, pixels: bool) -> Path:
+    """Write a file of the study that is no image of its series."""
+    import pydicom
+
+    made = pydicom.dcmread(path)
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = uid
+    made.SeriesInstanceUID, made.Modality = f"1.2.3.{target.stem}", modality
+    if not pixels:
+        for name in ("Rows", "Columns", "PixelData"):
+            del made[name]
+    made.save_as(target)
+    return target
+
+
+OTHERS = {
+    "seg": ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", True),
+    "dose": ("1.2.840.10008.5.1.4.1.1.481.2", "RTDOSE", True),
+    "struct": ("1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT", False),
+    "plan": ("1.2.840.10008.5.1.4.1.1.481.5", "RTPLAN", False),
+    "report": ("1.2.840.10008.5.1.4.1.1.88.33", "SR", False),
+    "state": ("1.2.840.10008.5.1.4.1.1.11.1", "PR", False),
+}
+
+
+def test_what_lies_over_a_series_is_left_out_and_does_not_rename_it(dicom):
+    files = dicom(np.zeros((4, 3, 3), np.int16))
+    folder: Path = files[0].parent
+    for name, (uid, modality, pixels) in OTHERS.items():
+        other_class(files[0], folder / f"{name}.dcm", uid, modality, pixels=pixels)
+    (one,), (left_out,) = find_inputs([folder])
+    assert (one.name, len(one.files), one.stem) == ("series", 3, "series")
+    assert left_out.path == str(folder)
+    assert left_out.reason.startswith("6 DICOM files are left out, being no images of a series (")
+    assert "1 DICOM SEG" in left_out.reason
+    assert "1 RT Dose" in left_out.reason
+    assert "1 Comprehensive SR" in left_out.reason
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_image_is_told_where_nothing_else_is_given(dicom, tmp_path: Path, name: str):
+    uid, modality, pixels = OTHERS[name]
+    file = dicom(np.zeros((4, 3, 1), np.int16))[0]
+    (tmp_path / "alone").mkdir()
+    other_class(file, tmp_path / "alone" / f"{name}.dcm", uid, modality, pixels=pixels)
+    with pytest.raises(DatasetNotFoundError, match=rf"left out.*{name}\.dcm"):
+        find_inputs([tmp_path / "alone"])
+
+
+def test_masks_of_an_earlier_run_among_the_inputs_are_no_inputs(tmp_path: Path):
+    png(tmp_path / "a.png")
+    nifti(tmp_path / "sub/v.nii.gz")
+    png(tmp_path / "a--liver.png")
+    nifti(tmp_path / "sub/v--left_kidney-1f2e3d4c.nii.gz")
+    png(tmp_path / "b--liver.png")  # there is no b
+    inputs, _ = find_inputs([tmp_path])
+    kept, skipped = without_masks(inputs, tmp_path)
+    assert [one.name for one in kept] == ["a.png", "b--liver.png", "sub/v.nii.gz"]
+    assert [Path(entry.path).name for entry in skipped] == [
+        "a--liver.png",
+        "v--left_kidney-1f2e3d4c.nii.gz",
+    ]
+    assert "has the place of a mask of a.png" in skipped[0].reason
+    assert without_masks(inputs, tmp_path / "out") == (inputs, [])  # elsewhere they are no masks
 
 
 @pytest.fixture

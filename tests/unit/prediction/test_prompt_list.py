@@ -77,6 +77,30 @@ def test_columns_may_come_in_any_order_and_with_a_byte_order_mark(tmp_path: Path
     assert read_prompts(path)[0].image == "ä.png"
 
 
+def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path):
+    table = "image,object,slice,points\nv.nii,2.0,5.0,1 2\n"
+    listed = [{"image": "v.nii", "object": 2.0, "slice": 5.0, "points": [[1, 2]]}]
+    for path in (write(tmp_path, table, "p.csv"), write(tmp_path, listed)):
+        (prompt,) = read_prompts(path)
+        assert (prompt.object, prompt.slice) == (2, 5)
+        assert f"{prompt.object}, {prompt.slice}" == "2, 5"
+
+
+def test_lines_without_values_are_passed_over_and_counted(tmp_path: Path):
+    table = "image,points\n\na,1 2\n,\n\r\nb,3 4\n , \n"
+    first, second = read_prompts(write(tmp_path, table, "p.csv"))
+    assert (first.image, first.where[-6:]) == ("a", "line 3")
+    assert (second.image, second.where[-6:]) == ("b", "line 6")
+
+
+def test_a_value_may_hold_a_line_break_in_quotes(tmp_path: Path):
+    table = 'image,label,points\na,"left\nkidney",1 2\nb,x\u2028y,1 2\nc,,x\n'
+    with pytest.raises(PromptFileError, match="line 5: points: 'x' is not a number"):
+        read_prompts(write(tmp_path, table, "p.csv"))
+    prompts = read_prompts(write(tmp_path, table.replace("c,,x\n", ""), "p.csv"))
+    assert [prompt.label for prompt in prompts] == ["left\nkidney", "x\u2028y"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -88,6 +112,7 @@ def test_columns_may_come_in_any_order_and_with_a_byte_order_mark(tmp_path: Path
             "entry 0: a coordinate has too many digits",
         ),
         ({"image": "a"}, "is not of type 'array'"),
+        (5, "is not of type 'array'"),
         ([], r"prompts\.json: there is no prompt in it"),
         ([{"box": [1, 2, 3, 4]}], "entry 0: 'image' is a required property"),
         ([{"image": "a"}], "entry 0: there is neither a box nor points"),
@@ -124,6 +149,10 @@ def test_columns_may_come_in_any_order_and_with_a_byte_order_mark(tmp_path: Path
             [{"image": "a", "box": [1, 2, 3, 4], "label": " \t"}],
             r"entry 0: label: ' \\t' is blank; name the object, or leave label out",
         ),
+        (
+            '[{"image": "a", "box": [1, 2, 3, 4], "label": "a\\ud800"}]',
+            r"entry 0: label: 'a\\ud800' is no text",
+        ),
     ],
 )
 def test_what_is_wrong_in_json_is_told_with_its_place(
@@ -139,6 +168,12 @@ def test_what_is_wrong_in_json_is_told_with_its_place(
         ("", "no column image"),
         ("image,x\na,1\n", "unknown column 'x'; known are image, label"),
         ("label,x0,y0,x1,y1\na,1,2,3,4\n", "no column image"),
+        ("image;x0;y0;x1;y1\na;1;2;3;4\n", "line 1: .*semicolons.* separate them by commas"),
+        ("image\tpoints\na\t1 2\n", "line 1: .*tabs.* separate them by commas"),
+        ("image,points,points\na,1 2,3 4\n", "two columns are called 'points'"),
+        ("image,x0,y0,x1,y1\n\n\na,1,b,3,4\n", "line 4: y0: 'b' is not a number"),
+        ("image,points\n\na,\n", "line 3: there is neither a box nor points"),
+        ("image,slice,points\na,inf,1 2\n", "slice: 'inf' is not a whole number"),
         ("image,x0,y0,x1,y1\na,1,2,3\n", "line 2 has more or fewer values"),
         ("image,x0,y0,x1,y1\na,1,2,3,4,5\n", "line 2 has more or fewer values"),
         ("image,x0,y0,x1,y1\na,1,2,3,4\nb,1,b,3,4\n", "line 3: y0: 'b' is not a number"),
@@ -184,6 +219,11 @@ def test_a_box_of_the_command_line(text: str):
 def test_a_blank_label_of_the_command_line_is_refused(label: str):
     with pytest.raises(PromptFileError, match=f"--label: '{label}' is blank; name the object"):
         prompt_of_options("1,2,3,4", None, label, None)
+
+
+def test_a_label_of_the_command_line_that_is_no_text_is_refused():
+    with pytest.raises(PromptFileError, match=r"--label: 'a\\udcff' is no text"):
+        prompt_of_options("1,2,3,4", None, "a\udcff", None)
 
 
 def test_points_of_the_command_line():

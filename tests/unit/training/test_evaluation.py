@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from syncsam_lightning.data.mask_names import safe_name
 from syncsam_lightning.errors import EvaluationError, PromptFileError, UnsupportedPromptError
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.evaluation.runner import evaluate_batch
 from syncsam_lightning.interaction import get_protocol
-from syncsam_lightning.prediction.file_names import safe_name
 from syncsam_lightning.training.callbacks.pictures import PredictionPictures
 from syncsam_lightning.training.callbacks.predictions import PredictionWriter
 

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from syncsam_lightning.training import folder_lock
+from syncsam_lightning.locks import ProcessLock
 from syncsam_lightning.training.folder_lock import FolderInUseError, FolderLock, check_is_free
 
 HOLDER = """
@@ -83,30 +84,26 @@ def test_a_folder_that_is_not_there_is_free_and_stays_so(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_goes_while_it_is_taken_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    take, seen = folder_lock.fcntl.lockf, []
-
-    def remove_first(descriptor: int, operation: int) -> None:
-        if not seen:
-            seen.append(descriptor)
-            (tmp_path / ".runs.in_use").unlink()
-        take(descriptor, operation)
-
-    monkeypatch.setattr(folder_lock.fcntl, "lockf", remove_first)
+def test_the_lock_says_who_holds_it(tmp_path: Path):
     lock = FolderLock(tmp_path / "runs")
     assert (tmp_path / ".runs.in_use").read_text().startswith(f"process {os.getpid()} on ")
     lock.release()
 
 
-def test_storage_without_locks_is_used_with_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    def refuse(descriptor: int, operation: int) -> None:
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(folder_lock.fcntl, "lockf", refuse)
+def test_one_who_looks_whether_a_folder_is_free_keeps_nobody_out(tmp_path: Path):
+    looking = ProcessLock(tmp_path / ".runs.in_use")
+    assert looking.acquire(timeout=0)
+    threading.Timer(0.2, looking.release).start()
     FolderLock(tmp_path / "runs").release()
-    assert "cannot be locked" in caplog.text
-    assert "start one run at a time" in caplog.text
+
+
+def test_a_folder_whose_lock_may_not_be_written_beside_counts_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / ".runs.in_use").touch()
+
+    def refuse(lock: ProcessLock, timeout: float) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ProcessLock, "acquire", refuse)
+    check_is_free(tmp_path / "runs")

@@ -11,14 +11,12 @@ import numpy as np
 import pydicom
 import pytest
 
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.errors import BrokenInputError, MissingPackageError
 from syncsam_lightning.volumes import stack_of
-from syncsam_lightning.volumes.dicom import (
-    MissingPackageError,
-    find_series,
-    is_dicom,
-    read_series,
-)
+from syncsam_lightning.volumes.dicom import read_series
+from syncsam_lightning.volumes.dicom_file import is_dicom
+from syncsam_lightning.volumes.dicom_series import find_series
+from syncsam_lightning.volumes.reading import read_volume
 
 Write = Callable[..., list[Path]]
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, (6, 5, 4)).astype(np.int16)
@@ -74,7 +72,7 @@ def test_two_images_of_one_place_are_refused(dicom: Write):
     [
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "another ImageOrientationPatient"),
         ({"PixelSpacing": [0.8, 0.8]}, "another PixelSpacing"),
-        ({"NumberOfFrames": 3}, "holds several frames and is one of 4 files"),
+        ({"NumberOfFrames": 3}, "holds 3 frames and does not say where each lies"),
         ({"SamplesPerPixel": 3}, "colour"),
         ({"ImagePositionPatient": None}, "where in the patient"),
     ],
@@ -133,8 +131,17 @@ def test_values_whose_bytes_are_no_numbers_are_named(dicom: Write):
     file.write_bytes(whole[:at] + rows[:-2] + b"\x01\x00" + whole[at + len(rows) + 1 :])
     with pytest.raises(BrokenInputError, match=r"000: cannot be read"):
         read_series([file])
-    (error,) = find_series([file])[1]
+    (error,) = find_series([file]).broken
     assert error.path == str(file)
+
+
+def test_a_class_of_a_kind_of_value_that_there_is_none_of_is_named(dicom: Write):
+    # Found by fuzzing, where the class of the file is looked up.
+    file = dicom(VOXELS[..., :1])[0]
+    file.write_bytes(file.read_bytes().replace(b"\x02\0\x02\0UI", b"\x02\0\x02\0UA", 1))
+    with pytest.raises(BrokenInputError, match=r"000: cannot be read .*'UA'"):
+        read_series([file])
+    assert len(find_series([file]).broken) == 1
 
 
 def test_an_element_that_says_it_has_gigabytes_takes_none(dicom: Write):
@@ -207,15 +214,74 @@ def test_a_single_slice_of_no_thickness_is_named(dicom: Write, name: str, value:
         read_series([file])
 
 
+def test_a_mosaic_is_refused_by_its_kind(dicom: Write):
+    file = dicom(VOXELS[..., :1])[0]
+    edit(file, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"])
+    with pytest.raises(BrokenInputError, match=r"000: is a mosaic \(ImageType\).*dcm2niix"):
+        read_series([file])
+
+
+def test_a_radiograph_of_unknown_spacing_is_read(dicom: Write):
+    file = dicom(VOXELS[..., :1])[0]
+    edit(file, PixelSpacing=[0, 0], ImagePositionPatient=None, ImageOrientationPatient=None)
+    volume = read_series([file])
+    assert (volume.spacing, volume.has_spacing) == ((1, 1, 2.5), False)
+    np.testing.assert_array_equal(volume.voxels, VOXELS[..., :1])
+
+
+@pytest.mark.parametrize(
+    ("uid", "what"),
+    [
+        ("1.2.840.10008.1.3.10", "DICOMDIR"),
+        ("1.2.840.10008.5.1.4.1.1.88.33", "Comprehensive SR"),
+        ("1.2.840.10008.5.1.4.1.1.481.5", "RT Plan"),
+        ("1.2.3.4", r"1\.2\.3\.4"),
+    ],
+)
+def test_what_is_no_image_is_told_as_what_it_is(dicom: Write, uid: str, what: str):
+    file = dicom(VOXELS[..., :1])[0]
+    image = pydicom.dcmread(file)
+    for name in ("Rows", "Columns", "PixelData", "SOPClassUID"):
+        del image[name]
+    image.file_meta.MediaStorageSOPClassUID = uid
+    image.save_as(file)
+    with pytest.raises(BrokenInputError, match=rf"000: is no image of a patient \({what}\): give"):
+        read_series([file])
+
+
+@pytest.mark.parametrize(
+    ("uid", "what"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.66.4", "DICOM SEG"),
+        ("1.2.840.10008.5.1.4.1.1.481.2", "RT Dose"),
+    ],
+)
+def test_a_folder_is_read_without_what_lies_over_its_series(
+    dicom: Write, uid: str, what: str, caplog: pytest.LogCaptureFixture
+):
+    files = dicom(VOXELS)
+    over = files[0].parent / "over.dcm"
+    over.write_bytes(files[0].read_bytes())
+    edit(over, SOPClassUID=uid, SeriesInstanceUID="1.2.3")
+    np.testing.assert_array_equal(read_volume(over.parent).voxels, VOXELS)
+    assert (
+        f"1 DICOM file is left out, being no image of a series (1 {what}; over.dcm)" in caplog.text
+    )
+    with pytest.raises(BrokenInputError, match=rf"is no image of a patient \({what}\)"):
+        read_volume(over)
+
+
 def test_files_of_a_folder_are_sorted_into_series(dicom: Write, tmp_path: Path):
     files = dicom(VOXELS, names=(0, 1, 2, 3))
     edit(files[1], SeriesInstanceUID="1.2.3", SeriesDescription="scout")
     note = tmp_path / "series" / "note"
     note.write_text("x")
-    series, broken = find_series([*files, note])
-    assert [len(found.files) for found in series] == [3, 1]
-    assert (series[1].uid, series[1].description) == ("1.2.3", "scout")
-    assert [(error.path, error.reason) for error in broken] == [(str(note), "not a DICOM file")]
+    found = find_series([*files, note])
+    assert [len(one.files) for one in found.series] == [3, 1]
+    assert (found.series[1].uid, found.series[1].description) == ("1.2.3", "scout")
+    assert [(error.path, error.reason) for error in found.broken] == [
+        (str(note), "not a DICOM file")
+    ]
 
 
 def test_dicom_is_known_by_its_content(dicom: Write, tmp_path: Path):

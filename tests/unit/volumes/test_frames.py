@@ -8,7 +8,8 @@ import pydicom
 import pytest
 
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.volumes.dicom import find_series, read_series
+from syncsam_lightning.volumes.dicom import read_series
+from syncsam_lightning.volumes.dicom_series import find_series
 from syncsam_lightning.volumes.reading import read_volume
 from syncsam_lightning.volumes.segmentation import write_segmentation
 from tests.dicom_files import save_frames
@@ -32,8 +33,8 @@ def test_an_enhanced_image_is_the_volume_of_its_frames(file: Path):
 
 
 def test_its_folder_holds_one_series(file: Path):
-    series, broken = find_series(sorted(file.parent.iterdir()))
-    assert ([one.files for one in series], broken) == ([(file,)], [])
+    found = find_series(sorted(file.parent.iterdir()))
+    assert ([one.files for one in found.series], found.broken) == ([(file,)], ())
 
 
 def test_each_frame_may_have_a_scale_of_its_own(file: Path):
@@ -62,6 +63,41 @@ def test_a_segmentation_of_it_points_to_its_frames(file: Path, tmp_path: Path):
         assert_missing_frames_are_empty=True,
     )
     np.testing.assert_array_equal(frames[..., 0], mask.transpose(2, 1, 0))
+
+
+def test_a_segmentation_of_joined_files_points_to_the_file_and_the_frame(tmp_path: Path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for number, held in enumerate(([0], [1, 3], [2])):
+        save_frames(folder / f"{number}.dcm", VOXELS[..., held], [HEIGHTS[k] for k in held])
+    volume = read_volume(folder)
+    masks = dict.fromkeys(("liver", "spleen"), np.ones(volume.voxels.shape, bool))
+    write_segmentation(tmp_path / "seg.dcm", masks, volume)
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    names = {
+        pydicom.dcmread(path).SOPInstanceUID: path.name for path in dict.fromkeys(volume.files)
+    }
+    found = {}
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        assert source.ReferencedSOPClassUID.name == "Enhanced CT Image Storage"
+        height = frame.PlanePositionSequence[0].ImagePositionPatient[2]
+        number = source.get("ReferencedFrameNumber")
+        found[height] = (names[source.ReferencedSOPInstanceUID], number)
+    # The only frame of a file is the file: there is no number to refer by.
+    assert found == {
+        32.5: ("1.dcm", 1),
+        35.0: ("0.dcm", None),
+        37.5: ("1.dcm", 2),
+        40.0: ("2.dcm", None),
+    }
+    (series,) = seg.ReferencedSeriesSequence
+    for items in (seg.SourceImageSequence, series.ReferencedInstanceSequence):
+        assert sorted(names[item.ReferencedSOPInstanceUID] for item in items) == [
+            "0.dcm",
+            "1.dcm",
+            "2.dcm",
+        ]
 
 
 def test_frames_that_say_not_where_they_lie_are_refused(file: Path):
@@ -93,8 +129,10 @@ def test_a_number_of_frames_that_makes_no_sense_is_named(file: Path, number: obj
         ("ImagePositionPatient", [1, 2], "expected 3 finite numbers"),
         ("ImagePositionPatient", ["1e18", 0, 40], "makes no volume"),
         ("ImagePositionPatient", [0, 0, "1e308"], "a slice is missing"),
-        ("ImageOrientationPatient", [0] * 6, "another ImageOrientationPatient"),
-        ("PixelSpacing", [0, 0], "another PixelSpacing"),
+        ("ImageOrientationPatient", [0] * 6, "expected two directions at right angles"),
+        ("ImageOrientationPatient", [0, 1, 0, 0, 0, -1], "another ImageOrientationPatient"),
+        ("PixelSpacing", [0, 0], "expected numbers above 0"),
+        ("PixelSpacing", [0.8, 0.8], "another PixelSpacing"),
     ],
 )
 def test_a_frame_that_lies_nowhere_is_named(file: Path, name: str, value: object, reason: str):
@@ -135,7 +173,29 @@ def test_two_frames_of_one_place_are_named(tmp_path: Path):
         read_volume(file)
 
 
-def test_a_series_of_several_such_files_is_refused(file: Path, tmp_path: Path):
+def test_a_file_of_exactly_one_frame_is_enhanced_all_the_same(tmp_path: Path):
+    # It says in its functional groups alone where it lies and how it is scaled.
+    file = save_frames(tmp_path / "one.dcm", VOXELS[..., :1], HEIGHTS[:1])
+    volume = read_volume(file)
+    np.testing.assert_array_equal(volume.voxels, VOXELS[..., :1].swapaxes(0, 1))
+    assert volume.spacing == pytest.approx((0.7, 0.8, 2.5))
+    np.testing.assert_allclose(volume.affine[:3, 3], (10, 20, 35))
+
+
+def test_files_of_one_series_are_joined_whatever_number_of_frames_each_holds(tmp_path: Path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for number, held in enumerate(([0], [1, 3], [2])):
+        heights = [HEIGHTS[k] for k in held]
+        save_frames(folder / f"{number}.dcm", VOXELS[..., held], heights)
+    volume = read_volume(folder)
+    order = np.argsort(HEIGHTS)
+    np.testing.assert_array_equal(volume.voxels, VOXELS[:, :, order].swapaxes(0, 1))
+    assert [path.name for path in volume.files] == ["1.dcm", "0.dcm", "1.dcm", "2.dcm"]
+    assert volume.frames == (0, 0, 1, 0)
+
+
+def test_frames_of_two_files_that_lie_at_one_place_are_named(file: Path, tmp_path: Path):
     other = save_frames(tmp_path / "other.dcm", VOXELS, HEIGHTS)
-    with pytest.raises(BrokenInputError, match="holds several frames and is one of 2 files"):
+    with pytest.raises(BrokenInputError, match=r"other\.dcm\[1\]: lies where enhanced\.dcm\[1\]"):
         read_series([file, other])

@@ -54,3 +54,26 @@ def test_a_constant_slice_is_black():
 def test_what_is_no_window_is_refused_with_those_that_are(text: str):
     with pytest.raises(UnknownWindowError, match="soft_tissue"):
         parse_window(text)
+
+
+@pytest.mark.parametrize("rule", ["percentiles", "minmax", "minmax_slice"])
+def test_what_is_no_part_of_the_picture_is_black_and_moves_no_window(rule: str):
+    voxels = np.linspace(100, 300, 201, dtype=np.float32)[:, None, None]
+    padded = np.concatenate([voxels, np.full((300, 1, 1), -np.inf, np.float32)])
+    window = Window(rule=rule).fitted(padded)
+    assert window == Window(rule=rule).fitted(voxels)
+    grey = window.grey(padded[..., 0])
+    np.testing.assert_array_equal(grey[:201], window.grey(voxels[..., 0]))
+    assert (grey[201:] == 0).all()
+
+
+@pytest.mark.parametrize("rule", ["percentiles", "minmax_slice"])
+def test_a_slice_without_a_picture_is_black(rule: str):
+    empty = np.full((3, 4, 1), -np.inf, np.float32)
+    assert (Window(rule=rule).fitted(empty).grey(empty[..., 0]) == 0).all()
+
+
+@pytest.mark.parametrize("window", ["percentiles", "minmax", "minmax_slice"])
+def test_without_a_range_all_is_black(window: str):
+    voxels = np.full((2, 3, 4), 7.0)
+    assert parse_window(window).fitted(voxels).grey(voxels[0]).max() == 0

@@ -5,6 +5,7 @@ in a few processes, and each leaves a state file when it is done. Rows are writt
 one commit at the end makes a table. Killed anywhere, the same command goes on.
 """
 
+from syncsam_lightning.data.conversion.code_digest import code_digest
 from syncsam_lightning.data.conversion.convert import (
     Records,
     TablePlan,
@@ -13,6 +14,11 @@ from syncsam_lightning.data.conversion.convert import (
     prepare_table,
 )
 from syncsam_lightning.data.conversion.report import ConversionReport
+from syncsam_lightning.data.conversion.source_state import (
+    address_of,
+    check_unchanged,
+    state_of,
+)
 from syncsam_lightning.data.conversion.target import Target, skipped_path
 from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
 
@@ -23,8 +29,12 @@ __all__ = [
     "Target",
     "WorkOptions",
     "Workbench",
+    "address_of",
+    "check_unchanged",
+    "code_digest",
     "convert",
     "is_prepared",
     "prepare_table",
     "skipped_path",
+    "state_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,22 +12,26 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from syncsam_lightning.data.conversion.disk import told_when_full
-from syncsam_lightning.data.conversion.lock import only_one
 from syncsam_lightning.data.conversion.report import ConversionReport
 from syncsam_lightning.data.conversion.row_units import (
     WriteRows,
     assign,
+    data_files,
     identify,
     load_fragments,
 )
+from syncsam_lightning.data.conversion.source_state import SOURCE, SourceState
 from syncsam_lightning.data.conversion.target import Target
 from syncsam_lightning.data.conversion.units import cut_units
 from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
 from syncsam_lightning.data.schema import FORMAT_VERSION, table_schema
 from syncsam_lightning.data.splits import SplitRule, Splitter
 from syncsam_lightning.errors import ConversionError
+from syncsam_lightning.locks import only_one
 from syncsam_lightning.records import RawSample, Skipped, Split
 from syncsam_lightning.whole_files import whole_file
+
+log = logging.getLogger(__name__)
 
 Records: TypeAlias = Callable[[], Iterable[RawSample | Skipped]]
 """Yields the samples of a release, the same ones whenever it is called."""
@@ -42,14 +47,22 @@ class TablePlan:
         image_size: long side of stored training rows in pixels; rows for validation and test keep
             their original size. All are lossless.
         settings: kept with the table, to tell whether it fits a later request.
+        code: digest of the code that makes the rows, see :func:`code_digest`; work that other code
+            began is not gone on with. ``""`` where that is the caller's affair.
+        source: state of the release, kept with the table, see :class:`SourceState`; None: unknown.
     """
 
     image_size: int
     settings: Mapping[str, Any]
+    code: str = ""
+    source: SourceState | None = None
 
     def text(self) -> str:
-        """Return the settings as JSON."""
-        return json.dumps(dict(self.settings), sort_keys=True)
+        """Return the settings, and the state of the release, as JSON."""
+        kept = dict(self.settings)
+        if self.source is not None:
+            kept[SOURCE] = self.source.settings()
+        return json.dumps(kept, sort_keys=True)
 
 
 def is_prepared(target: Target) -> bool:
@@ -58,7 +71,7 @@ def is_prepared(target: Target) -> bool:
         return False
     if target.work.exists():
         # Who may read the table need not be allowed to write beside it.
-        with suppress(PermissionError), only_one(target.lock, target.table):
+        with suppress(OSError), only_one(target.lock, _busy(target)):
             target.tidy()
     return True
 
@@ -88,13 +101,15 @@ def prepare_table(
         ConversionError: nothing could be used, or a worker died.
     """
     target.local.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(target.lock, target.table):
+    with only_one(target.lock, _busy(target)):
         if target.exists():
             return None
         with _workbench(target, plan, options) as bench:
             records = open_records(bench)
             splitter = Splitter(records(), split_rule)
-            return _build(bench, target, plan, records(), splitter, splitter.num_samples)
+            report = _build(bench, target, plan, records(), splitter, splitter.num_samples)
+            report.notes += splitter.notes()
+            return report
 
 
 def convert(
@@ -111,7 +126,8 @@ def convert(
 
     The table appears under its name when it is whole. A conversion that was interrupted leaves the
     units that it finished in a ``.partial`` folder, and the next one goes on from there: its table
-    equals, row for row, the one that an undisturbed conversion makes, with any number of workers.
+    equals, row for row, the one that an undisturbed conversion makes, with any number of workers,
+    as long as the samples are made by the same code.
 
     Args:
         samples: of a plugin's ``records``.
@@ -129,16 +145,21 @@ def convert(
     target = Target(os.fspath(table), storage_options)
     plan = TablePlan(image_size, settings)
     target.local.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(target.lock, target.table):
+    with only_one(target.lock, _busy(target)):
         if target.exists():
             raise FileExistsError(f"{target.table} is there already")
         with _workbench(target, plan, options or WorkOptions()) as bench:
             return _build(bench, target, plan, samples, split_of, None)
 
 
+def _busy(target: Target) -> str:
+    return f"{target.table} is being prepared by another process"
+
+
 @contextmanager
 def _workbench(target: Target, plan: TablePlan, options: WorkOptions) -> Iterator[Workbench]:
-    whole = {"format": FORMAT_VERSION, "image_size": plan.image_size} | dict(plan.settings)
+    made_of = {"format": FORMAT_VERSION, "image_size": plan.image_size, "code": plan.code}
+    whole = made_of | target.address | dict(plan.settings)
     bench = Workbench(target.work, whole, options)
     try:
         with told_when_full(bench.folder):
@@ -161,8 +182,7 @@ def _build(
     total: int | None,
 ) -> ConversionReport:
     schema = table_schema(plan.text().encode())
-    if not target.holds_fragments(bench.folder):
-        shutil.rmtree(bench.stage_folder(ROWS))
+    _forget_lost_rows(bench, target)
     bench.run(
         ROWS,
         cut_units(assign(samples, split_of), identify, bench.unit_size(total)),
@@ -171,21 +191,43 @@ def _build(
         workers=None if total is None else -(-total // bench.unit_size(total)),
     )
     report = ConversionReport(target.table, target.skipped_file)
-    fragments = []
+    fragments, files = [], set()
     for state in bench.states(ROWS):
         report.add_unit(state.result)
         fragments += load_fragments(state.result["fragments"])
+        files |= data_files(state.result["fragments"])
     _list_skipped(bench, report)
     if not fragments:
         # Nothing of it is worth going on from: the next try shall look at every file again.
         shutil.rmtree(bench.folder)
         raise ConversionError(report.nothing_usable())
     bench.options.at("before commit")
+    if lost := files - target.data_files(bench.folder):
+        raise ConversionError(
+            f"{len(lost)} of the {len(files)} files that were written for {target.table} are no "
+            f"longer in {target.uri(bench.folder)}/data, {min(lost)} for example. Does anything "
+            "else clean up there? The same command makes their rows again"
+        )
     target.commit(bench.folder, schema, fragments)
     bench.options.at("committed")
     target.publish(bench.folder)
     bench.options.at("published")
     return report
+
+
+def _forget_lost_rows(bench: Workbench, target: Target) -> None:
+    """Let units whose rows are gone be done again.
+
+    They are after a kill between the table's appearance and the removal of the work folder, if then
+    the table was deleted; and when somebody cleans up what belongs to no table.
+    """
+    there = target.data_files(bench.folder)
+    lost = bench.forget(ROWS, lambda state: not data_files(state.result["fragments"]) <= there)
+    if lost:
+        log.warning(
+            "the rows of %d finished units are no longer in %s; they are made again",
+            lost, target.uri(bench.folder),
+        )  # fmt: skip
 
 
 def _list_skipped(bench: Workbench, report: ConversionReport) -> None:

@@ -26,6 +26,7 @@ class ConversionReport:
         masks_of: masks written, by modality.
         skipped: what was left out, counted by (kind, source).
         examples: the first of what was left out.
+        notes: what a user should know of the split, a sentence each.
     """
 
     table: str
@@ -35,6 +36,7 @@ class ConversionReport:
     masks_of: Counter[str] = field(default_factory=Counter)
     skipped: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def masks(self) -> int:
@@ -72,7 +74,8 @@ class ConversionReport:
         Args:
             published: what others counted in the same release, to stand beside.
         """
-        return "\n".join([self.summary(), *self._modalities(published), *self._reasons()])
+        notes = [f"  {note}" for note in self.notes]
+        return "\n".join([self.summary(), *self._modalities(published), *notes, *self._reasons()])
 
     def _modalities(self, published: PublishedCounts | None) -> Iterator[str]:
         told = {} if published is None else published.counts

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import lance
@@ -19,7 +21,8 @@ from syncsam_lightning.data.conversion.units import Unit
 from syncsam_lightning.data.conversion.workbench import Outcome
 from syncsam_lightning.data.keys import SeenKeys
 from syncsam_lightning.data.schema import record_batch
-from syncsam_lightning.records import LazyMasks, RawSample, Skipped, Split
+from syncsam_lightning.errors import NOT_FOUND
+from syncsam_lightning.records import UNKNOWN_KIND, LazyMasks, RawSample, Skipped, Split
 from syncsam_lightning.seeding import stable_key
 
 Item: TypeAlias = Skipped | tuple[RawSample, Split]
@@ -34,7 +37,7 @@ def assign(
     seen = SeenKeys()
     for sample in samples:
         if isinstance(sample, Skipped):
-            yield sample
+            yield _lost_if_not_there(sample)
             continue
         path = sample.path or sample.id
         if not sample.masks:
@@ -45,6 +48,19 @@ def assign(
             yield Skipped(path, f"duplicate id {sample.id}", "duplicate id", sample.source)
         else:
             yield sample, split_of(sample)
+
+
+def _lost_if_not_there(skip: Skipped) -> Skipped:
+    """Return what was skipped, as not found if a plugin gave it no kind and its file is not there.
+
+    A release of which most is missing has to stop the conversion, whether or not its plugin knows
+    how to call that.
+    """
+    folder, _, name = skip.path.rpartition(os.sep)
+    if skip.kind != UNKNOWN_KIND or not folder or "\0" in skip.path or name.endswith("]"):
+        return skip
+    is_lost = Path(folder).is_dir() and not Path(skip.path).exists()
+    return replace(skip, kind=NOT_FOUND) if is_lost else skip
 
 
 def _is_utf8(sample: RawSample) -> bool:
@@ -59,18 +75,31 @@ def _is_utf8(sample: RawSample) -> bool:
 
 
 def identify(item: Item) -> Iterator[object]:
-    """Yield all of an item but pixels: a unit with the same names is the same unit."""
+    """Yield all of an item but pixels: a unit of the same names and files is the same unit."""
     if isinstance(item, Skipped):
         yield from (item.path, item.reason, item.kind, item.source)
         return
     sample, split = item
     yield from (sample.id, sample.path, sample.modality, sample.source, sample.case, sample.slice)
     yield split
+    yield from _size_and_time(sample.path)
     if isinstance(sample.masks, LazyMasks):
         yield sample.masks.path  # reading them is the workers' part
+        yield from _size_and_time(sample.masks.path)
         return
     for mask in sample.masks:
         yield from (mask.label, mask.path, mask.instance)
+        yield from _size_and_time(mask.path)
+
+
+def _size_and_time(path: str) -> tuple[int, ...]:
+    """Return bytes and time of writing of a file of this machine, nothing for anything else."""
+    try:
+        # A value of a label map and a slice of a volume are told by a number after the path.
+        status = os.stat(path.rpartition("[")[0] if path.endswith("]") else path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return ()
+    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +147,18 @@ class WriteRows:
                 "masks": writer.masks,
             },
             writer.skipped,
+            writer.listed,
         )
 
 
 def load_fragments(saved: Iterable[Mapping[str, Any]]) -> list[Any]:
     """Return the fragments that a unit's result tells of."""
     return [lance.FragmentMetadata.from_json(json.dumps(fragment)) for fragment in saved]
+
+
+def data_files(saved: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the names of the files that hold the fragments of a unit's result."""
+    return {file["path"] for fragment in saved for file in fragment["files"]}
 
 
 @dataclass(slots=True)
@@ -133,6 +168,7 @@ class _UnitWriter:
     images: Counter[str] = field(default_factory=Counter)
     masks: Counter[str] = field(default_factory=Counter)
     skipped: list[Skipped] = field(default_factory=list)
+    listed: list[Skipped] = field(default_factory=list)
     failure: BaseException | None = None
 
     def batches(self, unit: Unit, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -151,11 +187,16 @@ class _UnitWriter:
             self.failure = error
             raise
 
+    def _skip(self, skip: Skipped) -> None:
+        # The slices of a volume that can't be read have one reason, and it is one file.
+        if skip not in self.skipped[-1:]:
+            self.skipped.append(skip)
+
     def _rows(self, unit: Unit) -> Iterator[Row]:
-        maker = RowMaker(self.image_size, self.skipped.append)
+        maker = RowMaker(self.image_size, self._skip)
         for item in unit.items():
             if isinstance(item, Skipped):
-                self.skipped.append(item)
+                self.listed.append(item)
                 continue
             sample, split = item
             if (row := maker.row(sample, split)) is not None:

@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from syncsam_lightning.data.codec import collapse_grey, encode_image, encode_mask
+from syncsam_lightning.data.codec import (
+    collapse_grey,
+    encode_image,
+    encode_mask,
+    image_digest,
+)
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
-from syncsam_lightning.data.transforms import fit_image, resize_masks
+from syncsam_lightning.data.resize import fit_image, resize_masks
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.records import RawSample, Skipped, Split
@@ -57,9 +62,10 @@ class RowMaker:
             self._skip(Skipped(path, "no usable mask", "image without usable mask", sample.source))
             return None
         pixels = collapse_grey(image)
+        digest = image_digest(pixels)  # before it is resized
         if plan is not None:
             pixels = fit_image(pixels, plan)
-        return _row(sample, split, (height, width), pixels, kept)
+        return _row(sample, split, (height, width), pixels, kept) | {"image_digest": digest}
 
     def _usable_masks(
         self, sample: RawSample, shape: tuple[int, int], plan: ResizePlan | None
@@ -75,6 +81,11 @@ class RowMaker:
             if mask.shape != shape:
                 sizes = f"{mask.shape[0]}x{mask.shape[1]}, its image {shape[0]}x{shape[1]}"
                 reason = f"mask differs from its image in shape: mask {sizes}"
+                if mask.shape == shape[::-1]:
+                    reason += (
+                        "; its sides are swapped: the mask may have been drawn on the image without"
+                        " the orientation that its EXIF asks for, which is applied here"
+                    )
                 self._skip(Skipped(path, reason, "shape mismatch", sample.source))
             elif not mask.any():
                 self._skip(Skipped(path, "empty mask", "empty mask", sample.source))

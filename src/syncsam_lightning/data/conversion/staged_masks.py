@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -158,7 +159,7 @@ def stage_masks(bench: Workbench, masks: Iterable[Item], total: int) -> StagedMa
         workers=-(-total // size),
     )
     states = list(bench.states(MASKS))
-    files = [str(_file(folder, state.digest)) for state in states]
+    files = [str(folder / state.result["file"]) for state in states]
     digest = _digest(states)
     index = bench.folder / f"index-{digest}"
     if not index.exists():
@@ -183,11 +184,6 @@ def _identify(item: Item) -> Iterator[str]:
         yield from (item.path, item.reason, item.kind, item.source)
     else:
         yield item.name
-
-
-def _file(folder: Path, digest: str) -> Path:
-    # Named after what is in it, because files stay open: a name never gets another content.
-    return folder / f"{digest}.arrow"
 
 
 def _write_index(folder: Path, files: list[str]) -> None:
@@ -232,13 +228,20 @@ class _WriteMasks:
 
     def __call__(self, unit: Unit) -> Outcome:
         skipped: list[Skipped] = []
+        listed: list[Skipped] = []
         count = 0
+        # Files stay open, so a name never gets another content: a unit that is done again, because
+        # one of its masks was mended, has a new file.
+        name = f"{uuid4().hex}.arrow"
         with (
-            whole_file(_file(self.folder, unit.digest)) as file,
+            whole_file(self.folder / name) as file,
             pa.ipc.new_file(file, _SCHEMA) as writer,
         ):
             rows: list[dict[str, Any]] = []
             for item in unit.items():
+                if isinstance(item, Skipped):
+                    listed.append(item)
+                    continue
                 row = _pack(item)
                 if isinstance(row, Skipped):
                     skipped.append(row)
@@ -250,12 +253,10 @@ class _WriteMasks:
                     rows = []
             if rows:
                 writer.write_batch(pa.RecordBatch.from_pylist(rows, _SCHEMA))
-        return Outcome({"rows": count}, skipped)
+        return Outcome({"rows": count, "file": name}, skipped, listed)
 
 
-def _pack(item: Item) -> dict[str, Any] | Skipped:
-    if isinstance(item, Skipped):
-        return item
+def _pack(item: MaskFile) -> dict[str, Any] | Skipped:
     try:
         mask = resolve_mask(item.pixels, item.name)
     except BrokenInputError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from typing import Any
 
 import lance
 import pyarrow as pa
+from lance.file import LanceFileSession
 
 from syncsam_lightning.data.conversion.files import sync_tree
+from syncsam_lightning.data.location import store_of
 from syncsam_lightning.errors import TableError
 from syncsam_lightning.whole_files import sync_folder
 
@@ -35,7 +38,8 @@ class Target:
 
     On disk the table is made in the folder of unfinished work and then renamed. On an object store,
     where nothing can be renamed, it is made in its place and the one commit makes it appear; work
-    that is not finished, the report and the lock stay in the local folder ``tables``.
+    that is not finished, the report and the lock stay in the local folder ``tables``. Work and lock
+    of each address are its own: tables of one name may lie in many buckets.
 
     Args:
         table: folder or address (``s3://bucket/name.lance``) of the table.
@@ -58,14 +62,30 @@ class Target:
         return Path(self.table)
 
     @property
+    def address(self) -> dict[str, str]:
+        """What tells the place from all others, empty for a folder.
+
+        A folder may be moved with its unfinished work; an address says where the work went.
+        """
+        if not self.is_remote:
+            return {}
+        return {"table": self.table.rstrip("/"), **store_of(self.storage_options or {})}
+
+    def _beside(self, ending: str) -> Path:
+        if not self.is_remote:
+            return self.local.with_name(f"{_bare(self.local)}{ending}")
+        digest = hashlib.blake2b(repr(sorted(self.address.items())).encode(), digest_size=4)
+        return self.local.with_name(f"{_bare(self.local)}.{digest.hexdigest()}{ending}")
+
+    @property
     def work(self) -> Path:
         """Folder of unfinished work, with a folder for each plan in it."""
-        return self.local.with_name(f"{self.local.name}.partial")
+        return self._beside(".lance.partial")
 
     @property
     def lock(self) -> Path:
         """The lock file."""
-        return self.local.with_name(f"{_bare(self.local)}.lock")
+        return self._beside(".lock")
 
     @property
     def skipped_file(self) -> Path:
@@ -80,13 +100,22 @@ class Target:
         """
         return self.table if self.is_remote else str(work / "table")
 
-    def holds_fragments(self, work: Path) -> bool:
-        """Tell whether finished units can still have their rows.
+    def data_files(self, work: Path) -> set[str]:
+        """Return the names of the data files that lie where fragments are written to.
 
-        They can't after a kill between the table's appearance and the removal of the work folder,
-        if then the table was deleted.
+        Args:
+            work: see :meth:`uri`.
+
+        Raises:
+            TableError: the storage can't be reached.
         """
-        return self.is_remote or Path(self.uri(work)).exists()
+        folder = f"{self.uri(work)}/data"
+        if not self.is_remote:
+            return {path.name for path in Path(folder).glob("*")}
+        try:
+            return set(LanceFileSession(folder, self.options()).list())
+        except (ValueError, OSError, RuntimeError) as error:
+            raise TableError(f"{folder} cannot be listed: {error}") from error
 
     def options(self) -> dict[str, str] | None:
         """Return the storage options as Lance wants them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from syncsam_lightning.errors import PART_MISSING, UNREADABLE, ConversionError
+from syncsam_lightning.errors import LOST, ConversionError
 from syncsam_lightning.records import Skipped
 
 _NEVER_TOO_MANY = 10
@@ -12,9 +12,10 @@ _EXAMPLES = 3
 
 
 class UnreadableFiles:
-    """Counts the files of a stage that could not be read, and stops where there are too many.
+    """Counts the files of a stage that are lost, and stops where there are too many.
 
-    A part that is missing from an archive, or a download that broke off, would otherwise give a
+    Lost is what can't be read or is not there, see :data:`~syncsam_lightning.errors.LOST`. A part
+    that is missing from an archive, or a download that broke off, would otherwise give a
     table that lacks a tenth of the release, and tell so only in the report.
 
     Args:
@@ -41,7 +42,7 @@ class UnreadableFiles:
         """
         self._seen += size
         for skip in skipped:
-            if skip.kind in (UNREADABLE, PART_MISSING):
+            if skip.kind in LOST:
                 self._count += 1
                 if len(self._examples) < _EXAMPLES:
                     self._examples.append(skip)
@@ -61,8 +62,8 @@ class UnreadableFiles:
             return
         examples = "; ".join(f"{skip.path}: {skip.reason}" for skip in self._examples)
         raise ConversionError(
-            f"{self._count:,} files could not be read, which is more than max_unreadable = "
-            f"{self._allowed:g} allows for {total:,} {self._items}; the first: {examples}. Is the "
-            "release whole? When it is mended, the same command goes on and tries them again; a "
-            "larger max_unreadable goes on without them"
+            f"{self._count:,} files could not be read or are not there, which is more than "
+            f"max_unreadable = {self._allowed:g} allows for {total:,} {self._items}; the first: "
+            f"{examples}. Is the release whole? When it is mended, the same command goes on and "
+            "tries them again; a larger max_unreadable goes on without them"
         )

@@ -14,7 +14,7 @@ from syncsam_lightning.data.conversion.pool import run_in_processes
 from syncsam_lightning.data.conversion.progress import Progress
 from syncsam_lightning.data.conversion.units import Unit
 from syncsam_lightning.data.conversion.unreadable import UnreadableFiles
-from syncsam_lightning.errors import UNREADABLE
+from syncsam_lightning.errors import LOST
 from syncsam_lightning.records import Skipped
 from syncsam_lightning.whole_files import whole_file
 
@@ -39,8 +39,8 @@ class WorkOptions:
     Args:
         workers: processes; 1 works in the calling one.
         unit_size: images in a unit of work; None: by their number.
-        max_unreadable: share of a stage's items that may be unreadable files before the conversion
-            stops; ten files are never too many.
+        max_unreadable: share of a stage's items that may be files which can't be read or are not
+            there before the conversion stops; ten files are never too many.
         progress: tell on the standard error stream how far it has come.
         at: called at each point passed, such as ``"rows:3"`` or ``"committed"``. For tests that
             interrupt a conversion there.
@@ -66,11 +66,14 @@ class Outcome:
 
     Args:
         result: goes into the unit's state file as JSON.
-        skipped: what could not be used.
+        skipped: what the work found that could not be used.
+        listed: what was skipped before the work, and is an item of the unit: the work of another
+            day would find no more.
     """
 
     result: Mapping[str, Any]
     skipped: list[Skipped] = field(default_factory=list)
+    listed: list[Skipped] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class UnitState:
     digest: str
     result: Mapping[str, Any]
     skipped: tuple[Skipped, ...]
+    listed: tuple[Skipped, ...]
 
 
 class Workbench:
@@ -87,7 +91,8 @@ class Workbench:
 
     A unit counts as done when its state file is there and tells the digest of its items; it is
     written last, whole and at once. So a conversion that was killed goes on from where it was.
-    Units in which files could not be read are done again: those may have been mended since.
+    Units in which files could not be read or were not there are done again: those may have been
+    mended since.
 
     Every plan has a folder of its own: work with other settings is neither mixed in nor lost.
 
@@ -107,8 +112,12 @@ class Workbench:
             file.write(text)
         if self.holds_work():
             log.info("going on with the unfinished work in %s", self.folder)
-        elif any(parent.glob(f"*/*/{_STATE}")):
-            log.warning("%s holds unfinished work with other settings; starting anew", parent)
+        elif others := [path.parents[1] for path in parent.glob(f"*/*/{_STATE}")]:
+            nearest = min((_differing(plan, other) for other in others), key=lambda keys: len(keys))
+            log.warning(
+                "%s holds unfinished work with other settings (%s); starting anew",
+                parent, ", ".join(nearest),
+            )  # fmt: skip
 
     def holds_work(self) -> bool:
         """Tell whether any unit is finished."""
@@ -158,11 +167,12 @@ class Workbench:
         def missing() -> Iterator[Unit]:
             for unit in units:
                 self._counts[stage] = unit.number + 1
-                if _is_done(_state_path(folder, unit.number), unit.digest):
-                    progress.found(unit.size)
-                    unreadable.add(unit.size)
-                else:
+                state = _finished(_state_path(folder, unit.number), unit.digest)
+                if state is None:
                     yield unit
+                else:
+                    progress.found(unit.size)
+                    unreadable.add(unit.size, state.listed)
 
         processes = min(self.options.workers, workers or self.options.workers)
         task = _Task(work, folder)
@@ -179,11 +189,27 @@ class Workbench:
         for number in range(self._counts[stage]):
             yield _read_state(_state_path(folder, number))
 
+    def forget(self, stage: str, is_lost: Callable[[UnitState], bool]) -> int:
+        """Let finished units of a stage count as not done.
+
+        Args:
+            stage: its name.
+            is_lost: tells which, by what became of them.
+
+        Returns:
+            how many.
+        """
+        paths = list(self.stage_folder(stage).glob(_STATE))
+        lost = [path for path in paths if is_lost(_read_state(path))]
+        for path in lost:
+            path.unlink()
+        return len(lost)
+
     def skipped(self) -> Iterator[Skipped]:
         """Yield what could not be used, by stages and units in their order."""
         for stage in self._counts:
             for state in self.states(stage):
-                yield from state.skipped
+                yield from (*state.listed, *state.skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +224,26 @@ class _Task:
         state = {
             "digest": unit.digest,
             "result": dict(outcome.result),
-            "skipped": [
-                [skip.path, skip.reason, skip.kind, skip.source] for skip in outcome.skipped
-            ],
+            "skipped": [_fields(skip) for skip in outcome.skipped],
+            "listed": [_fields(skip) for skip in outcome.listed],
         }
         with whole_file(_state_path(self.folder, unit.number)) as file:
             file.write(json.dumps(state).encode())
-        return outcome.skipped
+        return [*outcome.listed, *outcome.skipped]
+
+
+def _fields(skip: Skipped) -> list[str]:
+    return [skip.path, skip.reason, skip.kind, skip.source]
+
+
+def _differing(plan: Mapping[str, Any], other: Path) -> list[str]:
+    """Return what a plan and that of a folder don't have in common."""
+    try:
+        theirs = json.loads((other / _PLAN).read_bytes())
+    except (OSError, ValueError):
+        return ["its plan can't be read"]
+    ours = json.loads(json.dumps(dict(plan)))
+    return sorted(key for key in ours | theirs if ours.get(key) != theirs.get(key))
 
 
 def _state_path(folder: Path, number: int) -> Path:
@@ -213,13 +252,16 @@ def _state_path(folder: Path, number: int) -> Path:
 
 def _read_state(path: Path) -> UnitState:
     state = json.loads(path.read_bytes())
-    return UnitState(
-        state["digest"], state["result"], tuple(Skipped(*skip) for skip in state["skipped"])
+    skipped, listed = (
+        tuple(Skipped(*fields) for fields in state[key]) for key in ("skipped", "listed")
     )
+    return UnitState(state["digest"], state["result"], skipped, listed)
 
 
-def _is_done(path: Path, digest: str) -> bool:
+def _finished(path: Path, digest: str) -> UnitState | None:
+    """Return what became of a unit, None if it has to be worked on."""
     if not path.exists():
-        return False
+        return None
     state = _read_state(path)
-    return state.digest == digest and all(skip.kind != UNREADABLE for skip in state.skipped)
+    is_done = state.digest == digest and all(skip.kind not in LOST for skip in state.skipped)
+    return state if is_done else None

@@ -1,7 +1,15 @@
 """Releases read where they lie: archives in one or many parts, folders of both, object stores."""
 
 from syncsam_lightning.data.sources.index import EntryIndex
-from syncsam_lightning.data.sources.opening import open_source
+from syncsam_lightning.data.sources.opening import holds_archives, local_tree, open_source
 from syncsam_lightning.data.sources.source import Entry, Position, Source
 
-__all__ = ["Entry", "EntryIndex", "Position", "Source", "open_source"]
+__all__ = [
+    "Entry",
+    "EntryIndex",
+    "Position",
+    "Source",
+    "holds_archives",
+    "local_tree",
+    "open_source",
+]

@@ -2,231 +2,219 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
-from pyarrow import fs
+import obstore
+from obstore.exceptions import BaseError, UnknownConfigurationKeyError
+from obstore.store import AzureStore, GCSStore, S3Store
 
-from syncsam_lightning.data.sources.storage import Found
+from syncsam_lightning.data.location import with_patience
+from syncsam_lightning.data.sources.storage import Found, LastUsed
+from syncsam_lightning.data.sources.store_errors import CREDENTIALS, explained, first_line
 from syncsam_lightning.errors import SyncSAMError
 
-ATTEMPTS = 4
-PAUSE = 0.25
-"""Seconds before the second attempt; doubled before each further one."""
+STORES = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+"""What reads the addresses that begin with a scheme: ``SCHEME://BUCKET/FOLDER``."""
 
-# What another attempt doesn't change.
-_FINAL = ("NO_SUCH_BUCKET", "NO_SUCH_KEY", "ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_")
-
+_COMMON = ("allow_http", "timeout", "connect_timeout", "client_max_retries")
+_EXAMPLES = {
+    "s3": ("aws_endpoint", "aws_region", "aws_access_key_id", "aws_skip_signature", *_COMMON),
+    "gs": ("google_service_account", "google_skip_signature", *_COMMON),
+    "az": ("azure_storage_account_name", "azure_storage_account_key", *_COMMON),
+}
+_MOST_FILES = 4
 _NEAR = 1 << 20
 _FIRST_AHEAD, _MOST_AHEAD = 256 << 10, 8 << 20
-
-log = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
+_FIRST_PAUSE = timedelta(milliseconds=100)
 
 
 class StorageOptionError(SyncSAMError):
     """An option of an object store is not known or has an impossible value."""
 
 
-class S3Folder:
-    """A folder of an S3 bucket.
+class ObjectFolder:
+    """A folder of an object store.
 
-    A failed request is repeated a few times; what fails then is an ``OSError`` that says so. Reads
-    that follow one another closely are served from a block read ahead: the small files of an
-    archive would otherwise cost a request each.
+    A failed request is repeated with growing pauses; what fails then is an ``OSError`` that says
+    so. Reads that follow one another closely are served from a block read ahead: the small files of
+    an archive would otherwise cost a request each.
 
     Args:
-        uri: ``s3://BUCKET/FOLDER``.
-        options: see :data:`OPTIONS`. What is not given is taken from the environment:
-            ``AWS_ACCESS_KEY_ID``, ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and so on.
-        attempts: how often a request is tried.
-        pause: seconds before the second attempt, doubled before each further one.
+        uri: ``s3://BUCKET/FOLDER``, ``gs://BUCKET/FOLDER`` or ``az://CONTAINER/FOLDER``.
+        options: as a table takes them, see
+            :class:`~syncsam_lightning.data.location.TableLocation`.
 
     Raises:
-        StorageOptionError: an option is unknown.
+        StorageOptionError: an option is unknown, or its value is of another form.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        options: Mapping[str, str] | None = None,
-        *,
-        attempts: int = ATTEMPTS,
-        pause: float = PAUSE,
-    ) -> None:
-        self._uri = uri.rstrip("/")
-        parts = urlsplit(self._uri)
-        self._root = f"{parts.netloc}{parts.path}"
-        self._arguments = _s3_arguments(options or {})
-        self._attempts, self._pause = attempts, pause
-        self._forget()
+    def __init__(self, uri: str, options: Mapping[str, str] | None = None) -> None:
+        self.__setstate__((uri.rstrip("/"), dict(options or {})))
+        self._connect()  # tells at once what is wrong with the options
 
-    def _forget(self) -> None:
-        self._connected: fs.S3FileSystem | None = None
-        self._open: dict[str, _Ahead] = {}
+    def __getstate__(self) -> tuple[str, dict[str, str]]:
+        return self._uri, self._options
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in _PER_PROCESS}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._forget()
+    def __setstate__(self, state: tuple[str, dict[str, str]]) -> None:
+        self._uri, self._options = state
+        self._scheme, _, place = self._uri.partition("://")
+        self._bucket, _, self._root = place.partition("/")
+        self._files = LastUsed[_Ahead](_MOST_FILES)
+        self._connected: Any = None
 
     def where(self, path: str) -> str:
         """Return the address of a path."""
         return f"{self._uri}/{path}" if path else self._uri
 
     def _key(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
+        return "/".join(part for part in (self._root, path) if part)
 
-    def _fs(self) -> fs.S3FileSystem:
+    def _connect(self) -> Any:
+        # One for each process: what it is connected by does not survive a fork.
         if self._connected is None:
-            # One layer repeats requests: this one, which tells the user.
-            once = fs.AwsStandardS3RetryStrategy(max_attempts=1)
-            self._connected = fs.S3FileSystem(**self._arguments, retry_strategy=once)
-        return self._connected
-
-    def _persist(self, path: str, request: Callable[[], _Result]) -> _Result:
-        for attempt in range(1, self._attempts + 1):
+            settings, retries = _settings(self._options)
             try:
-                return request()
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                self._open.pop(path, None)
-                if any(name in str(error) for name in _FINAL):
-                    raise
-                if attempt == self._attempts:
-                    raise OSError(f"{error} (tried {attempt} times)") from error
-                pause = self._pause * 2 ** (attempt - 1)
-                log.warning("%s: %s; trying again in %.1f s", self.where(path), error, pause)
-                time.sleep(pause)
-        raise AssertionError("attempts is at least 1")
+                self._connected = STORES[self._scheme](
+                    self._bucket, config=settings, retry_config=retries
+                )
+            except (BaseError, ValueError) as error:
+                raise _refused(self._scheme, error) from None
+        return self._connected
 
     def list(self, folder: str) -> list[Found]:
         """Return the items of a folder by name."""
-        selector = fs.FileSelector(self._key(folder))
-        found = self._persist(folder, lambda: self._fs().get_file_info(selector))
-        return sorted(
-            Found(item.base_name, item.size or 0, item.type == fs.FileType.Directory)
-            for item in found
-        )
+        key = self._key(folder)
+        with explained(self._uri):
+            found = obstore.list_with_delimiter(self._connect(), key)
+        if not (found["objects"] or found["common_prefixes"]):
+            raise FileNotFoundError(f"nothing is in {self.where(folder)}")
+        files = [
+            Found(_name(item["path"]), item["size"])
+            for item in found["objects"]
+            # The object that marks a folder, where it is empty, has the folder's own name.
+            if item["path"] != key
+        ]
+        folders = [Found(_name(path), is_folder=True) for path in found["common_prefixes"]]
+        return sorted(files + folders)
 
     def size(self, path: str) -> int:
         """Return the bytes of a file."""
-        found = self._persist(path, lambda: self._fs().get_file_info(self._key(path)))
-        if found.type != fs.FileType.File:
-            raise FileNotFoundError(f"{self.where(path)} is not there")
-        return int(found.size)
+        with explained(self._uri):
+            return int(obstore.head(self._connect(), self._key(path))["size"])
 
-    def _file(self, path: str) -> _Ahead:
-        if path not in self._open:
-            self._open[path] = _Ahead(self._fs().open_input_file(self._key(path)))
-        return self._open[path]
+    def open(self, path: str) -> _Ahead:
+        """Open a file; nothing is asked for before it is read."""
+        return _Ahead(self, path)
 
     def read_at(self, path: str, offset: int, length: int) -> bytes:
-        """Return bytes of a file."""
-        return self._persist(path, lambda: self._file(path).read_at(offset, length))
+        """Return bytes of a file, of which more is read ahead while few others are read."""
+        return self._files.get(path, self.open).read_at(offset, length)
 
     def read(self, path: str, length: int) -> bytes:
         """Return the start of a file."""
+        with explained(self._uri):
+            found = obstore.get(self._connect(), self._key(path))
+            if found.meta["size"] <= length:
+                return _whole(found, 0, found.meta["size"])
+        return self.read_range(path, 0, length)
 
-        def request() -> bytes:
-            with self._fs().open_input_file(self._key(path)) as file:
-                return bytes(file.read_at(min(length, file.size()), 0))
+    def read_range(self, path: str, offset: int, length: int) -> bytes:
+        """Return bytes of a file, of which there is at least one; fewer only at its end."""
+        end = offset + length
+        with explained(self._uri):
+            found = obstore.get(self._connect(), self._key(path), options={"range": (offset, end)})
+            return _whole(found, offset, min(end, found.meta["size"]))
 
-        return self._persist(path, request)
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
-_PER_PROCESS = ("_connected", "_open")
+def _whole(found: obstore.GetResult, begin: int, end: int) -> bytes:
+    """Return what was asked for, or fail if other bytes came, or fewer."""
+    data = bytes(found.bytes())
+    if found.range != (begin, end) or len(data) != end - begin:
+        raise OSError(f"{len(data)} bytes came instead of {end - begin}")
+    return data
 
 
 @dataclass(slots=True)
 class _Ahead:
     """A file of which more is read the longer it is read from front to back."""
 
-    file: Any
+    folder: ObjectFolder
+    path: str
     _start: int = 0
     _block: bytes = b""
     _last: int = -1
     _end: int = -1 << 62  # nothing was read yet, so nothing follows it
     _ahead: int = 0
-    _size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._size = self.file.size()
 
     def read_at(self, offset: int, length: int) -> bytes:
-        length = max(0, min(length, self._size - offset))
+        if length <= 0:
+            return b""
         at = offset - self._start
         follows = self._last < offset <= self._end + _NEAR
         self._last, self._end = offset, offset + length
         if at >= 0 and at + length <= len(self._block):
             return self._block[at : at + length]
         self._ahead = min(_MOST_AHEAD, 2 * self._ahead or _FIRST_AHEAD) if follows else 0
-        wanted = min(max(length, self._ahead), self._size - offset)
-        block = bytes(self.file.read_at(wanted, offset))
-        if len(block) < wanted:
-            raise OSError(f"{len(block)} bytes came instead of {wanted}")
+        block = self.folder.read_range(self.path, offset, max(length, self._ahead))
         self._start, self._block = offset, block if self._ahead else b""
         return block[:length]
 
 
-OPTIONS: Mapping[str, str] = {
-    "aws_access_key_id": "access_key",
-    "aws_secret_access_key": "secret_key",
-    "aws_session_token": "session_token",
-    "aws_region": "region",
-    "aws_endpoint": "endpoint_override",
-    "aws_skip_signature": "anonymous",
-    "allow_http": "scheme",
-    "timeout": "request_timeout",
-    "connect_timeout": "connect_timeout",
-}
-"""Options as tables on object stores take them, and what they are called by the file system."""
+def _settings(options: Mapping[str, str]) -> tuple[dict[str, str], Any]:
+    """Return options as the library takes them, and how often and how long it repeats requests."""
+    given = with_patience({key.lower(): str(value) for key, value in options.items()})
+    given.pop("download_retry_count", None)  # of tables only; requests are repeated as a whole
+    retries = {
+        "max_retries": _number(given, "client_max_retries"),
+        "retry_timeout": timedelta(seconds=_number(given, "client_retry_timeout")),
+        "backoff": {"init_backoff": _FIRST_PAUSE},
+    }
+    for key in ("timeout", "connect_timeout"):
+        if key in given:
+            given[key] = _duration(key, given[key])
+    return given, retries
 
 
-def _s3_arguments(options: Mapping[str, str]) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    for key, value in options.items():
-        name = OPTIONS.get(key.lower())
-        if name is None:
-            raise StorageOptionError(f"no storage option {key!r}; there are {', '.join(OPTIONS)}")
-        if name == "scheme":
-            arguments[name] = "http" if _is_true(value) else "https"
-        elif name == "anonymous":
-            arguments[name] = _is_true(value)
-        elif name.endswith("timeout"):
-            arguments[name] = _seconds(key, value)
-        else:
-            arguments[name] = str(value)
-    endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
-    if endpoint:
-        arguments.setdefault("endpoint_override", endpoint)
-    if "endpoint_override" in arguments:
-        parts = urlsplit(arguments["endpoint_override"])
-        if parts.scheme in ("http", "https"):
-            arguments["endpoint_override"] = parts.netloc
-            arguments.setdefault("scheme", parts.scheme)
-    return arguments
+def _number(options: dict[str, str], key: str) -> int:
+    value = options.pop(key)
+    if not value.isdecimal():
+        raise StorageOptionError(f"{key} is {value!r}, expected a whole number")
+    return int(value)
 
 
-def _is_true(value: object) -> bool:
-    return str(value).lower() in ("1", "true", "yes", "on")
-
-
-def _seconds(key: str, value: object) -> float:
+def _duration(key: str, value: str) -> str:
+    """Return a time with its unit; a number alone means seconds."""
     try:
-        return float(str(value).removesuffix("s"))
-    except ValueError as error:
-        raise StorageOptionError(f"{key} is {value!r}, expected seconds like 30 or 30s") from error
+        return f"{round(1000 * float(value))}ms"
+    except (ValueError, OverflowError):
+        if value[:1].isdigit():
+            return value
+    raise StorageOptionError(f"{key} is {value!r}, expected seconds like 30 or 30s")
 
 
-def is_s3(path: str | os.PathLike[str]) -> bool:
+def _refused(scheme: str, error: Exception) -> StorageOptionError:
+    if isinstance(error, UnknownConfigurationKeyError):
+        name = first_line(error).split("'")[1]
+        return StorageOptionError(
+            f"no storage option {name!r} for {scheme}://; there are {', '.join(_EXAMPLES[scheme])} "
+            "and the others that tables take"
+        )
+    reason = first_line(error).rpartition(" error: ")[2]
+    return StorageOptionError(
+        f"storage options for {scheme}://: {reason}. What is not given is taken from the "
+        f"environment, credentials from {CREDENTIALS[scheme]}"
+    )
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is an address on an object store."""
-    return os.fspath(path).startswith("s3://")
+    scheme, mark, _ = os.fspath(path).partition("://")
+    return bool(mark) and scheme in STORES

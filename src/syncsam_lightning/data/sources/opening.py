@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncsam_lightning.data.sources.archive_folder import ArchiveFolder
-from syncsam_lightning.data.sources.object_store import S3Folder, is_s3
-from syncsam_lightning.data.sources.source import Source
+from syncsam_lightning.data.sources.object_store import STORES, ObjectFolder, is_remote
+from syncsam_lightning.data.sources.source import Entry, Source
 from syncsam_lightning.data.sources.storage import Found, LocalFolder, Storage
 from syncsam_lightning.data.sources.tree import Tree
 from syncsam_lightning.data.sources.zip_end import read_end
 from syncsam_lightning.data.sources.zip_source import ZipSource
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError, SyncSAMError
+from syncsam_lightning.errors import (
+    ARCHIVE_DAMAGED,
+    BrokenInputError,
+    DatasetNotFoundError,
+    SyncSAMError,
+)
 from syncsam_lightning.records import Skipped
 
+_BUCKET = re.compile(r"\w+://[A-Za-z0-9$][\w.-]*(?:/|\Z)")
 _PART = re.compile(r"(?P<stem>.+)\.z(?P<number>ip|\d{2,})", re.IGNORECASE | re.DOTALL)
 
 
@@ -32,11 +38,12 @@ def open_source(
     """Open a release where it lies.
 
     Args:
-        path: a folder or an address ``s3://BUCKET/FOLDER`` in which are the parts of an archive,
-            archives, or unpacked files; or an archive, or any part of one.
-        storage_options: for an object store, see
-            :data:`~syncsam_lightning.data.sources.object_store.OPTIONS`. Credentials are better
-            left to the environment.
+        path: a folder or an address ``s3://BUCKET/FOLDER``, ``gs://BUCKET/FOLDER`` or
+            ``az://CONTAINER/FOLDER`` in which are the parts of an archive, archives, or unpacked
+            files; or an archive, or any part of one.
+        storage_options: for an object store, as tables take them, see
+            :class:`~syncsam_lightning.data.location.TableLocation`. Credentials are better left to
+            the environment.
 
     Raises:
         DatasetNotFoundError: nothing lies there, or the part of the archive that has its directory
@@ -45,10 +52,13 @@ def open_source(
         SourceError: the storage fails.
         StorageOptionError: a storage option is unknown.
     """
-    address = os.fspath(path).rstrip("/") if is_s3(path) else os.fspath(path)
-    if "://" in address and not is_s3(address):
+    address = os.fspath(path)
+    if "://" in address and not is_remote(address):
         scheme = address.partition("://")[0]
-        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; s3:// is")
+        known = ", ".join(f"{name}://" for name in STORES)
+        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; there are {known}")
+    if is_remote(address) and not _BUCKET.match(address):
+        raise DatasetNotFoundError(f"{address} names no bucket; expected SCHEME://BUCKET/FOLDER")
     try:
         return _open(address, storage_options)
     except FileNotFoundError as error:
@@ -57,13 +67,45 @@ def open_source(
         raise SourceError(f"{address} cannot be opened: {error}") from error
 
 
+def holds_archives(folder: Path) -> bool:
+    """Tell whether parts of an archive lie in a folder of this machine.
+
+    Where they do, they are the release: what lies beside them may be unpacked by half.
+    """
+    return folder.is_dir() and bool(_archives(LocalFolder(folder, follow_links=True).list("")))
+
+
+def local_tree(folder: str | os.PathLike[str]) -> Tree:
+    """Return what reads an unpacked release on this machine, whatever else lies in its folder."""
+    return Tree(LocalFolder(folder))
+
+
+def stored_files(address: str) -> Iterator[Entry]:
+    """Yield the files of a release on an object store as they lie there, archives unopened.
+
+    Args:
+        address: of a folder, or of an archive or a part of one: then its parts.
+
+    Raises:
+        SourceError: the storage fails.
+    """
+    folder, _, file = address.rstrip("/").rpartition("/")
+    named = _PART.fullmatch(file)
+    tree = Tree(ObjectFolder(address)) if named is None else Tree(ObjectFolder(folder), deep=False)
+    for item in tree.entries():
+        if isinstance(item, Skipped):
+            raise SourceError(f"{address} cannot be listed: {item.reason}")
+        if named is None or item.name.startswith(f"{named['stem']}.z"):
+            yield item
+
+
 def _open(address: str, options: Mapping[str, str] | None) -> Source:
-    if is_s3(address):
-        folder, _, file = address.rpartition("/")
-        named = _PART.fullmatch(file) if len(folder) > len("s3://") else None
+    if is_remote(address):
+        folder, _, file = address.rstrip("/").rpartition("/")
+        named = _PART.fullmatch(file) if not folder.endswith(":/") else None
         if named:
-            return _named_archive(S3Folder(folder, options), named["stem"])
-        store = S3Folder(address, options)
+            return _named_archive(ObjectFolder(folder, options), named["stem"])
+        store = ObjectFolder(address, options)
         return _folder(store, store)
     path = Path(address).expanduser()
     if path.is_dir():
@@ -103,7 +145,7 @@ def _folder(storage: Storage, archive_storage: Storage) -> Source:
             opened.append(_archive(archive_storage, parts, len(opened)))
         except (BrokenInputError, DatasetNotFoundError) as error:
             reason = error.reason if isinstance(error, BrokenInputError) else str(error)
-            broken.append(Skipped(parts.last or parts.stem, reason, kind="damaged archive"))
+            broken.append(Skipped(parts.last or parts.stem, reason, kind=ARCHIVE_DAMAGED))
     return ArchiveFolder(Tree(storage), tuple(opened), loose, tuple(broken))
 
 

@@ -11,8 +11,8 @@ from typing import BinaryIO
 from syncsam_lightning.data.sources.limits import MAX_READ
 from syncsam_lightning.data.sources.names import why_unsafe
 from syncsam_lightning.data.sources.source import Entry, Source
-from syncsam_lightning.data.sources.storage import Storage
-from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.data.sources.storage import OpenFile, OutsideError, Storage
+from syncsam_lightning.errors import FOLDER_UNREADABLE, UNREADABLE, BrokenInputError
 from syncsam_lightning.records import Skipped
 
 _CHUNK = 1 << 20
@@ -51,25 +51,52 @@ class Tree:
             return (self,)
         return [Tree(self.storage, self.folder, deep=False), *folders]
 
+    def find(self, name: str) -> Entry | Skipped | None:
+        """Return the file of a name without listing its folder, which may hold millions.
+
+        Returns:
+            the file, why it can't be read, or None if there is none.
+        """
+        if reason := why_unsafe(name):
+            return Skipped(name, reason, kind="unsafe name")
+        try:
+            return Entry(name, self.storage.size(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OutsideError as error:
+            return Skipped(name, str(error), kind="unsafe name")
+        except OSError as error:
+            return Skipped(name, f"it cannot be read: {error}", kind=UNREADABLE)
+
     def entries(self) -> Iterator[Entry | Skipped]:
         """Yield the files of every folder by name, and those of its folders."""
         return self.below(self.folder)
 
     def below(self, folder: str) -> Iterator[Entry | Skipped]:
-        """Yield the files of one folder and those below it."""
+        """Yield the files of one folder and those below it, however deep."""
+        walks = [self._items(folder)]
+        while walks:
+            found = next(walks[-1], None)
+            if found is None:
+                walks.pop()
+            elif not isinstance(found, str):
+                yield found
+            elif self.deep:
+                walks.append(self._items(found))
+
+    def _items(self, folder: str) -> Iterator[Entry | Skipped | str]:
+        """Yield what lies in one folder, of folders the names."""
         try:
             found = self.storage.list(folder)
         except OSError as error:
-            yield Skipped(folder, f"the folder cannot be listed: {error}", kind="unreadable folder")
+            yield Skipped(folder, f"the folder cannot be listed: {error}", kind=FOLDER_UNREADABLE)
             return
         for item in found:
             name = _join(folder, item.name)
             if reason := item.trouble or why_unsafe(item.name):
                 yield Skipped(name, reason, kind="unsafe name")
-            elif item.is_folder:
-                yield from self.below(name) if self.deep else ()
             else:
-                yield Entry(name, item.size)
+                yield name if item.is_folder else Entry(name, item.size)
 
     def read(self, entry: Entry) -> bytes:
         """Return the bytes of a file."""
@@ -90,7 +117,11 @@ class Tree:
     def open(self, entry: Entry) -> BinaryIO:
         """Return a file to read once."""
         self._check(entry)
-        return io.BufferedReader(_FileStream(self.storage, entry), _CHUNK)
+        try:
+            file = self.storage.open(entry.name)
+        except OSError as error:
+            raise BrokenInputError(entry.name, f"it cannot be read: {error}") from error
+        return io.BufferedReader(_FileStream(file, entry), _CHUNK)
 
     @staticmethod
     def _check(entry: Entry) -> None:
@@ -99,10 +130,11 @@ class Tree:
 
 
 class _FileStream(io.RawIOBase):
-    """A file of a storage, read from start to end."""
+    """A file read from start to end; the stream that is closed lets go of it."""
 
-    def __init__(self, storage: Storage, entry: Entry) -> None:
-        self._storage, self._entry, self._at = storage, entry, 0
+    def __init__(self, file: OpenFile, entry: Entry) -> None:
+        self._file: OpenFile | None = file
+        self._entry, self._at = entry, 0
 
     def readable(self) -> bool:
         return True
@@ -111,10 +143,12 @@ class _FileStream(io.RawIOBase):
         return b"".join(iter(lambda: self.read(_CHUNK) or b"", b""))
 
     def readinto(self, buffer: object) -> int:
+        if self._file is None:
+            raise ValueError("the file is closed")
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         count = min(len(view), self._entry.size - self._at)
         try:
-            data = self._storage.read_at(self._entry.name, self._at, count)
+            data = self._file.read_at(self._at, count)
         except OSError as error:
             raise BrokenInputError(self._entry.name, f"it cannot be read: {error}") from error
         if len(data) < count:
@@ -122,6 +156,10 @@ class _FileStream(io.RawIOBase):
         view[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+    def close(self) -> None:
+        self._file = None
+        super().close()
 
 
 def _join(folder: str, name: str) -> str:

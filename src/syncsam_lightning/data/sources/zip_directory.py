@@ -10,7 +10,7 @@ from syncsam_lightning.data.sources.names import why_unsafe
 from syncsam_lightning.data.sources.source import Entry, Position
 from syncsam_lightning.data.sources.volumes import LostError, Volumes
 from syncsam_lightning.data.sources.zip_end import Directory
-from syncsam_lightning.errors import PART_MISSING, BrokenInputError
+from syncsam_lightning.errors import ARCHIVE_DAMAGED, PART_MISSING, UNREADABLE, BrokenInputError
 from syncsam_lightning.records import Skipped
 
 LOCAL_HEADER = 30
@@ -20,6 +20,7 @@ _ENTRY = struct.Struct("<4s4B4H3L5H2L")
 _LONGEST_ENTRY = _ENTRY.size + 3 * 0xFFFF
 _CHUNK = 1 << 20
 _ALL_32, _ALL_16 = 0xFFFFFFFF, 0xFFFF
+_MOST = (1 << 63) - 1
 _UNIX, _LINK = 3, 0xA
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 
@@ -72,7 +73,7 @@ def _damaged(where: str, found: int, directory: Directory, reason: str) -> Broke
         where,
         f"its directory is damaged after {found} of {directory.count} files ({reason}): download "
         "the last part of the archive again",
-        kind="damaged archive",
+        kind=ARCHIVE_DAMAGED,
     )
 
 
@@ -100,6 +101,8 @@ def _parse(
         return end, Skipped(name, reason, kind="unsafe name")
     if system == _UNIX and attributes >> 28 == _LINK:
         return end, Skipped(name, "it is a symbolic link", kind="unsafe name")
+    if size > _MOST:
+        return end, Skipped(name, f"it declares {size} bytes", kind=UNREADABLE)
     if reason := volumes.loss(part, offset, LOCAL_HEADER + name_length + stored):
         return end, Skipped(name, reason, kind=PART_MISSING)
     position = Position(archive, part, offset, stored, crc, method, flags)

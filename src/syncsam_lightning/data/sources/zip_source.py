@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from syncsam_lightning.data.sources.limits import MAX_INFLATION, MAX_READ
+from syncsam_lightning.data.sources.limits import MAX_INFLATION, MAX_PADDING, MAX_READ
 from syncsam_lightning.data.sources.source import Entry, Position, Source
 from syncsam_lightning.data.sources.volumes import LostError, Volumes
 from syncsam_lightning.data.sources.zip_directory import (
@@ -106,10 +106,14 @@ class ZipSource:
                 entry,
                 f"its compression {position.method} is not supported (stored and deflate are)",
             )
-        most = position.stored * (MAX_INFLATION if position.method == DEFLATED else 1)
-        if entry.size > most:
+        is_deflated = position.method == DEFLATED
+        if entry.size > position.stored * (MAX_INFLATION if is_deflated else 1):
             raise self._broken(
                 entry, f"it declares {entry.size} bytes, which {position.stored} cannot hold"
+            )
+        if position.stored > entry.size + (MAX_PADDING + entry.size // 8 if is_deflated else 0):
+            raise self._broken(
+                entry, f"it declares {entry.size} bytes, for which {position.stored} are too many"
             )
         return position
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import torch
 
 from syncsam_lightning.errors import WeightsError
+from syncsam_lightning.locks import only_one
 from syncsam_lightning.whole_files import whole_file
 
 OFFICIAL_URL = "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth"
@@ -33,8 +34,8 @@ def find_sam_checkpoint(
     """Return the path of SAM's ViT-B checkpoint, downloading it if need be.
 
     A download goes to a temporary file beside its final place and is moved there once its hash is
-    right, so a killed process leaves no half checkpoint. With several processes on a machine let
-    one call this first; otherwise each downloads.
+    right, so a killed process leaves no half checkpoint. Of several processes one downloads, and
+    the others wait for it.
 
     Args:
         where: ``"auto"``: the file in the cache, else from ``url``; anything else is the path of a
@@ -76,8 +77,13 @@ def _default_cache() -> Path:
 def _download(url: str, sha256: str, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as file:
-            _check_download(url, _copy(url, file), sha256, target)
+        with only_one(
+            target.with_name(f".{target.name}.lock"),
+            f"{target} is being downloaded by another process",
+        ):
+            if not target.is_file():
+                with whole_file(target) as file:
+                    _check_download(url, _copy(url, file), sha256, target)
     except (OSError, http.client.HTTPException) as error:
         raise WeightsError(
             f"could not download SAM's checkpoint from {url} to {target} ({error}). Fetch that "

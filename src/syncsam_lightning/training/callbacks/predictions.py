@@ -9,8 +9,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
+from syncsam_lightning.data.mask_names import safe_name
 from syncsam_lightning.evaluation.runner import BatchEvaluation
-from syncsam_lightning.prediction.file_names import safe_name
 from syncsam_lightning.training.outcome import gather
 
 _NOT_PREDICTED = "not_predicted.txt"

@@ -19,6 +19,7 @@ from syncsam_lightning.data.conversion import (
     is_prepared,
     skipped_path,
 )
+from syncsam_lightning.data.conversion.row_units import identify
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import ConversionError, DatasetNotFoundError, TableError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
@@ -133,6 +134,17 @@ def test_every_kind_of_bad_input_is_listed_with_path_and_reason(tmp_path):
     assert "8 skipped, listed in" in report.summary()
 
 
+def test_a_mask_whose_sides_are_swapped_is_told_with_the_likely_reason(tmp_path):
+    masks = [
+        NamedMask("lying", np.ones((30, 20), bool), path="lying.png"),
+        NamedMask("good", np.ones((20, 30), bool)),
+    ]
+    _, (line,), _ = run([sample(tmp_path, "a", masks=masks)], tmp_path)
+    assert (line["path"], line["kind"]) == ("lying.png", "shape mismatch")
+    assert "its sides are swapped: " in line["reason"]
+    assert "EXIF" in line["reason"]
+
+
 def test_a_release_with_nothing_usable_is_an_error_that_names_reasons(tmp_path):
     with pytest.raises(ConversionError, match=r"none of the images .*bare.png: image without mas"):
         run([sample(tmp_path, "bare", masks=[])], tmp_path)
@@ -240,3 +252,75 @@ def test_a_name_that_is_not_utf8_is_listed(tmp_path):
     assert [record.id for record in table.read(range(len(table)))] == ["good"]
     assert [line["reason"] for line in lines] == ["a name of it is not UTF-8"]
     assert report.num_skipped == 1
+
+
+def with_files(folder, count):
+    """Return samples of as many images as are told, whose files are to be made."""
+    return [
+        RawSample(
+            str(n), folder / f"{n}.png", [NamedMask("m", folder / f"{n}-m.png")], "ct", "s", "c"
+        )
+        for n in range(count)
+    ]
+
+
+def write_files(samples):
+    for one in samples:
+        pixels = np.random.default_rng(int(one.id)).integers(1, 255, (20, 30), np.uint8)
+        for path in (one.image, one.masks[0].mask):
+            Image.fromarray(pixels).save(path)
+
+
+def test_a_release_of_which_most_files_are_gone_is_no_table_until_they_are_back(tmp_path):
+    samples = with_files(tmp_path, 40)
+    write_files(samples[:10])
+    with pytest.raises(
+        ConversionError, match=r"30 files .* are not there.*10\.png: file not found"
+    ):
+        run(samples, tmp_path, options=WorkOptions(unit_size=4, progress=False))
+    assert not (tmp_path / "t.lance").exists()
+    write_files(samples[10:])
+    report, lines, _ = run(samples, tmp_path, options=WorkOptions(unit_size=4, progress=False))
+    assert (report.images.total(), lines) == (40, [])
+
+
+def test_a_file_that_was_missing_is_looked_for_again(tmp_path):
+    samples = with_files(tmp_path, 4)
+    write_files(samples)
+    samples[1].masks[0].mask.rename(tmp_path / "elsewhere")
+
+    def stop(passed):
+        if passed == "before commit":
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False, at=stop))
+    (tmp_path / "elsewhere").rename(samples[1].masks[0].mask)
+    report, lines, _ = run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False))
+    assert (report.images.total(), lines) == (4, [])
+
+
+def test_files_that_changed_while_a_conversion_was_interrupted_are_read_again(tmp_path):
+    samples = with_files(tmp_path, 4)
+    write_files(samples)
+
+    def stop(passed):
+        if passed == "rows:1":
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False, at=stop))
+    mended = np.zeros((20, 30), np.uint8)
+    mended[:2] = 255
+    Image.fromarray(mended).save(samples[0].masks[0].mask)
+    _, _, table = run(samples, tmp_path, options=WorkOptions(unit_size=2, progress=False))
+    assert [int(record.areas[0]) == 60 for record in table.read(range(4))] == [True] + [False] * 3
+
+
+def test_a_value_of_a_label_map_is_read_again_where_its_file_changed(tmp_path):
+    path = tmp_path / "labels.png"
+    path.write_bytes(b"1")
+    mask = NamedMask("m", np.ones((20, 30), bool), f"{path}[3]")
+    before = list(identify((sample(tmp_path, masks=[mask]), "train")))
+    path.write_bytes(b"22")
+    assert list(identify((sample(tmp_path, masks=[mask]), "train"))) != before

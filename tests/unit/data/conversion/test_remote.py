@@ -7,9 +7,12 @@ from pathlib import Path
 import lance
 import numpy as np
 import pytest
+from lance.file import LanceFileSession
 
 from syncsam_lightning.data.conversion import Target, WorkOptions, convert, is_prepared
-from syncsam_lightning.errors import TableError
+from syncsam_lightning.data.conversion.source_state import SourceState, state_of
+from syncsam_lightning.data.table import Table
+from syncsam_lightning.errors import ConversionError, TableError
 from syncsam_lightning.records import NamedMask, RawSample, Skipped
 
 server = pytest.importorskip("moto.server", reason="needs moto, a stand-in for an object store")
@@ -30,7 +33,8 @@ def options():
         aws_secret_access_key=KEY,
         region_name="us-east-1",
     )
-    client.create_bucket(Bucket="tables")
+    for bucket in ("tables", "others"):
+        client.create_bucket(Bucket=bucket)
     yield {
         "aws_endpoint": address,
         "allow_http": "true",
@@ -98,3 +102,109 @@ def test_a_store_that_does_not_answer_is_no_missing_table(options):
     gone = options | {"aws_endpoint": "http://127.0.0.1:9", "client_max_retries": "0"}
     with pytest.raises(TableError, match=r"s3://tables/some/t.lance cannot be looked up"):
         Target("s3://tables/some/t.lance", gone).exists()
+
+
+def readable(table, options=None):
+    found = Table(table, options)
+    return [record.id for record in found.read(range(len(found)))]
+
+
+ALL = [str(number) for number in range(6)]
+
+
+@pytest.mark.promise("Resume: unfinished work of one place is never taken for that of another")
+@pytest.mark.parametrize("first", ["s3://tables/t.lance", "tables/t.lance"])
+def test_work_that_was_begun_elsewhere_is_not_gone_on_with(
+    options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+):
+    monkeypatch.chdir(tmp_path)
+    first_options = options if "://" in first else None
+    second = f"s3://others/{'of_s3' if first_options else 'of_disk'}/t.lance"
+    with pytest.raises(StopError):
+        make(first, first_options, "rows:1")
+    assert make(second, options).images.total() == 6
+    assert readable(second, options) == ALL
+    assert Target(first, first_options).work.exists()
+    assert make(first, first_options).images.total() == 6
+    assert readable(first, first_options) == ALL
+    report = {"t.skipped.jsonl"}
+    left = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert left == report | ({"t.lance"} if first_options is None else set())
+
+
+def test_stores_and_accounts_with_one_bucket_are_told_apart(monkeypatch: pytest.MonkeyPatch):
+    for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        monkeypatch.delenv(variable, raising=False)
+    address = "s3://tables/t.lance"
+    places = [
+        Target(address),
+        Target(address, {"aws_endpoint": "http://one"}),
+        Target(address, {"aws_endpoint": "http://two"}),
+        Target(address, {"azure_storage_account_name": "one"}),
+        Target("s3://others/t.lance"),
+        Target("tables/t.lance"),
+    ]
+    assert len({place.work for place in places}) == len(places)
+    assert len({place.lock for place in places}) == len(places)
+    assert len({str(place.address) for place in places}) == len(places)
+    secret = Target(address, {"aws_secret_access_key": "secret", "timeout": "5s"})
+    assert (secret.work, secret.address) == (places[0].work, places[0].address)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://one")
+    assert Target(address).work == places[1].work
+
+
+def test_rows_that_somebody_removed_from_the_store_are_made_again(
+    options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    address = "s3://tables/cleaned/t.lance"
+    with pytest.raises(StopError):
+        make(address, options, "rows:1")
+    data = LanceFileSession(f"{address}/data", options)
+    data.delete_file(sorted(data.list())[0])
+    make(address, options)
+    assert readable(address, options) == ALL
+    assert "the rows of 1 finished units are no longer in s3://tables/cleaned" in caplog.text
+
+
+def test_a_table_that_lacks_rows_is_not_committed(tmp_path: Path):
+    table = tmp_path / "t.lance"
+
+    def clean_up(passed):
+        if passed == "before commit":
+            next(table.with_name("t.lance.partial").glob("*/table/data/*")).unlink()
+
+    def convert_again(at):
+        return convert(
+            samples(), table, image_size=8, split_of=lambda sample: "train", settings={},
+            options=WorkOptions(unit_size=2, progress=False, at=at),
+        )  # fmt: skip
+
+    with pytest.raises(ConversionError, match=r"1 of the 3 files that were written .* no longer"):
+        convert_again(clean_up)
+    assert not table.exists()
+    assert convert_again(lambda moment: None).images.total() == 6
+    assert readable(table) == ALL
+
+
+def test_a_release_on_a_store_is_looked_at_by_names_and_sizes(
+    options, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", options["aws_endpoint"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
+    client = boto3.client("s3", region_name="us-east-1")
+
+    def put(name: str, content: bytes) -> tuple[SourceState, SourceState]:
+        client.put_object(Bucket="others", Key=f"release/{name}", Body=content)
+        states = state_of("s3://others/release"), state_of("s3://others/release/a.zip")
+        assert None not in states
+        return states
+
+    put("a.z01", b"part")
+    put("a.zip", b"part")
+    folder, archive = put("masks/deep/1.png", b"one")
+    assert (folder.files, archive.files) == (3, 2)
+    changed, same = put("masks/deep/1.png", b"three")
+    assert (changed == folder, same == archive) == (False, True)
+    assert put("a.z01", b"longer")[1] != archive

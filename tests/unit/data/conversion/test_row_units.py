@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from syncsam_lightning.data.conversion.row_units import assign, identify
+from syncsam_lightning.errors import NOT_FOUND
 from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped
 
 
@@ -35,3 +36,17 @@ def test_a_sample_with_a_name_that_is_not_utf8_is_refused(masks):
     (item,) = assign([bad], lambda sample: "train")
     assert isinstance(item, Skipped)
     assert item.kind == "name is not UTF-8"
+
+
+def test_a_file_that_is_not_there_is_lost_though_its_plugin_gave_no_kind(tmp_path):
+    (tmp_path / "there.png").touch()
+    skips = [
+        Skipped(str(tmp_path / "gone.png"), "index.csv names it, but there is no such file"),
+        Skipped(str(tmp_path / "there.png"), "is not wanted"),
+        Skipped(str(tmp_path / "gone.png"), "is not wanted", "unwanted"),
+        Skipped(str(tmp_path / "there.png[3]"), "is too small"),
+        Skipped("index.csv", "its line 3 is malformed"),
+        Skipped("inside/an/archive.png", "has a bad name"),
+    ]
+    found = [item.kind for item in assign(skips, lambda sample: "train")]
+    assert found == [NOT_FOUND, "other", "unwanted", "other", "other", "other"]

@@ -83,3 +83,15 @@ def test_the_index_follows_masks_that_changed(tmp_path: Path):
     staged = stage(tmp_path, changed + files()[3:])
     assert [name for name, _ in staged.of("new")] == ["n0", "n1", "n2"]
     assert [name for name, _ in staged.of("i4")] == ["m04"]
+
+
+def test_a_mask_that_was_mended_is_found_by_the_process_that_met_it_broken(tmp_path: Path):
+    masks = files()
+    broken = [MaskFile(masks[0].image, masks[0].name, "s", tmp_path / "gone.png"), *masks[1:]]
+    assert [name for name, _ in stage(tmp_path, broken).of("i4")] == ["m04"]
+    stage(tmp_path, broken).of("i3")[1][1]()
+    mended = stage(tmp_path)
+    assert [name for name, _ in mended.of("i4")] == ["m04", "m09"]
+    for image in range(5):
+        for number, (_, mask) in zip((image, image + 5), mended.of(f"i{image}"), strict=True):
+            np.testing.assert_array_equal(mask(), pixels(number))

@@ -7,7 +7,7 @@ import pytest
 
 from syncsam_lightning.data.conversion.units import Unit, cut_units
 from syncsam_lightning.data.conversion.workbench import Outcome, Workbench, WorkOptions
-from syncsam_lightning.errors import UNREADABLE, ConversionError
+from syncsam_lightning.errors import LOST, NAMED_BUT_MISSING, UNREADABLE, ConversionError
 from syncsam_lightning.records import Skipped
 
 QUIET = WorkOptions(progress=False)
@@ -70,7 +70,7 @@ def test_work_with_other_settings_is_neither_used_nor_lost(
     other = Work()
     run(Workbench(tmp_path, {"size": 2}, QUIET), [1], other)
     assert other.units == [0]
-    assert "holds unfinished work with other settings" in caplog.text
+    assert "holds unfinished work with other settings (size); starting anew" in caplog.text
     again = Work()
     run(Workbench(tmp_path, {"size": 1}, QUIET), [1], again)
     assert again.units == []
@@ -137,6 +137,34 @@ def test_a_hopeless_stage_stops_before_its_end(tmp_path: Path):
 def test_few_unreadable_files_are_let_pass(tmp_path: Path):
     read(tmp_path / "few", range(10), max_unreadable=0)
     read(tmp_path / "share", range(50), max_unreadable=0.05)
+
+
+@pytest.mark.parametrize("kind", sorted(LOST))
+def test_every_kind_of_lost_file_counts_and_is_tried_again(tmp_path: Path, kind: str):
+    def lose(unit: Unit) -> Outcome:
+        return Outcome({}, [Skipped(str(n), "is lost", kind) for n in unit.items()])
+
+    bench = Workbench(tmp_path, {}, QUIET)
+    with pytest.raises(ConversionError, match="11 files could not be read or are not there"):
+        bench.run("files", cut_units(range(11), lambda number: (number,), 11), lose, total=11)
+    work = Work()
+    bench.run("files", cut_units(range(11), lambda number: (number,), 11), work, total=11)
+    assert work.units == [0]
+
+
+def test_what_was_listed_as_missing_counts_in_every_run_and_costs_no_second_work(tmp_path: Path):
+    seen = []
+
+    def pass_on(unit: Unit) -> Outcome:
+        seen.append(unit.number)
+        return Outcome({}, listed=list(unit.items()))
+
+    missing = [Skipped(f"{n}.png", "is not there", NAMED_BUT_MISSING) for n in range(12)]
+    for _ in range(2):
+        bench = Workbench(tmp_path, {}, QUIET)
+        with pytest.raises(ConversionError, match="12 files could not be read or are not there"):
+            bench.run("rows", cut_units(missing, lambda skip: (skip.path,), 3), pass_on)
+    assert seen == [0, 1, 2, 3]
 
 
 def test_units_with_unreadable_files_are_tried_again(tmp_path: Path):

@@ -220,7 +220,7 @@ def damaged(members, number: int, reason: str, archive, content, folder: Path) -
         ({"declared": 201}, "it has 200 bytes instead of 201"),
         ({"declared": 201, "method": 0}, "it declares 201 bytes, which 200 cannot hold"),
         ({"declared": 1 << 20}, "it declares 1048576 bytes, which"),
-        ({"declared": 99, "method": 0}, "it has 200 bytes instead of 99"),
+        ({"declared": 99, "method": 0}, "it declares 99 bytes, for which 200 are too many"),
     ],
 )
 def test_a_file_that_lies_about_itself_is_broken(

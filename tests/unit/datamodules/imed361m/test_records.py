@@ -121,6 +121,12 @@ def test_an_absent_class_is_left_out_without_a_word(source: Source):
         ("ISIC_0012345", "ISIC_0012345", ""),
         ("1.2.840.3_5", "1.2.840.3", "5"),
         ("photo", "photo", ""),
+        ("ACDC2017_0000012", "ACDC2017_0000012", ""),
+        ("patient001_frame01", "patient001", "frame01"),
+        ("A_00012_x", "A_00012", "x"),
+        ("A_00012_x_040", "A_00012", "x_040"),
+        ("A_00012_040_y", "A_00012", "y_040"),
+        ("left_x", "left_x", ""),
     ],
 )
 def test_a_trailing_number_is_the_slice_only_after_a_name_with_a_number(

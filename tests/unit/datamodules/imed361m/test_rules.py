@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy import sparse
 from syncsam_datamodules.imed361m import IMed361M
-from syncsam_datamodules.imed361m.rules import RULES, TURNED_90, TURNED_180, Rules
+from syncsam_datamodules.imed361m.rules import RULES, SORTED_CHANNELS, TURNED_90, TURNED_180, Rules
 
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
 from syncsam_lightning.records import RawSample
@@ -139,3 +140,14 @@ def test_every_rule_says_what_it_does_and_who_reported_it():
     assert all(rule.does and rule.known_from for rule in RULES.values())
     assert not TURNED_90 & TURNED_180
     assert len(TURNED_90) + len(TURNED_180) == 24
+
+
+@pytest.mark.parametrize("mu", ["\u03bc", "\u00b5"])
+def test_a_data_set_is_known_by_either_sign_for_mu(mu: str):
+    rules = Rules({"orientation": True})
+    assert rules.quarter_turns(f"{mu}-RegPro_us") == 2
+
+
+def test_names_of_data_sets_are_kept_in_the_form_that_they_are_compared_in():
+    names = TURNED_180 | TURNED_90 | SORTED_CHANNELS
+    assert {unicodedata.normalize("NFKC", name) for name in names} == names

@@ -9,7 +9,7 @@ from syncsam_datamodules.samed2d.rules import RULES, Rules
 
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.records import NamedMask, RawSample, Skipped
+from syncsam_lightning.records import Loadable, NamedMask, RawSample, Skipped
 
 DISC = np.zeros((8, 8), bool)
 DISC[2:5, 3:6] = True
@@ -61,14 +61,37 @@ def test_masks_of_other_sources_are_not_turned():
     np.testing.assert_array_equal(masks(sample("ADAM", masks={"0000_000": ~DISC}))[0], ~DISC)
 
 
-def test_the_cavity_is_left_out_where_there_are_other_masks():
-    given = sample("ACDC", masks={"0001_000": DISC, "0003_000": DISC})
-    (left,), (skipped,) = apply(given)
-    assert [mask.path for mask in left.masks] == ["masks/x--0001_000.png"]
-    assert (skipped.path, skipped.kind) == ("masks/x--0003_000.png", "rule acdc_cavity")
+def test_a_cavity_that_other_masks_overlap_is_left_out_and_the_others_stay():
+    touching = np.zeros_like(DISC)
+    touching[4:7, 5:8] = True  # one pixel of it is the disc's
+    given = sample("ACDC", masks={"0001_000": touching, "0003_000": DISC})
+    (left,), skipped = apply(given)
+    wall, cavity = left.masks
+    assert skipped == []  # the masks are compared where they are read
+    np.testing.assert_array_equal(resolve_mask(wall.mask, wall.path), touching)
+    with pytest.raises(BrokenInputError, match=r"overlaps masks/x--0001_000\.png") as error:
+        resolve_mask(cavity.mask, cavity.path)
+    assert (error.value.path, error.value.kind) == ("masks/x--0003_000.png", "rule acdc_cavity")
     assert len(masks(given, acdc_cavity=False)) == 2
-    assert len(masks(sample("ACDC", masks={"0003_000": DISC}))) == 1
     assert len(masks(replace(given, source="ACDC2"))) == 2
+
+
+def test_a_cavity_that_no_other_mask_overlaps_stays():
+    apart = np.roll(DISC, 3, axis=0)
+    assert not (apart & DISC).any()
+    given = {"0001_000": apart, "0003_000": DISC}
+    np.testing.assert_array_equal(masks(sample("ACDC", masks=given)), [apart, DISC])
+    (alone,) = masks(sample("ACDC", masks={"0003_000": DISC}))
+    np.testing.assert_array_equal(alone, DISC)
+
+
+@pytest.mark.parametrize("other", ["unreadable", "of another shape"])
+def test_a_cavity_beside_a_mask_that_is_no_use_stays(other: str):
+    wall: Loadable = "/nowhere.png" if other == "unreadable" else np.ones((9, 9), bool)
+    named = NamedMask("a", wall, "masks/x--0001_000.png")
+    given = sample("ACDC", masks={"0003_000": DISC})
+    (left,), _ = apply(replace(given, masks=(named, *given.masks)))
+    np.testing.assert_array_equal(resolve_mask(left.masks[1].mask, "x"), DISC)
 
 
 @pytest.mark.parametrize("source", ["Brain_PTM", "QUBIQ2020"])

@@ -79,6 +79,22 @@ def test_it_is_downloaded_once(server, tmp_path):
     assert list(cache.iterdir()) == [path]
 
 
+def test_several_at_once_download_it_once(server, tmp_path):
+    found = []
+
+    def find() -> None:
+        found.append(find_sam_checkpoint(url=server.url, sha256=SHA256, cache=tmp_path))
+
+    threads = [threading.Thread(target=find) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert found == [tmp_path / NAME] * 4
+    assert server.requests == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / NAME]
+
+
 def test_the_environment_names_the_cache(server, tmp_path, monkeypatch):
     monkeypatch.setenv("SYNCSAM_CACHE", str(tmp_path))
     assert find_sam_checkpoint(url=server.url, sha256=SHA256) == tmp_path / NAME

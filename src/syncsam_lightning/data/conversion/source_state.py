@@ -1,0 +1,180 @@
+"""Whether a release is still what its table was prepared from."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from syncsam_lightning.data.sources.opening import stored_files
+from syncsam_lightning.data.table import Table
+from syncsam_lightning.errors import SyncSAMError, TableError
+
+log = logging.getLogger(__name__)
+
+SOURCE = "source_files"
+"""Key of the release's state in what a table keeps."""
+
+LOOKED_AT = 300_000
+"""Files of which size and time are asked for; of the folders after those, only their own time."""
+
+# What this package writes may lie in the folder of the release: no part of it.
+_OURS = (".lance", ".partial", ".lock", ".soft", ".skipped.jsonl", "lightning_logs")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """The names, sizes and times of writing of a release's files; no file is read.
+
+    Args:
+        files: how many were looked at.
+        size: bytes of all of them.
+        digest: of their names, sizes and times.
+    """
+
+    files: int
+    size: int
+    digest: str
+
+    @classmethod
+    def of(cls, root: Path | str, names: Sequence[str] = ()) -> SourceState:
+        """Look at a release.
+
+        Links are followed. Hidden files and what this package writes (tables, their reports, logs)
+        don't count. Of a folder with more than :data:`LOOKED_AT` files, and of those that are
+        looked at after so many, the time of writing counts, which changes with each file that
+        comes, goes or is replaced by renaming. Of an archive its parts count, on an object store
+        names and sizes.
+
+        Args:
+            root: a folder or an archive on this machine, or an address on an object store.
+            names: the items of a folder that count; none: all.
+
+        Raises:
+            OSError: it can't be listed.
+            SyncSAMError: the object store can't be used.
+        """
+        total, files, size = 0, 0, 0
+        for name, length, written in _found(root, names):
+            files, size = files + 1, size + length
+            text = f"{name}\0{length}\0{written}".encode("utf-8", "surrogatepass")
+            # A sum, so that the order of listing doesn't matter and nothing has to be sorted.
+            total += int.from_bytes(hashlib.blake2b(text, digest_size=16).digest())
+        return cls(files, size, f"{total % (1 << 128):032x}")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a table keeps of it."""
+        return asdict(self)
+
+    def change_since(self, stored: Mapping[str, Any]) -> str:
+        """Return in one clause what has changed since a table kept a state, ``""`` if nothing."""
+        if stored.get("digest") == self.digest:
+            return ""
+        if (stored.get("files"), stored.get("size")) == (self.files, self.size):
+            return f"{self.files:,} files as before, but not of the same names and times of writing"
+        return (
+            f"{stored.get('files', 0):,} files of {stored.get('size', 0):,} bytes have become "
+            f"{self.files:,} of {self.size:,}"
+        )
+
+
+def state_of(root: Path | str, names: Sequence[str] = ()) -> SourceState | None:
+    """Return the state of a release, None if it can't be looked at; see :meth:`SourceState.of`."""
+    try:
+        return SourceState.of(root, names)
+    except (OSError, SyncSAMError) as error:
+        log.warning("%s can't be listed, so later changes in it won't be noticed: %s", root, error)
+        return None
+
+
+def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] = ()) -> None:
+    """Say which table is used, and make sure that its release is what it was prepared from.
+
+    A table is used as it is where no release is given, where the one given is not there or is
+    another than it was prepared from, and where an earlier version of this package prepared it.
+
+    Args:
+        table: that is there.
+        root: the release.
+        names: see :meth:`SourceState.of`.
+
+    Raises:
+        TableError: the release has changed, or the table can't be read.
+    """
+    stored = table.settings
+    written = f"{table.written:%Y-%m-%d %H:%M}"
+    log.info("using %s, prepared on %s", table, written)
+    kept = stored.get(SOURCE)
+    if root is None or not isinstance(kept, dict) or stored.get("root") != address_of(root):
+        return
+    if isinstance(root, Path) and not root.exists():
+        return
+    now = state_of(root, names)
+    if now is not None and (change := now.change_since(kept)):
+        raise TableError(
+            f"{table} was prepared on {written} from {root}, which has changed since: {change}. To "
+            f"prepare it anew, remove {table} and run the same command, or give another "
+            "data.table; to use it as it is, leave data.root out (--data.root null)"
+        )
+
+
+def address_of(root: Path | str) -> str:
+    """Return what a table keeps of where its release lies."""
+    return os.fspath(root.resolve()) if isinstance(root, Path) else root
+
+
+def _found(root: Path | str, names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield name, bytes and time of writing in nanoseconds."""
+    if isinstance(root, str):
+        for entry in stored_files(root):
+            yield entry.name, entry.size, 0
+    elif root.is_dir():
+        yield from _walked([(name, root / name) for name in names] or [("", root)])
+    else:
+        for part in root.parent.glob(f"{glob.escape(root.stem)}.z*"):
+            yield part.name, *_size_and_time(part)
+
+
+def _walked(folders: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, int, int]]:
+    waiting = sorted(folders, reverse=True)
+    seen: set[tuple[int, int]] = set()
+    left = LOOKED_AT
+    while waiting:
+        name, folder = waiting.pop()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:  # links may go in circles
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as items:
+                first = list(islice(items, left + 1))
+        except OSError:
+            # Missing, or may not be listed: a change if it was once, and no reason to stop.
+            continue
+        if len(first) > left:
+            yield name, 0, status.st_mtime_ns
+            continue
+        left -= len(first)
+        inner = []
+        for item in first:
+            if item.name.startswith(".") or item.name.endswith(_OURS):
+                continue
+            if item.is_dir():
+                inner.append((f"{name}/{item.name}", Path(item.path)))
+            else:
+                yield f"{name}/{item.name}", *_size_and_time(item)
+        waiting += sorted(inner, reverse=True)
+
+
+def _size_and_time(item: os.DirEntry[str] | Path) -> tuple[int, int]:
+    try:
+        status = item.stat()
+    except OSError:  # a link to nothing
+        return 0, 0
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,122 @@
+"""Which files of a folder of masks belong to which image, by their names."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncsam_lightning.data.mask_names import original_name
+from syncsam_lightning.data.readers import IMAGE_SUFFIXES, MASK_SUFFIXES
+from syncsam_lightning.records import Skipped
+from syncsam_lightning.volumes.nifti import SUFFIXES as VOLUME_SUFFIXES
+
+_NUMBER = "--"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """A mask file and what its name says.
+
+    Args:
+        image: name of the image that it belongs to.
+        path: of the file.
+        label: of its one object; None: it is a label map.
+        instance: number of the object among those of its label; 0: none is given.
+    """
+
+    image: str
+    path: Path
+    label: str | None = None
+    instance: int = 0
+
+
+def split_name(path: Path) -> tuple[str, str]:
+    """Return a file's name without its suffix (in Unicode's form C), and the suffix in lower case.
+
+    Some systems store letters with accents as two characters, and it may be one of two folders.
+    """
+    lower = path.name.lower()
+    suffix = ".nii.gz" if lower.endswith(".nii.gz") else path.suffix.lower()
+    return unicodedata.normalize("NFC", path.name[: len(path.name) - len(suffix)]), suffix
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return what lies in a folder, in order, without what file managers leave behind."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def find_masks(
+    folder: Path, images: Mapping[str, Path], *, takes_lossy: bool = False
+) -> Iterator[MaskFile | Skipped]:
+    """Yield the mask files of a folder, and what is none.
+
+    For an image ``NAME``: ``NAME.png`` is a label map, ``NAME/LABEL.png`` and ``NAME--LABEL.png``
+    are one object, ``LABEL--2`` its second. Of two files for the same objects the first counts.
+
+    Args:
+        folder: of the masks.
+        images: by name.
+        takes_lossy: whether masks may be JPEG, too.
+    """
+    first: dict[tuple[str, str | None, int], Path] = {}
+    for found in _named(folder, images, takes_lossy):
+        if isinstance(found, MaskFile):
+            used = first.setdefault((found.image, found.label, found.instance), found.path)
+            if used != found.path:
+                reason = f"stands for the same objects as {used.relative_to(folder)}, which is used"
+                yield Skipped(str(found.path), reason)
+                continue
+        yield found
+
+
+def _named(
+    folder: Path, images: Mapping[str, Path], takes_lossy: bool
+) -> Iterator[MaskFile | Skipped]:
+    for path in visible_files(folder):
+        if path.is_dir():
+            image = unicodedata.normalize("NFC", path.name)
+            for file in visible_files(path):
+                label, _, number = split_name(file)[0].partition(_NUMBER)
+                yield _checked(file, image, label, number, images, takes_lossy)
+            continue
+        stem, _ = split_name(path)
+        if stem in images:
+            yield _checked(path, stem, None, "", images, takes_lossy)
+            continue
+        # The image's own name may contain dashes: the longest name that exists wins.
+        image, _, label = stem.rpartition(_NUMBER)
+        number = ""
+        if image not in images and label.isdecimal():
+            number = label
+            image, _, label = image.rpartition(_NUMBER)
+        yield _checked(path, image or stem, label, number, images, takes_lossy)
+
+
+def _checked(
+    path: Path,
+    image: str,
+    label: str | None,
+    number: str,
+    images: Mapping[str, Path],
+    takes_lossy: bool,
+) -> MaskFile | Skipped:
+    if image not in images:
+        return Skipped(str(path), "no file in the folder images has its name")
+    suffix = split_name(path)[1]
+    expected: tuple[str, ...] = IMAGE_SUFFIXES if takes_lossy else MASK_SUFFIXES
+    if split_name(images[image])[1] in VOLUME_SUFFIXES:
+        expected = VOLUME_SUFFIXES
+    if suffix not in expected:
+        reason = f"a mask of {images[image].name} must be one of {' '.join(expected)}"
+        if suffix in IMAGE_SUFFIXES and expected is MASK_SUFFIXES:
+            reason += "; JPEG blurs its values: set mask_threshold to read it, for example to 128"
+        return Skipped(str(path), reason)
+    if label == "" or (number and not number.isdecimal()):
+        return Skipped(str(path), "its name is not LABEL or LABEL--NUMBER")
+    if label is None:
+        return MaskFile(image, path)
+    if any("\ud800" <= character <= "\udfff" for character in label):
+        return Skipped(str(path), "its name is not UTF-8", "name is not UTF-8")
+    return MaskFile(image, path, original_name(label), int(number or 0))

@@ -1,0 +1,149 @@
+"""The pixels of DICOM images, and what they measure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes import jpeg_frames
+from syncsam_lightning.volumes.dicom_file import need, refusing
+from syncsam_lightning.volumes.dicom_header import number
+
+PADDING = -np.inf
+"""What pixels get that are not part of the picture (PixelPaddingValue): less than all others."""
+
+_EXTRA = "'syncsam-lightning[dicom]'"
+_PACKAGES = {
+    **dict.fromkeys(jpeg_frames.SYNTAXES, _EXTRA),
+    "1.2.840.10008.1.2.4.201": "pylibjpeg pylibjpeg-openjpeg",  # High-Throughput JPEG 2000
+    "1.2.840.10008.1.2.4.202": "pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
+}
+"""What to install for a transfer syntax (PS3.5 A.4) that nothing here decodes."""
+
+_GREY_WITHIN = 1 / 64
+"""How far red, green and blue of a grey may lie apart, as a share of the palette's range."""
+
+
+def read_pixels(path: Path, dataset: Any) -> np.ndarray:
+    """Decode all pixels of a file.
+
+    Args:
+        path: of the file, for messages.
+        dataset: read from it, of one sample per pixel.
+
+    Returns:
+        ``(frames, H, W)`` stored values, as integers or floats.
+
+    Raises:
+        BrokenInputError: they are damaged or too few, or nothing that is installed decodes them;
+            the message then says what to install.
+    """
+    with refusing(path, "its pixels cannot be decoded"), _untold():
+        _choose_decoder(path, dataset)
+        stored: np.ndarray = dataset.pixel_array
+    if stored.ndim == 2:
+        stored = stored[None]
+    if stored.ndim != 3:
+        raise BrokenInputError(str(path), f"has pixels of shape {stored.shape}, expected two axes")
+    return stored
+
+
+@contextmanager
+def _untold() -> Iterator[None]:
+    """Keep the tracebacks of decoders that fail to ourselves: the error that follows says why."""
+    log = logging.getLogger("pydicom.pixels.decoders.base")
+    was_disabled, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was_disabled
+
+
+def _choose_decoder(path: Path, dataset: Any) -> None:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return
+    jpeg_frames.register()
+    try:
+        available = need("pydicom").pixels.get_decoder(syntax).available_plugins
+    except NotImplementedError:
+        available = ()
+    if not available:
+        package = _PACKAGES.get(syntax)
+        remedy = f"pip install {package}" if package else "save it uncompressed (dcmdjpeg does)"
+        raise BrokenInputError(
+            str(path),
+            f"its pixels are compressed as {syntax.name}, which nothing installed decodes: "
+            f"{remedy}",
+        )
+    if jpeg_frames.LABEL in available:
+        dataset.pixel_array_options(decoding_plugin=jpeg_frames.LABEL)
+
+
+def measured(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.ndarray:
+    """Return what stored values measure.
+
+    Slope and intercept or a table are applied (PS3.3 C.11.1); MONOCHROME1, where small is bright,
+    is turned around; of a palette the grey is taken that it shows. Padding (PS3.3 C.7.5.1.1.2) is
+    :data:`PADDING`, whatever its number is.
+
+    Args:
+        path: of the file, for messages.
+        stored: ``(H, W)`` of one frame.
+        scale: the header with slope and intercept of the frame.
+        dataset: of the file.
+
+    Returns:
+        ``(H, W)`` float32, finite but for padding.
+
+    Raises:
+        BrokenInputError: values are not finite, or the palette has colours.
+    """
+    kind = dataset.get("PhotometricInterpretation")
+    if kind == "PALETTE COLOR":
+        return _grey_of_palette(path, stored, dataset)
+    with refusing(path, "its pixels cannot be decoded"):
+        values = need("pydicom").pixels.apply_modality_lut(stored, scale).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise BrokenInputError(str(path), "holds values that are not finite")
+    if kind == "MONOCHROME1":
+        values = -values
+    is_padding = _is_padding(path, stored, dataset)
+    if is_padding is not None:
+        values[is_padding] = PADDING
+    result: np.ndarray = values
+    return result
+
+
+def _is_padding(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray | None:
+    if stored.dtype.kind not in "iu" or dataset.get("PixelPaddingValue") is None:
+        return None
+    value = number(path, dataset, "PixelPaddingValue", 0)
+    limit = number(path, dataset, "PixelPaddingRangeLimit", value)
+    # Its sign is often written wrongly (63536 for -2000): the bits are what counts.
+    with refusing(path, "has a PixelPaddingValue that is none"):
+        low, high = sorted(np.array([value, limit], np.int64).astype(stored.dtype).tolist())
+    is_padding: np.ndarray = (stored >= low) & (stored <= high)
+    return is_padding
+
+
+def _grey_of_palette(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray:
+    with refusing(path, "its palette cannot be applied"):
+        colours = need("pydicom").pixels.apply_color_lut(stored, dataset)
+    colours = colours[..., :3].astype(np.float32)
+    apart = float(np.ptp(colours, axis=-1).max())
+    if apart > _GREY_WITHIN * max(1.0, float(colours.max())):
+        raise BrokenInputError(
+            str(path),
+            "shows colours by its palette (PALETTE COLOR), and colour DICOM isn't read yet: save "
+            "it as PNG to segment it",
+        )
+    grey: np.ndarray = colours @ np.array([0.299, 0.587, 0.114], np.float32)
+    return grey

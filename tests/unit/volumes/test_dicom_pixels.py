@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.encaps import encapsulate
+
+from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes import Window, jpeg_frames
+from syncsam_lightning.volumes.dicom import read_series
+
+Write = Callable[..., list[Path]]
+VALUES = np.random.default_rng(0).integers(-1000, 1000, (6, 5, 1)).astype(np.int16)
+
+
+@pytest.fixture
+def file(dicom: Write) -> Path:
+    return dicom(VALUES)[0]
+
+
+def edit(path: Path, **tags: object) -> Path:
+    image = pydicom.dcmread(path)
+    for name, value in tags.items():
+        setattr(image, name, value)
+        if " or " in image[name].VR:
+            image[name].VR = "OW" if isinstance(value, bytes) else "US"
+    image.save_as(path)
+    return path
+
+
+def compressed(path: Path, syntax: str, frame: bytes, **tags: object) -> Path:
+    image = pydicom.dcmread(path)
+    image.PixelData = encapsulate([frame])
+    image["PixelData"].is_undefined_length = True
+    image.file_meta.TransferSyntaxUID = syntax
+    for name, value in tags.items():
+        setattr(image, name, value)
+    image.save_as(path)
+    return path
+
+
+# Padding
+
+
+def test_padding_is_background_below_everything(file: Path):
+    # -2000, as scanners fill the corners of a round field of view, written as if unsigned.
+    stored = VALUES[:, :, 0].T.copy()
+    stored[0] = -2000
+    tags = {"PixelData": stored.tobytes(), "RescaleIntercept": 0, "PixelRepresentation": 1}
+    image = pydicom.dcmread(edit(file, **tags))
+    image.add_new("PixelPaddingValue", "US", 63536)
+    image.save_as(file)
+    volume = read_series([file])
+    assert np.isneginf(volume.voxels[:, 0]).all()
+    np.testing.assert_array_equal(volume.voxels[:, 1:], VALUES[:, 1:])
+    assert Window(rule="minmax").fitted(volume.voxels).low == VALUES[:, 1:].min()
+
+
+def test_a_range_of_padding_is_padding(file: Path):
+    lowest = int(VALUES.min()) + 1024
+    edit(file, PixelPaddingValue=lowest + 300, PixelPaddingRangeLimit=lowest)
+    is_padding = VALUES.min() + 300 >= VALUES
+    voxels = read_series([file]).voxels
+    np.testing.assert_array_equal(np.isneginf(voxels), is_padding)
+    np.testing.assert_array_equal(voxels[~is_padding], VALUES[~is_padding])
+
+
+def test_padding_stays_background_where_small_is_bright(file: Path):
+    edit(file, PixelPaddingValue=int(VALUES.max()) + 1024, PhotometricInterpretation="MONOCHROME1")
+    voxels = read_series([file]).voxels
+    np.testing.assert_array_equal(np.isneginf(voxels), VALUES.max() == VALUES)
+
+
+# Palettes
+
+
+def palette(path: Path, *colours: np.ndarray) -> Path:
+    """Give an image a palette of 256 colours of 16 bits, and indices 0 to 29 for pixels."""
+    tags: dict[str, object] = {
+        "PhotometricInterpretation": "PALETTE COLOR",
+        **{"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
+        "PixelData": np.arange(30, dtype=np.uint8).tobytes(),
+    }
+    for name, values in zip(("Red", "Green", "Blue"), colours, strict=True):
+        tags[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        tags[f"{name}PaletteColorLookupTableData"] = values.astype("<u2").tobytes()
+    return edit(path, **tags)
+
+
+def test_a_grey_palette_shows_its_grey_not_its_indices(file: Path):
+    grey = np.random.default_rng(3).permutation(256) * 256
+    voxels = read_series([palette(file, grey, grey, grey)]).voxels
+    expected = grey[np.arange(30)].reshape(5, 6).T[..., None]
+    np.testing.assert_allclose(voxels, expected, atol=0.01)
+
+
+def test_a_palette_of_colours_is_refused(file: Path):
+    grey = np.arange(256) * 256
+    with pytest.raises(BrokenInputError, match=r"PALETTE COLOR\), and colour DICOM isn't read yet"):
+        read_series([palette(file, grey, grey, grey[::-1])])
+
+
+def test_a_palette_that_is_not_there_is_told(file: Path):
+    with pytest.raises(BrokenInputError, match="its palette cannot be applied"):
+        read_series([edit(file, PhotometricInterpretation="PALETTE COLOR")])
+
+
+# Colour
+
+
+def test_colour_is_refused_in_a_sentence(file: Path):
+    edit(file, SamplesPerPixel=3, PhotometricInterpretation="RGB")
+    with pytest.raises(BrokenInputError, match=r"is a colour image \(RGB\).*isn't read yet: save"):
+        read_series([file])
+
+
+# Compressed pixels
+
+
+def test_twelve_bit_jpeg_is_read(file: Path):
+    import imagecodecs
+
+    smooth = np.add.outer(np.arange(5), np.arange(6)).astype(np.uint16) * 300
+    frame = imagecodecs.jpeg8_encode(smooth, level=100, bitspersample=12)
+    extended = "1.2.840.10008.1.2.4.51"
+    compressed(file, extended, frame, BitsStored=12, HighBit=11, RescaleIntercept=0)
+    np.testing.assert_allclose(read_series([file]).voxels[..., 0], smooth.T, atol=4)
+
+
+def lossless(path: Path, pixels: np.ndarray) -> Path:
+    import imagecodecs
+
+    frame = imagecodecs.jpeg8_encode(pixels, lossless=True, bitspersample=16)
+    return compressed(path, "1.2.840.10008.1.2.4.70", frame)
+
+
+def test_a_jpeg_of_another_size_than_the_header_says_is_refused(file: Path):
+    lossless(file, np.zeros((50, 60), np.uint16))
+    with pytest.raises(BrokenInputError, match=r"\(50, 60, 1\) rows.* expected \(5, 6, 1\)"):
+        read_series([file])
+
+
+def test_without_a_decoder_the_message_names_what_to_install(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lossless(file, np.zeros((5, 6), np.uint16))
+    decoder = pydicom.pixels.get_decoder("1.2.840.10008.1.2.4.70")
+    jpeg_frames.register()
+    monkeypatch.setattr(decoder, "_available", {})
+    with pytest.raises(
+        BrokenInputError,
+        match=r"compressed as JPEG Lossless.*: pip install 'syncsam-lightning\[dicom\]'",
+    ):
+        read_series([file])
+
+
+@pytest.mark.parametrize(
+    ("syntax", "remedy"),
+    [
+        ("1.2.840.10008.1.2.4.201", "pip install pylibjpeg pylibjpeg-openjpeg"),
+        ("1.2.840.10008.1.2.4.102", r"save it uncompressed"),  # MPEG-4
+    ],
+)
+def test_what_nothing_decodes_is_told_with_its_name(file: Path, syntax: str, remedy: str):
+    compressed(file, syntax, b"\0" * 100)
+    name = pydicom.uid.UID(syntax).name.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(BrokenInputError, match=rf"compressed as {name}, .*{remedy}"):
+        read_series([file])
+
+
+@pytest.mark.parametrize("name", ["RLELossless", "JPEGLSLossless", "JPEGLosslessSV1"])
+def test_compressed_pixels_that_are_cut_off_are_told(file: Path, name: str):
+    if name == "JPEGLosslessSV1":
+        lossless(file, np.arange(30, dtype=np.uint16).reshape(5, 6) * 7)
+    else:
+        image = pydicom.dcmread(file)
+        image.compress(getattr(pydicom.uid, name))
+        image.save_as(file)
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(BrokenInputError, match=r"000: ") as told:
+        read_series([file])
+    assert "concatenate" not in told.value.reason
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.80"])
+def test_compressed_pixels_that_are_damaged_are_told_without_a_traceback(
+    file: Path, syntax: str, caplog: pytest.LogCaptureFixture
+):
+    compressed(file, syntax, b"\xff\xd8\xff\xc3" + b"\x13" * 60)
+    with pytest.raises(BrokenInputError, match="000: its pixels cannot be decoded"):
+        read_series([file])
+    assert caplog.text == ""
