@@ -81,7 +81,7 @@ def with_mask_rule(batch: ImageBatch, rule: MaskRule, spec: InputSpec) -> ImageB
             torch.from_numpy(nearest_pixels(old, new, rule)).to(of_image.bits.device)
             for old, new in ((info.height, height), (info.width, width))
         )
-        for position, mask in enumerate(of_image, begin):
+        for position, mask in enumerate(of_image, start=begin):
             taken = mask[rows[:, None], columns].to(squares.device)
             squares[position, top : top + height, left : left + width] = taken
         begin += len(of_image)

@@ -239,9 +239,8 @@ class InteractiveSegmentation(LoadedAsValues, LightningModule):  # type: ignore[
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the frozen weights back, if they are those it was trained on."""
-        self._load_pretrained(
-            begins=False, untrained=False
-        )  # `load_from_checkpoint` comes here without `setup`
+        # `load_from_checkpoint` comes here without `setup`.
+        self._load_pretrained(begins=False, untrained=False)
         self._begun = True
         self._take_feedback_of_training()
         self.guard.load_state_dict(checkpoint.get(_SKIPPED, {}))

@@ -62,7 +62,7 @@ class RowMaker:
             self._skip(Skipped(path, "no usable mask", "image without usable mask", sample.source))
             return None
         pixels = collapse_grey(image)
-        digest = image_digest(pixels)
+        digest = image_digest(pixels)  # before it is resized
         if plan is not None:
             pixels = fit_image(pixels, plan)
         return _row(sample, split, (height, width), pixels, kept) | {"image_digest": digest}
