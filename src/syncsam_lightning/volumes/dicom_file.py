@@ -17,6 +17,7 @@ from syncsam_lightning.errors import BrokenInputError, MissingPackageError
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax of PS3.5 A.5
+_GROUP_LENGTH = b"\x02\0\0\0UL\x04\0"
 _MAX_META = 1 << 16  # bytes at the begin of a file that its transfer syntax is looked for in
 MAX_INFLATED = 1 << 29
 """Most bytes that a deflated file may hold: pydicom inflates all of it before it reads a size."""
@@ -113,13 +114,15 @@ def read_dataset(path: Path, **options: Any) -> Any:
 
 def _check_inflated(path: Path, file: io.BufferedReader) -> None:
     """Refuse a deflated file that holds more than may be; inflated piece by piece."""
-    is_deflated = _DEFLATED in file.read(_MAX_META)
+    begin = file.read(_MAX_META)
     file.seek(0)
-    if not is_deflated:
+    if _DEFLATED not in begin:
         return
-    meta = need("pydicom").filereader.read_file_meta_info(str(path))
     # Behind the magic word and the element that has the length of the others (PS3.10 7.1).
-    file.seek(_MAGIC_AT + len(_MAGIC) + 12 + int(meta.FileMetaInformationGroupLength))
+    at = _MAGIC_AT + len(_MAGIC) + len(_GROUP_LENGTH) + 4
+    if not begin[:at].endswith(_GROUP_LENGTH, 0, at - 4):
+        raise BrokenInputError(str(path), "does not say where its deflated part begins")
+    file.seek(at + int.from_bytes(begin[at - 4 : at], "little"))
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     held, data = 0, file.read(_MAX_META)
     while data and not inflater.eof:

@@ -61,7 +61,7 @@ def file_slices(path: Path, header: Any) -> list[FileSlice]:
             ultrasound don't.
         Exception: what pydicom raises where it makes values of damaged bytes.
     """
-    count = number(path, header, "NumberOfFrames", 1)
+    count = max(1, number(path, header, "NumberOfFrames", 1))  # 0 is said of one frame, wrongly
     shared = (header.get(SHARED) or [{}])[0]
     own = list(header.get(PER_FRAME) or [])
     if count == 1 and not own:

@@ -253,6 +253,12 @@ def test_a_mosaic_is_refused_by_its_kind(dicom: Write):
         read_series([file])
 
 
+def test_an_image_that_declares_no_frames_is_one(dicom: Write):
+    file = dicom(VOXELS[..., :1])[0]
+    edit(file, NumberOfFrames=0)
+    np.testing.assert_array_equal(read_series([file]).voxels, VOXELS[..., :1])
+
+
 def test_a_radiograph_of_unknown_spacing_is_read(dicom: Write):
     file = dicom(VOXELS[..., :1])[0]
     edit(file, PixelSpacing=[0, 0], ImagePositionPatient=None, ImageOrientationPatient=None)
