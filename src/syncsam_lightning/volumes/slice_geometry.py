@@ -10,14 +10,8 @@ import numpy as np
 
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.dicom_header import numbers
+from syncsam_lightning.volumes.place import CLOSE
 from syncsam_lightning.volumes.volume import spans_space
-
-CLOSE = 0.25
-"""How far a corner of a slice may lie from where the volume says, along any axis, in voxels.
-
-Scanners write positions and directions with few decimals, which moves no voxel to the place of its
-neighbour. One slice that is missing moves others by a third of a voxel at least.
-"""
 
 _NORMAL_TOLERANCE = 0.01
 _SMALLEST_SPACING = 1e-6  # millimetres; what is less is damage, and an affine without an inverse
