@@ -12,7 +12,7 @@ CASES = [
     ("specks", 400, 400),
     ("batch", 200, 300),
     ("play", 60, 600),
-    ("predict_file", 60, 650),
+    ("predict_file", 40, 650),
     ("predict_boxes", 20, 900),  # of which 305 are the masks that it returns
     ("decode", 40, 500),
 ]
