@@ -298,7 +298,7 @@ def _picture_masks(files: Sequence[MaskFile], rule: LabelRule) -> Iterator[Named
             for value in rule.values(labels, name):
                 yield NamedMask(rule.name(value), _ValueOf(labels, value), f"{name}[{value}]")
         except BrokenInputError as error:
-            yield Skipped(error.path, error.reason)
+            yield Skipped(error.path, error.reason, error.kind)
 
 
 def _labels(file: MaskFile, rule: LabelRule) -> Labels:

@@ -22,6 +22,8 @@ _DEEPEST = 65535
 _NEAR = 32
 """Values within a 32nd of the largest one are as good as it (248..255 of 255)."""
 
+_NO_LABELS = "not a label map"
+
 _FEW_CLASSES = 8
 _LOOKED_AT = 10_000
 
@@ -71,7 +73,9 @@ class LabelRule:
         """
         found, counts = np.unique(labels, return_counts=True)
         if found.size and found[0] < 0:
-            raise BrokenInputError(path, f"not a label map: it holds {found[0]}, which is below 0")
+            raise BrokenInputError(
+                path, f"not a label map: it holds {found[0]}, which is below 0", _NO_LABELS
+            )
         counts, found = counts[found > 0], found[found > 0]
         if self._is_soft(labels, found, counts):
             raise BrokenInputError(
@@ -83,7 +87,9 @@ class LabelRule:
             )
         if len(found) > MAX_VALUES:
             raise BrokenInputError(
-                path, f"{len(found)} values are too many for a label map (limit {MAX_VALUES})"
+                path,
+                f"{len(found)} values are too many for a label map (limit {MAX_VALUES})",
+                _NO_LABELS,
             )
         return [int(value) for value in found]
 
@@ -100,7 +106,9 @@ class LabelRule:
         values = self.values(labels, path)
         if len(values) > 1:
             raise BrokenInputError(
-                path, f"its name says that it holds one object, but it has the values {values}"
+                path,
+                f"its name says that it holds one object, but it has the values {values}",
+                "several objects",
             )
         return values[0] if values else 0
 
@@ -179,6 +187,7 @@ def whole_labels(values: np.ndarray, path: str) -> np.ndarray:
             path,
             f"not a label map: it holds {values[wrong][0]:g}, and labels are whole numbers. If it "
             "is a mask of one object or a probability map, set mask_threshold",
+            _NO_LABELS,
         )
     labels: np.ndarray = rounded.astype(np.int32 if sizes.max(initial=0) < 2**31 else np.int64)
     return labels
@@ -186,4 +195,4 @@ def whole_labels(values: np.ndarray, path: str) -> np.ndarray:
 
 def _check_finite(values: np.ndarray, path: str) -> None:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise BrokenInputError(path, "holds values that are not finite")
+        raise BrokenInputError(path, "holds values that are not finite", _NO_LABELS)

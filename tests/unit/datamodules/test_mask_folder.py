@@ -10,7 +10,7 @@ from PIL import Image
 from syncsam_datamodules.mask_folder import MaskFolder
 
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
+from syncsam_lightning.errors import LOST, BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import RawSample, Skipped
 
 LABELS = np.zeros((5, 8), dtype=np.uint8)
@@ -120,7 +120,7 @@ def test_a_mask_that_codes_classes_as_colours_is_refused(root: Path, name: str):
     samples, skipped = records(root)
     reason = "is a colour image: a mask is grey or has a palette"
     if name == "a.png":
-        assert skipped == [Skipped(str(path), reason)]
+        assert skipped == [Skipped(str(path), reason, "colours")]
     else:
         with pytest.raises(BrokenInputError, match=reason):
             resolve_mask(samples[0].masks[0].mask, "")
@@ -276,7 +276,18 @@ def test_a_photograph_in_place_of_a_label_map_is_refused(root: Path):
     path = mask(root / "masks" / "a.png", np.arange(200, dtype=np.uint8).reshape(10, 20))
     (sample,), (skipped,) = records(root)
     assert sample.masks == ()
-    assert skipped == Skipped(str(path), "199 values are too many for a label map (limit 128)")
+    reason = "199 values are too many for a label map (limit 128)"
+    assert skipped == Skipped(str(path), reason, "not a label map")
+
+
+def test_a_damaged_label_map_counts_as_lost_and_one_of_no_labels_does_not(root: Path):
+    for name in ("cut", "photo"):
+        image(root / "images" / f"{name}.png")
+    path = mask(root / "masks" / "cut.png", LABELS)
+    path.write_bytes(path.read_bytes()[:40])
+    mask(root / "masks" / "photo.png", np.arange(200, dtype=np.uint8).reshape(10, 20))
+    _, skipped = records(root)
+    assert [skip.kind in LOST for skip in skipped] == [True, False]
 
 
 def test_damaged_files_are_listed_by_the_conversion(root: Path, tmp_path: Path):
