@@ -26,7 +26,7 @@ def test_model_data_and_settings_are_named(discs, task, trainer, tmp_path, recor
     assert found["checkpoint"] is None
     assert found["seeds"] == [4, 2]
     names = [(p["name"], p["version"], p["box_rule"]) for p in found["protocols"]]
-    assert names == [("1pt", 2, "tight"), ("imis-box", 1, "last_pixel")]
+    assert names == [("1pt", 2, "tight"), ("imis-box", 2, "last_pixel")]
     (table,) = found["data"]["tables"]
     assert table["place"] == str(tmp_path / "discs.lance")
     assert table["version"] == datamodule.table.dataset.version

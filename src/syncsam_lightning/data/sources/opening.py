@@ -89,6 +89,8 @@ def stored_files(address: str) -> Iterator[Entry]:
     Raises:
         SourceError: the storage fails.
     """
+    if not is_remote(address):
+        raise SourceError(f"{address} is on no store that can be read ({', '.join(STORES)})")
     folder, _, file = address.rstrip("/").rpartition("/")
     named = _PART.fullmatch(file)
     tree = Tree(ObjectFolder(address)) if named is None else Tree(ObjectFolder(folder), deep=False)
