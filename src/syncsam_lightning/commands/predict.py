@@ -25,7 +25,7 @@ def predict_files(
     slice: int | None = None,
     output: str = "predictions",
     plane: Literal["axial", "coronal", "sagittal"] | None = None,
-    window: str = "percentiles",
+    window: str | None = None,
     propagate: bool = True,
     min_pixels: int = 4,
     max_area_change: float = 4.0,
@@ -53,7 +53,8 @@ def predict_files(
         output: folder for masks, predictions.csv and skipped.jsonl.
         plane: in which volumes are cut into slices; by default that of the coarsest resolution.
         window: what becomes black and white in volumes: percentiles, minmax or minmax_slice; for CT
-            soft_tissue, lung, bone, brain or liver; or WIDTH,LEVEL.
+            soft_tissue, lung, bone, brain or liver; or WIDTH,LEVEL. By default that of training, if
+            the checkpoint says which, else percentiles.
         propagate: carry an object from its prompted slices on to the others; false: segment
             prompted slices only.
         min_pixels: an object ends before a slice where its mask is smaller.
@@ -87,13 +88,15 @@ def predict_files(
     from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
     from syncsam_lightning.prediction.inputs import find_inputs, without_masks
     from syncsam_lightning.prediction.prompt_list import prompt_of_options, read_prompts
-    from syncsam_lightning.volumes import parse_window
+    from syncsam_lightning.prediction.trained_window import volume_window
+    from syncsam_lightning.volumes import Window, parse_window
 
     try:
         stop = StopRule(min_pixels, max_area_change, min_score, min_overlap)
     except ValueError as error:
         raise PredictOptionError(str(error)) from error
-    shown = parse_window(window)
+    if window is not None:
+        parse_window(window)  # refuses a wrong one before the model is built
     if prompts is not None and (box is not None or points is not None or slice is not None):
         raise PredictOptionError("prompts is a file of all prompts: leave box, points, slice out")
     if prompts is None and box is None and points is None:
@@ -118,6 +121,8 @@ def predict_files(
     predictor = Predictor.from_checkpoint(
         ckpt_path, model, sam_checkpoint=sam_checkpoint, device=device
     )
+    has_volumes = any(one.kind != "image" for one, _ in pairs)
+    shown = volume_window(window, ckpt_path) if has_volumes else Window()
     volumes = VolumePredictor(predictor, window=shown, plane=plane, stop=stop, propagate=propagate)
     runner = FilePredictor(
         predictor, volumes, target, volume_format=volume_format, resample=resample

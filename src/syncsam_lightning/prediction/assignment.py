@@ -19,7 +19,8 @@ def assign_prompts(
     """Find the input that each prompt is about.
 
     A prompt names its image as reports do (:attr:`Input.name`), or by a path from the working
-    folder or from ``base``. A prompt that names none is about every input.
+    folder or from ``base``; a DICOM series of one file by that file, too. A prompt that names none
+    is about every input.
 
     Args:
         inputs: what there is.
@@ -37,6 +38,9 @@ def assign_prompts(
     for index, one in enumerate(inputs):
         by_name.setdefault(one.name, []).append(index)
         by_path.setdefault(one.path.resolve(), []).append(index)
+        if one.file_name and one.file_name != one.name:
+            by_name.setdefault(one.file_name, []).append(index)
+            by_path.setdefault(one.files[0].resolve(), []).append(index)
         if one.is_one_of_several:  # by the folder alone, to be told what it holds
             by_name.setdefault(one.name.rpartition("/")[0], []).append(index)
             by_path.setdefault(one.path.parent.resolve(), []).append(index)

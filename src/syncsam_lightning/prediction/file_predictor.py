@@ -186,6 +186,8 @@ class FilePredictor:
         self.predictor.set_image(source.path)
         numbers: Counter[str] = Counter()
         for prompt in prompts:
+            # One that can't be used keeps its number, so that the others have that of their prompt.
+            numbers[prompt.label] += 1
             try:
                 if prompt.slice is not None:
                     raise InvalidPromptError("an image has no slices; leave slice out")
@@ -193,7 +195,6 @@ class FilePredictor:
             except InvalidPromptError as error:
                 outcome.skipped.append(_skipped(source, prompt, error))
                 continue
-            numbers[prompt.label] += 1
             one = ObjectMask(prompt.label, numbers[prompt.label], answer.masks[0])
             # At once, and then forgotten: the masks of many objects on a slide take gigabytes.
             file = write_image_mask(self.output, source, one)

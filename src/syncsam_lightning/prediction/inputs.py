@@ -33,6 +33,8 @@ class Input:
         files: the file, or those of the series.
         path: of the file or of the series's folder, with the UID as in the name.
         description: what the scanner called a series, may be empty.
+        file_name: of a series of one file (a radiograph) the name that the file alone would have,
+            which prompts may call it by too; else empty.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Input:
     files: tuple[Path, ...]
     path: Path
     description: str = ""
+    file_name: str = ""
 
     @property
     def is_one_of_several(self) -> bool:
@@ -150,7 +153,8 @@ def _look_into(
         called, place = name, folder
         if len(found.series) > 1:
             called, place = f"{name}/{one.uid}", folder / one.uid
-        inputs.append(Input(called, "dicom", one.files, place, one.description))
+        alone = one.files[0].relative_to(root).as_posix() if len(one.files) == 1 else ""
+        inputs.append(Input(called, "dicom", one.files, place, one.description, alone))
 
 
 def _is_known(file: Path) -> bool:

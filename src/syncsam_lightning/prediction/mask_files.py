@@ -18,10 +18,11 @@ from syncsam_lightning.data.mask_names import object_name
 from syncsam_lightning.errors import BrokenInputError, SyncSAMError
 from syncsam_lightning.prediction.inputs import Input
 from syncsam_lightning.volumes import Volume
-from syncsam_lightning.volumes.nifti import write_nifti
+from syncsam_lightning.volumes.nifti import MOST_IN_NIFTI1, write_nifti
 from syncsam_lightning.volumes.place import is_sheared, place_of
-from syncsam_lightning.volumes.resampling import resampled
+from syncsam_lightning.volumes.resampling import orthogonal_grid, resampled
 from syncsam_lightning.volumes.segmentation import check_segmentation, write_segmentation
+from syncsam_lightning.volumes.volume import MAX_VOXELS
 from syncsam_lightning.whole_files import work_folder
 
 log = logging.getLogger(__name__)
@@ -182,7 +183,8 @@ def write_volume_masks(
         volume: as it was read.
         file_format: which of the two.
         resample: write NIfTI masks of a sheared volume (a tilted gantry) on a grid at right angles,
-            by the nearest voxel; others are on one already.
+            by the nearest voxel; others are on one already. Where that would be too large, a
+            warning tells that they stay where they are.
         algorithm: name of the model.
 
     Returns:
@@ -194,7 +196,7 @@ def write_volume_masks(
     """
     if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
         paths = _paths(folder, source, objects, ".nii.gz")
-        straightens = resample and is_sheared(place_of(volume))
+        straightens = resample and _can_be_straight(source, volume)
         for path, found in zip(paths, objects, strict=True):
             mask = replace(volume, voxels=found.mask)
             if straightens:
@@ -217,6 +219,22 @@ def write_volume_masks(
         with written_whole(target) as place:
             write_segmentation(place, kept, volume, algorithm=algorithm)
     return [target if found.name in kept else None for found in objects]
+
+
+def _can_be_straight(source: Input, volume: Volume) -> bool:
+    """Whether a volume is sheared, and a grid at right angles around it is of a usual size."""
+    if not is_sheared(place_of(volume)):
+        return False
+    shape = orthogonal_grid(place_of(volume)).shape
+    if max(shape) <= MOST_IN_NIFTI1 and np.prod(shape, dtype=np.float64) <= MAX_VOXELS:
+        return True
+    log.warning(
+        "%s is sheared so far that a grid at right angles around it would have %s voxels: its "
+        "masks are written as it lies; look at the affine of its header",
+        source.name,
+        " x ".join(map(str, shape)),
+    )
+    return False
 
 
 def _paths(folder: Path, source: Input, objects: Sequence[ObjectMask], suffix: str) -> list[Path]:

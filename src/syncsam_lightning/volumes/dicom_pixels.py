@@ -13,7 +13,7 @@ import numpy as np
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes import jpeg_frames
 from syncsam_lightning.volumes.dicom_file import need, refusing
-from syncsam_lightning.volumes.dicom_header import number
+from syncsam_lightning.volumes.dicom_header import number, numbers
 
 PADDING = -np.inf
 """What pixels get that are not part of the picture (PixelPaddingValue): less than all others."""
@@ -104,13 +104,13 @@ def measured(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.nda
         ``(H, W)`` float32, finite but for padding.
 
     Raises:
-        BrokenInputError: values are not finite, or the palette has colours.
+        BrokenInputError: values are not finite or all made alike (a slope of 0), or the palette has
+            colours.
     """
     kind = dataset.get("PhotometricInterpretation")
     if kind == "PALETTE COLOR":
         return _grey_of_palette(path, stored, dataset)
-    with refusing(path, "its pixels cannot be decoded"):
-        values = need("pydicom").pixels.apply_modality_lut(stored, scale).astype(np.float32)
+    values = _scaled(path, stored, scale).astype(np.float32)
     if not np.isfinite(values).all():
         raise BrokenInputError(str(path), "holds values that are not finite")
     if kind == "MONOCHROME1":
@@ -120,6 +120,26 @@ def measured(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.nda
         values[is_padding] = PADDING
     result: np.ndarray = values
     return result
+
+
+def _scaled(path: Path, stored: np.ndarray, scale: Any) -> np.ndarray:
+    if scale.get("ModalityLUTSequence"):
+        with refusing(path, "its modality table cannot be applied"):
+            looked_up: np.ndarray = need("pydicom").pixels.apply_modality_lut(stored, scale)
+            return looked_up
+    slope, intercept = (
+        numbers(path, scale, name, 1) for name in ("RescaleSlope", "RescaleIntercept")
+    )
+    if slope is None and intercept is None:
+        return stored
+    # An empty slice of a PET may have it.
+    if slope is not None and slope[0] == 0 and stored.min() < stored.max():
+        raise BrokenInputError(
+            str(path), "has RescaleSlope 0, by which all of its pixels would measure the same"
+        )
+    # One without the other is against the standard, and still says how values are shifted.
+    scaled: np.ndarray = stored * (1.0 if slope is None else slope[0])
+    return scaled if intercept is None else scaled + intercept[0]
 
 
 def _is_padding(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray | None:

@@ -18,7 +18,9 @@ from syncsam_lightning.volumes.volume import Volume
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".nii", ".nii.gz")
-_MOST_IN_NIFTI1 = 32767  # voxels along an axis, which the header has 16 bits for
+MOST_IN_NIFTI1 = 32767
+"""Voxels along an axis, which the header of NIfTI-1 has 16 bits for."""
+
 _PLACING = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -84,7 +86,7 @@ def write_nifti(path: str | os.PathLike[str], mask: np.ndarray, volume: Volume) 
             "it or place it elsewhere; --resample true writes a mask that all can read",
             path,
         )
-    kind: Any = nib.Nifti1Image if max(mask.shape) <= _MOST_IN_NIFTI1 else nib.Nifti2Image
+    kind: Any = nib.Nifti1Image if max(mask.shape) <= MOST_IN_NIFTI1 else nib.Nifti2Image
     header = kind.header_class()
     header.set_data_shape(mask.shape)
     header.set_data_dtype(np.uint8)

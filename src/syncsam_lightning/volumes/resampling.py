@@ -49,23 +49,38 @@ def resampled(volume: Volume) -> Volume:
     Args:
         volume: of booleans (a mask), of which each voxel of the grid takes the nearest, or of
             intensities, between which it interpolates linearly. What lies outside becomes False or
-            0, in stored numbers.
+            0, in stored numbers. In a volume with voxels that are no part of the picture (-inf, see
+            :class:`Volume`) what lies outside is none either, and neither is what has such a voxel
+            nearest; others are interpolated between what is part of it.
 
     Returns:
         the volume on the grid of :func:`orthogonal_grid`, of the same type.
     """
     grid = orthogonal_grid(place_of(volume))
     way = np.linalg.solve(volume.affine, grid.affine)
-    is_mask = volume.voxels.dtype == bool
-    voxels = ndimage.affine_transform(
-        volume.voxels.astype(np.uint8 if is_mask else np.float64),
-        way[:3, :3],
-        way[:3, 3],
-        grid.shape,
-        order=0 if is_mask else 1,
-        mode="grid-constant",
-        prefilter=False,
-    )
+
+    def moved(voxels: np.ndarray, order: int) -> np.ndarray:
+        result: np.ndarray = ndimage.affine_transform(
+            voxels,
+            way[:3, :3],
+            way[:3, 3],
+            grid.shape,
+            order=order,
+            mode="grid-constant",
+            prefilter=False,
+        )
+        return result
+
+    is_shown = ~np.isneginf(volume.voxels)
+    if volume.voxels.dtype == bool:
+        voxels = moved(volume.voxels.view(np.uint8), 0)
+    elif is_shown.all():
+        voxels = moved(volume.voxels.astype(np.float64), 1)
+    else:  # -inf would spread as NaN: 0 times infinity
+        share = moved(is_shown.astype(np.float64), 1)
+        known = moved(np.where(is_shown, volume.voxels, 0).astype(np.float64), 1)
+        voxels = np.full(grid.shape, -np.inf)
+        np.divide(known, share, out=voxels, where=moved(is_shown.view(np.uint8), 0) > 0)
     if volume.voxels.dtype.kind in "iu":
         voxels = np.rint(voxels)
     header = volume.header

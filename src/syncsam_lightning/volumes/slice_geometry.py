@@ -44,7 +44,11 @@ def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
             positions[path] = position
             planes[path] = _plane(path, header, direction.reshape(2, 3))
         elif len(paths) > 1:
-            raise BrokenInputError(str(path), "does not say where in the patient it lies")
+            raise BrokenInputError(
+                str(path),
+                "does not say where in the patient it lies, as slices of a series do: if it is an "
+                "image of its own (a radiograph), give its file, not the folder",
+            )
         else:
             rows, columns = pixel_spacing(path, header) or (1.0, 1.0)
             return paths, np.diag([-columns, -rows, _thickness(path, header), 1.0])

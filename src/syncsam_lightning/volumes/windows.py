@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from syncsam_lightning.errors import SyncSAMError
+from syncsam_lightning.errors import InvalidImageError, SyncSAMError
 
 PERCENTILES = (0.5, 99.5)
 """What the rule ``percentiles`` takes for black and white; the same as ``MaskFolder`` trains on."""
@@ -47,7 +47,11 @@ class Window:
         return not self.is_fixed and self.rule == "minmax_slice"
 
     def fitted(self, voxels: np.ndarray) -> Window:
-        """Return the fixed window that a rule over the whole volume gives; others unchanged."""
+        """Return the fixed window that a rule over the whole volume gives; others unchanged.
+
+        Raises:
+            InvalidImageError: a rule looks at NaN or infinity.
+        """
         if self.is_fixed or self.is_per_slice:
             return self
         shares = PERCENTILES if self.rule == "percentiles" else (0, 100)
@@ -64,7 +68,13 @@ class Window:
 
         Returns:
             ``(H, W)`` uint8.
+
+        Raises:
+            InvalidImageError: there are NaN, or a rule looks at infinity.
         """
+        # NaN has no place between black and white, and what a cast makes of it is left open.
+        if pixels.dtype.kind == "f" and np.isnan(pixels).any():
+            raise _not_finite("NaN")
         low, high = self.low, self.high
         if low is None or high is None:
             shown = _shown(pixels)
@@ -76,9 +86,19 @@ class Window:
 
 def _shown(voxels: np.ndarray) -> np.ndarray:
     """Return the voxels that are part of the picture; all of them without a copy."""
-    if voxels.dtype.kind != "f" or not np.isneginf(voxels.min()):
+    if voxels.dtype.kind != "f":
         return voxels
-    return voxels[~np.isneginf(voxels)]
+    lowest, highest = voxels.min(), voxels.max()
+    if np.isnan(highest) or np.isposinf(highest):
+        raise _not_finite("NaN" if np.isnan(highest) else "infinity")
+    return voxels[~np.isneginf(voxels)] if np.isneginf(lowest) else voxels
+
+
+def _not_finite(what: str) -> InvalidImageError:
+    return InvalidImageError(
+        f"the intensities hold {what}, which no window can show: give such voxels a number, or "
+        "-inf where they are no part of the picture"
+    )
 
 
 def _centred(width: float, level: float) -> Window:

@@ -16,6 +16,7 @@ from syncsam_lightning.cli.main import main
 from syncsam_lightning.commands.predict import PredictOptionError, predict_files
 from syncsam_lightning.models import SyncSAM, frozen_checksum, initialise_frozen
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out
+from syncsam_lightning.volumes import Window, parse_window
 
 SMALL = {
     "cnn": "none",
@@ -191,3 +192,25 @@ def test_an_output_within_the_folder_of_a_series_does_not_become_an_input(
         assert names == {"series.seg.dcm"}
     else:
         assert names == {f"series--{label}.nii.gz" for label in ("liver", "spleen", "kidney")}
+
+
+def test_volumes_are_segmented_with_the_window_of_training(
+    volume: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = torch.load(checkpoint, weights_only=True)
+    content["datamodule_hyper_parameters"] = {"window": "liver"}
+    torch.save(content, checkpoint)
+    shown: list[Window] = []
+    grey = Window.grey
+
+    def seen(self: Window, pixels: np.ndarray) -> np.ndarray:
+        shown.append(self)
+        return grey(self, pixels)
+
+    monkeypatch.setattr(Window, "grey", seen)
+    options = {"ckpt_path": str(checkpoint), "box": "1,2,20,20", "slice": 0, "device": "cpu"}
+    for name in (None, "bone"):
+        predict_files(
+            [str(volume)], window=name, propagate=False, output=str(tmp_path / "out"), **options
+        )
+    assert shown == [parse_window("liver"), parse_window("bone")]

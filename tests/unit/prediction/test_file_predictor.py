@@ -75,6 +75,14 @@ def test_each_object_of_an_image_is_a_png(segment, square_file: Path, tmp_path: 
     assert outcome.found[2].pixels == (mask == 255).sum()
 
 
+def test_a_prompt_that_cannot_be_used_keeps_its_number(segment, square_file: Path):
+    boxes = [(20, 10, 30, 20), (20, 10, 400, 20), (30, 10, 40, 20)]
+    outcome = segment([square_file], [ListedPrompt(label="cell", box=box) for box in boxes])
+    assert [one.file for one in outcome.found] == ["square--cell.png", "square--cell--3.png"]
+    assert [one.object for one in outcome.found] == [1, 3]
+    assert len(outcome.skipped) == 1
+
+
 def test_masks_of_images_are_what_mask_folder_reads(segment, square_file: Path, tmp_path: Path):
     from syncsam_datamodules.mask_folder import MaskFolder
 

@@ -11,6 +11,7 @@ from syncsam_lightning.errors import DatasetNotFoundError, PromptFileError
 from syncsam_lightning.prediction.assignment import assign_prompts
 from syncsam_lightning.prediction.inputs import find_inputs, without_masks
 from syncsam_lightning.prediction.prompt_list import ListedPrompt
+from tests.dicom_files import save_slice
 
 
 def png(path: Path) -> Path:
@@ -239,3 +240,34 @@ def test_a_name_that_two_images_have_is_an_error(tmp_path: Path):
         assign_prompts(inputs, [ListedPrompt(image="a.png")])
     pairs, _ = assign_prompts(inputs, [ListedPrompt(image=str(tmp_path / "y/a.png"))])
     assert [one.path for one, _ in pairs] == [tmp_path / "y/a.png"]
+
+
+def radiographs(folder: Path, count: int) -> Path:
+    """Images of one file each, with a series of its own for each, as archives give them out."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = np.full((6, 5), number)
+        path = folder / f"{number}.dcm"
+        save_slice(path, pixels, (0, 0, 0), SeriesInstanceUID=f"1.2.{number}")
+    return folder
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", ["sub/0.dcm", "xrays/sub/0.dcm", "{root}/xrays/sub/0.dcm"])
+def test_a_series_of_one_file_is_called_by_its_file_too(
+    tmp_path: Path, count: int, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    folder = radiographs(tmp_path / "xrays/sub", count)
+    monkeypatch.chdir(tmp_path)
+    inputs, _ = find_inputs([tmp_path / "xrays"])
+    asked = ListedPrompt(image=name.format(root=tmp_path))
+    ((one, _),), without = assign_prompts(inputs, [asked])
+    assert one.files == (folder / "0.dcm",)
+    assert len(without) == count - 1
+
+
+def test_a_series_of_several_files_is_not_called_by_one_of_them(tmp_path: Path, dicom):
+    dicom(np.zeros((5, 6, 2), np.int16))
+    inputs, _ = find_inputs([tmp_path / "series"])
+    with pytest.raises(PromptFileError, match="there is no image '000'"):
+        assign_prompts(inputs, [ListedPrompt(image="000")])

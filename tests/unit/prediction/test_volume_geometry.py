@@ -125,3 +125,16 @@ def test_a_dicom_seg_is_not_resampled_which_is_told(
     found = segment(predictor, series(tmp_path / "v"), tmp_path / "out", resample=True)
     assert found.file == "v.seg.dcm"
     assert "for masks on a grid at right angles give --volume_format nifti too" in caplog.text
+
+
+def test_masks_of_a_volume_sheared_beyond_use_stay_where_it_lies(
+    predictor: Predictor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    affine = AFFINE.copy()
+    affine[1, 2] = 4000
+    path = nifti(tmp_path / "v.nii", affine)
+    found = segment(predictor, path, tmp_path / "out", resample=True)
+    mask = nib.load(tmp_path / "out" / found.file)
+    assert mask.shape == SHAPE
+    np.testing.assert_allclose(mask.affine, nib.load(path).affine)
+    assert "a grid at right angles around it would have 20 x 55022 x 12 voxels" in caplog.text

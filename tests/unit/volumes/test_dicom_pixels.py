@@ -42,6 +42,38 @@ def compressed(path: Path, syntax: str, frame: bytes, **tags: object) -> Path:
     return path
 
 
+# Scale
+
+
+@pytest.mark.parametrize("slope", [None, "missing"])
+def test_an_intercept_without_a_slope_shifts_the_values(file: Path, slope: str | None):
+    image = pydicom.dcmread(file)
+    image.RescaleSlope = None
+    if slope == "missing":
+        del image.RescaleSlope
+    image.save_as(file)
+    np.testing.assert_array_equal(read_series([file]).voxels, VALUES)
+
+
+def test_a_slope_without_an_intercept_scales_the_values(file: Path):
+    image = pydicom.dcmread(edit(file, RescaleSlope=0.5))
+    del image.RescaleIntercept
+    image.save_as(file)
+    stored = VALUES.astype(np.float32) + 1024
+    np.testing.assert_array_equal(read_series([file]).voxels, stored / 2)
+
+
+def test_a_slope_that_makes_all_pixels_alike_is_refused(file: Path):
+    edit(file, RescaleSlope=0)
+    with pytest.raises(BrokenInputError, match="RescaleSlope 0, by which all of its pixels"):
+        read_series([file])
+
+
+def test_an_empty_slice_may_have_a_slope_of_0(file: Path):
+    edit(file, RescaleSlope=0, RescaleIntercept=0, PixelData=bytes(2 * VALUES.size))
+    assert not read_series([file]).voxels.any()
+
+
 # Padding
 
 

@@ -42,10 +42,10 @@ def test_each_frame_may_have_a_scale_of_its_own(file: Path):
     del image.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
     for number, groups in enumerate(image.PerFrameFunctionalGroupsSequence):
         scale = pydicom.Dataset()
-        scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = number, 0, "US"
+        scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = number + 1, 0, "US"
         groups.PixelValueTransformationSequence = [scale]
     image.save_as(file)
-    expected = (VOXELS.astype(int) + 1024) * np.arange(4)
+    expected = (VOXELS.astype(int) + 1024) * np.arange(1, 5)
     np.testing.assert_array_equal(
         read_volume(file).voxels, expected[:, :, np.argsort(HEIGHTS)].swapaxes(0, 1)
     )

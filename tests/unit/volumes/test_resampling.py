@@ -100,3 +100,14 @@ def test_a_straight_volume_stays_as_it_is():
     np.testing.assert_array_equal(found.voxels, volume.voxels)
     np.testing.assert_allclose(found.affine, affine)
     assert place_of(found).shape == SHAPE
+
+
+def test_padding_stays_padding_and_does_not_spread():
+    voxels = np.full(SHAPE, 40, np.float32)
+    voxels[:5] = -np.inf
+    found = resampled(Volume(voxels, tilted())).voxels
+    assert not np.isnan(found).any()
+    assert np.isneginf(found[:5]).all()
+    assert set(np.unique(found)) == {-np.inf, np.float32(40)}
+    covered = resampled(Volume(np.isfinite(voxels), tilted())).voxels
+    np.testing.assert_array_equal(np.isfinite(found), covered)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from syncsam_lightning.errors import InvalidImageError
 from syncsam_lightning.volumes import Window, parse_window
 from syncsam_lightning.volumes.windows import UnknownWindowError
 
@@ -77,3 +78,19 @@ def test_a_slice_without_a_picture_is_black(rule: str):
 def test_without_a_range_all_is_black(window: str):
     voxels = np.full((2, 3, 4), 7.0)
     assert parse_window(window).fitted(voxels).grey(voxels[0]).max() == 0
+
+
+@pytest.mark.parametrize("name", ["percentiles", "minmax", "minmax_slice", "soft_tissue"])
+def test_nan_is_refused_and_not_shown_as_black(name: str):
+    voxels = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    voxels[1, 1, 1] = np.nan
+    with pytest.raises(InvalidImageError, match="NaN, which no window can show"):
+        parse_window(name).fitted(voxels).grey(voxels[1])
+
+
+@pytest.mark.parametrize("name", ["percentiles", "minmax", "minmax_slice"])
+def test_no_window_is_made_of_infinity(name: str):
+    voxels = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    voxels[1, 1, 1] = np.inf
+    with pytest.raises(InvalidImageError, match="infinity, which no window can show"):
+        parse_window(name).fitted(voxels).grey(voxels[1])
