@@ -56,6 +56,8 @@ class MaskFolder(PromptableDataModule):
         "components": False,
         "mask_threshold": None,
     }
+    # Where a working folder is the root, predictions and reports lie beside them.
+    reads: ClassVar[tuple[str, ...]] = ("images", "masks", *SPLITS)
     card: ClassVar[DatasetCard] = DatasetCard(
         name="MaskFolder",
         description="Images and masks of one's own.",
