@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -40,6 +41,10 @@ class LabelRule:
     names: Mapping[int, str] = field(default_factory=dict, hash=False)
     threshold: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise ValueError(f"mask_threshold must be a finite number, got {self.threshold}")
+
     def labels(self, values: np.ndarray, path: str) -> np.ndarray:
         """Return the labels of what a file holds.
 
@@ -51,11 +56,26 @@ class LabelRule:
             integers of the same shape; under a threshold 0 and 255 as uint8.
 
         Raises:
-            BrokenInputError: a value is not finite or, without a threshold, no whole number.
+            BrokenInputError: a value is not finite or, without a threshold, no whole number; or a
+                threshold of 0 or less makes all of it the object, or nothing reaches it.
         """
         if self.threshold is None:
             return whole_labels(values, path)
         _check_finite(values, path)
+        lowest, highest = values.min(initial=0), values.max(initial=0)
+        if self.threshold <= 0 and self.threshold <= lowest:
+            raise BrokenInputError(
+                path,
+                f"mask_threshold {self.threshold:g} makes its background of 0 the object, too: "
+                "set a threshold above 0",
+                "threshold",
+            )
+        if 0 < highest < self.threshold:
+            raise BrokenInputError(
+                path,
+                f"no value reaches mask_threshold {self.threshold:g}: the largest is {highest:g}",
+                "empty mask",
+            )
         return (values >= self.threshold).astype(np.uint8) * np.uint8(OBJECT)
 
     def values(self, labels: np.ndarray, path: str) -> list[int]:

@@ -58,11 +58,11 @@ class SourceState:
     def of(cls, root: Path | str, names: Sequence[str] = ()) -> SourceState:
         """Look at a release.
 
-        Links are followed. Hidden files, programs, configs, what file managers leave behind and what
-        this package writes (tables, their reports, the folders of runs) don't count. Of a folder with more than
-        :data:`LOOKED_AT` files, and of those that are looked at after so many, the time of writing
-        counts, which changes with each file that comes, goes or is replaced by renaming. Of an
-        archive its parts count, on an object store names and sizes.
+        Links are followed. Hidden files, programs, configs, what file managers leave behind and
+        what this package writes (tables, their reports, the folders of runs) don't count. Of a
+        folder with more than :data:`LOOKED_AT` files, and of those that are looked at after so
+        many, the time of writing counts, which changes with each file that comes, goes or is
+        replaced by renaming. Of an archive its parts count, on an object store names and sizes.
 
         Args:
             root: a folder or an archive on this machine, or an address on an object store.
