@@ -181,7 +181,11 @@ class MaskFolder(PromptableDataModule):
         images: dict[str, Path] = {}
         for path in visible_files(folder / "images"):
             name, suffix = split_name(path)
-            if suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
+            if path.is_dir():
+                reason = "is a folder, and images lie in the folder images itself: put them there, "
+                reason += "with the patient in their names for case_pattern"
+                yield Skipped(str(path), reason)
+            elif suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
                 known = " ".join(IMAGE_SUFFIXES + VOLUME_SUFFIXES)
                 yield Skipped(str(path), f"{suffix or 'a name without suffix'} is not of {known}")
             elif name in images:
