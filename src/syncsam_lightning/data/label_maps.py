@@ -25,6 +25,7 @@ _NEAR = 32
 
 _FEW_CLASSES = 8
 _LOOKED_AT = 10_000
+_NO_INSIDE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ class LabelRule:
                 path,
                 f"looks like a mask with soft edges: of its {len(found)} values above 0 most are "
                 "shades between the background and the object. Set mask_threshold, for example to "
-                f"{int(found[-1]) // 2 + 1}; if they are classes, name them in label_names",
+                f"{int(found[-1]) // 2 + 1}; if they are classes, name them in label_names; a "
+                "label map that was resized with smoothing has to be resized anew, by nearest neighbour",
                 kind="soft edges",
             )
         if len(found) > MAX_VALUES:
@@ -143,9 +145,12 @@ class LabelRule:
         num_bright, num_dim = int(counts[bright].sum()), int(counts[~bright].sum())
         if is_white and bright.sum() > 1 and _dim_inside(found, counts, full) < num_bright:
             return True
-        if not is_white and (len(found) < _FEW_CLASSES or num_bright < num_dim):
+        if not is_white and len(found) < _FEW_CLASSES:
             return False
-        return _share_of_edge(labels, top) >= 0.5
+        dim, on_edge = _on_edges(labels, top)
+        if (is_white or num_bright >= num_dim) and float(on_edge.mean()) >= 0.5:
+            return True
+        return len(found) >= _FEW_CLASSES and 2 * _shades(dim, on_edge) >= len(found)
 
 
 def _dim_inside(found: np.ndarray, counts: np.ndarray, full: int) -> int:
@@ -154,8 +159,11 @@ def _dim_inside(found: np.ndarray, counts: np.ndarray, full: int) -> int:
     return int(counts[(found > margin) & (found < full - margin)].sum())
 
 
-def _share_of_edge(labels: np.ndarray, top: int) -> float:
-    """Return how many of the pixels between 0 and the top lie between unequal neighbours."""
+def _on_edges(labels: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return values between 0 and the top, and which of these pixels lie between unequal others.
+
+    Of many pixels only some are looked at.
+    """
     dim = np.flatnonzero((labels > 0) & (labels < top))
     dim = dim[:: max(1, len(dim) // _LOOKED_AT)]
     places = np.stack(np.unravel_index(dim, labels.shape), axis=1)
@@ -166,7 +174,13 @@ def _share_of_edge(labels: np.ndarray, top: int) -> float:
         beside = labels[tuple((places + offset - 1).clip(0, last).T)]
         np.minimum(lowest, beside, out=lowest)
         np.maximum(highest, beside, out=highest)
-    return float(((lowest < values) & (values < highest)).mean())
+    return values, (lowest < values) & (values < highest)
+
+
+def _shades(values: np.ndarray, on_edge: np.ndarray) -> int:
+    """Return how many values have no inside: those between classes that were smoothed."""
+    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return int((np.bincount(number, on_edge) >= _NO_INSIDE * counts).sum())
 
 
 def whole_labels(values: np.ndarray, path: str) -> np.ndarray:
