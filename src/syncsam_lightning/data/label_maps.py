@@ -100,7 +100,8 @@ class LabelRule:
                 f"looks like a mask with soft edges: of its {len(found)} values above 0 most are "
                 "shades between the background and the object. Set mask_threshold, for example to "
                 f"{int(found[-1]) // 2 + 1}; if they are classes, name them in label_names; a "
-                "label map that was resized with smoothing has to be resized anew, by nearest neighbour",
+                "label map that was resized with smoothing has to be resized anew, by nearest "
+                "neighbour",
                 kind="soft edges",
             )
         if len(found) > MAX_VALUES:
