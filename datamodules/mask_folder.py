@@ -56,6 +56,8 @@ class MaskFolder(PromptableDataModule):
         "components": False,
         "mask_threshold": None,
     }
+    # Where a working folder is the root, predictions and reports lie beside them.
+    reads: ClassVar[tuple[str, ...]] = ("images", "masks", *SPLITS)
     card: ClassVar[DatasetCard] = DatasetCard(
         name="MaskFolder",
         description="Images and masks of one's own.",
@@ -109,7 +111,8 @@ class MaskFolder(PromptableDataModule):
             kwargs: see :class:`~syncsam_lightning.data.datamodule.PromptableDataModule`.
 
         Raises:
-            ValueError: ``case_pattern`` is no regular expression.
+            ValueError: ``case_pattern`` is no regular expression, ``mask_threshold`` is not
+                finite, or a value in ``label_names`` is no whole number.
             UnknownWindowError: there is no such window.
         """
         super().__init__(root, table, **kwargs)
@@ -122,10 +125,11 @@ class MaskFolder(PromptableDataModule):
         self.case_pattern = case_pattern
         self.modality = modality
         self.source = source
-        self.label_names = label_names or {}
+        self.label_names = _by_value(label_names or {})
         self.mask_threshold = mask_threshold
         self.window, self.components = window, components
         self._rule = SliceRule(parse_window(window), by_component=components)
+        self._label_rule = LabelRule(self.label_names, mask_threshold)
 
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table."""
@@ -179,7 +183,11 @@ class MaskFolder(PromptableDataModule):
         images: dict[str, Path] = {}
         for path in visible_files(folder / "images"):
             name, suffix = split_name(path)
-            if suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
+            if path.is_dir():
+                reason = "is a folder, and images lie in the folder images itself: put them there, "
+                reason += "with the patient in their names for case_pattern"
+                yield Skipped(str(path), reason)
+            elif suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
                 known = " ".join(IMAGE_SUFFIXES + VOLUME_SUFFIXES)
                 yield Skipped(str(path), f"{suffix or 'a name without suffix'} is not of {known}")
             elif name in images:
@@ -218,14 +226,14 @@ class MaskFolder(PromptableDataModule):
             id=image.id,
             case=image.case,
             image=VolumeFile(str(image.path)),
-            labels=[_labels(file, self._label_rule()) for file in image.masks],
+            labels=[_labels(file, self._label_rule) for file in image.masks],
             modality=self.modality,
             source=image.source,
             split=image.split,
         )
 
     def _picture(self, image: _Image) -> Iterator[RawSample | Skipped]:
-        found = [*_picture_masks(image.masks, self._label_rule())]
+        found = [*_picture_masks(image.masks, self._label_rule)]
         yield from (one for one in found if isinstance(one, Skipped))
         masks = tuple(one for one in found if isinstance(one, NamedMask))
         yield RawSample(
@@ -237,9 +245,6 @@ class MaskFolder(PromptableDataModule):
             case=image.case,
             split=image.split,
         )
-
-    def _label_rule(self) -> LabelRule:
-        return LabelRule(self.label_names, self.mask_threshold)
 
     def _case_of(self, name: str) -> str | None:
         if self._case is None:
@@ -287,6 +292,16 @@ class _OneObject:
         labels = self.rule.labels(read_values(self.path), name)
         self.rule.only_value(labels, name)
         return np.asarray(labels != 0)
+
+
+def _by_value(names: Mapping[Any, str]) -> dict[int, str]:
+    """Return class names by value, also those of JSON, whose keys are texts."""
+    try:
+        return {int(value): name for value, name in names.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"label_names are names by value, such as {{1: femur, 2: tibia}}: {error}"
+        ) from error
 
 
 def _picture_masks(files: Sequence[MaskFile], rule: LabelRule) -> Iterator[NamedMask | Skipped]:

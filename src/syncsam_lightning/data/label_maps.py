@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ _NO_LABELS = "not a label map"
 
 _FEW_CLASSES = 8
 _LOOKED_AT = 10_000
+_NO_INSIDE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,10 @@ class LabelRule:
     names: Mapping[int, str] = field(default_factory=dict, hash=False)
     threshold: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise ValueError(f"mask_threshold must be a finite number, got {self.threshold}")
+
     def labels(self, values: np.ndarray, path: str) -> np.ndarray:
         """Return the labels of what a file holds.
 
@@ -53,11 +59,26 @@ class LabelRule:
             integers of the same shape; under a threshold 0 and 255 as uint8.
 
         Raises:
-            BrokenInputError: a value is not finite or, without a threshold, no whole number.
+            BrokenInputError: a value is not finite or, without a threshold, no whole number; or a
+                threshold of 0 or less makes all of it the object, or nothing reaches it.
         """
         if self.threshold is None:
             return whole_labels(values, path)
         _check_finite(values, path)
+        lowest, highest = values.min(initial=0), values.max(initial=0)
+        if self.threshold <= 0 and self.threshold <= lowest:
+            raise BrokenInputError(
+                path,
+                f"mask_threshold {self.threshold:g} makes its background of 0 the object, too: "
+                "set a threshold above 0",
+                "threshold",
+            )
+        if 0 < highest < self.threshold:
+            raise BrokenInputError(
+                path,
+                f"no value reaches mask_threshold {self.threshold:g}: the largest is {highest:g}",
+                "empty mask",
+            )
         return (values >= self.threshold).astype(np.uint8) * np.uint8(OBJECT)
 
     def values(self, labels: np.ndarray, path: str) -> list[int]:
@@ -82,7 +103,9 @@ class LabelRule:
                 path,
                 f"looks like a mask with soft edges: of its {len(found)} values above 0 most are "
                 "shades between the background and the object. Set mask_threshold, for example to "
-                f"{int(found[-1]) // 2 + 1}; if they are classes, name them in label_names",
+                f"{int(found[-1]) // 2 + 1}; if they are classes, name them in label_names; a "
+                "label map that was resized with smoothing has to be resized anew, by nearest "
+                "neighbour",
                 kind="soft edges",
             )
         if len(found) > MAX_VALUES:
@@ -131,9 +154,12 @@ class LabelRule:
         num_bright, num_dim = int(counts[bright].sum()), int(counts[~bright].sum())
         if is_white and bright.sum() > 1 and _dim_inside(found, counts, full) < num_bright:
             return True
-        if not is_white and (len(found) < _FEW_CLASSES or num_bright < num_dim):
+        if not is_white and len(found) < _FEW_CLASSES:
             return False
-        return _share_of_edge(labels, top) >= 0.5
+        dim, on_edge = _on_edges(labels, top)
+        if (is_white or num_bright >= num_dim) and float(on_edge.mean()) >= 0.5:
+            return True
+        return len(found) >= _FEW_CLASSES and 2 * _shades(dim, on_edge) >= len(found)
 
 
 def _dim_inside(found: np.ndarray, counts: np.ndarray, full: int) -> int:
@@ -142,8 +168,11 @@ def _dim_inside(found: np.ndarray, counts: np.ndarray, full: int) -> int:
     return int(counts[(found > margin) & (found < full - margin)].sum())
 
 
-def _share_of_edge(labels: np.ndarray, top: int) -> float:
-    """Return how many of the pixels between 0 and the top lie between unequal neighbours."""
+def _on_edges(labels: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return values between 0 and the top, and which of these pixels lie between unequal others.
+
+    Of many pixels only some are looked at.
+    """
     dim = np.flatnonzero((labels > 0) & (labels < top))
     dim = dim[:: max(1, len(dim) // _LOOKED_AT)]
     places = np.stack(np.unravel_index(dim, labels.shape), axis=1)
@@ -154,7 +183,13 @@ def _share_of_edge(labels: np.ndarray, top: int) -> float:
         beside = labels[tuple((places + offset - 1).clip(0, last).T)]
         np.minimum(lowest, beside, out=lowest)
         np.maximum(highest, beside, out=highest)
-    return float(((lowest < values) & (values < highest)).mean())
+    return values, (lowest < values) & (values < highest)
+
+
+def _shades(values: np.ndarray, on_edge: np.ndarray) -> int:
+    """Return how many values have no inside: those between classes that were smoothed."""
+    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return int((np.bincount(number, on_edge) >= _NO_INSIDE * counts).sum())
 
 
 def whole_labels(values: np.ndarray, path: str) -> np.ndarray:

@@ -103,7 +103,7 @@ def _checked(
     takes_lossy: bool,
 ) -> MaskFile | Skipped:
     if image not in images:
-        return Skipped(str(path), "no file in the folder images has its name")
+        return Skipped(str(path), "no file in the folder images has its name" + _hint(path, images))
     suffix = split_name(path)[1]
     expected: tuple[str, ...] = IMAGE_SUFFIXES if takes_lossy else MASK_SUFFIXES
     if split_name(images[image])[1] in VOLUME_SUFFIXES:
@@ -120,3 +120,17 @@ def _checked(
     if any("\ud800" <= character <= "\udfff" for character in label):
         return Skipped(str(path), "its name is not UTF-8", "name is not UTF-8")
     return MaskFile(image, path, original_name(label), int(number or 0))
+
+
+def _hint(path: Path, images: Mapping[str, Path]) -> str:
+    """Return what a mask called ``NAME_mask`` or the like is to be called, if NAME is an image."""
+    stem, suffix = split_name(path)
+    for end in range(len(stem) - 1, 0, -1):
+        if stem[end:].startswith(_NUMBER):
+            return ""
+        if not stem[end].isalnum() and (name := stem[:end]) in images:
+            return (
+                f"; if it is of {images[name].name}, call it {name}{suffix}, or {name}--LABEL"
+                f"{suffix} if it holds one object"
+            )
+    return ""

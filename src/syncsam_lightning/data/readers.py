@@ -217,16 +217,23 @@ def _is_in_alpha(pixels: np.ndarray, alpha: np.ndarray, path: str) -> bool:
 
 
 def _check_palette(palette: np.ndarray, pixels: np.ndarray, path: str) -> None:
-    """Refuse a black and white picture whose palette turns its values around."""
-    if pixels.min() == 0 and (palette[0] == 255).all():
-        used = palette[np.unique(pixels)]
-        if (used == 0).all(axis=1).any():
-            raise BrokenInputError(
-                path,
-                "its palette shows the value 0, which is the background of a mask, as white, and "
-                "another as black: save it as grey",
-                "palette",
-            )
+    """Refuse a picture whose palette shows another value than 0 as the black background.
+
+    Programs that reduce colours put them in any order: of a red object on black, Pillow makes 0
+    red and 1 black.
+    """
+    if not palette[0].any():
+        return
+    used = np.unique(pixels)
+    black = used[(palette[used] == 0).all(axis=1)]
+    if len(black):
+        colour = "white" if (palette[0] == 255).all() else f"RGB {palette[0].tolist()}"
+        raise BrokenInputError(
+            path,
+            f"its palette shows the value 0, which is the background of a mask, as {colour}, and "
+            f"{black[0]} as black: save it as grey, with 0 for the background",
+            "palette",
+        )
 
 
 def resolve_image(image: Loadable, path: str) -> np.ndarray:

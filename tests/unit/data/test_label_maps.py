@@ -35,6 +35,20 @@ def near_black_and_white() -> np.ndarray:
     return np.where(DISC > 0, 255 - noise, noise)
 
 
+def three_classes() -> np.ndarray:
+    labels = np.zeros((96, 120), np.uint8)
+    labels[10:50, 10:50], labels[50:80, 60:100], labels[4:12, 70:100] = 50, 100, 150
+    return labels
+
+
+@pytest.mark.parametrize("rule", [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA])
+@pytest.mark.parametrize("size", [(150, 131), (74, 62), (250, 197)])
+def test_shades_between_several_classes_are_no_classes(rule: int, size: tuple[int, int]):
+    resized = cv2.resize(three_classes(), size, interpolation=rule)
+    with pytest.raises(BrokenInputError, match=f"{SOFT}.*resized anew, by nearest neighbour"):
+        RULE.values(resized, "")
+
+
 SOFT_MASKS = {
     "half the size": cv2.resize(DISC, (64, 64), interpolation=cv2.INTER_AREA),
     "a quarter of the size": cv2.resize(DISC, (32, 32), interpolation=cv2.INTER_AREA),
@@ -104,9 +118,27 @@ def thin_lines() -> np.ndarray:
     return labels
 
 
+def tissue() -> np.ndarray:
+    """Cells that touch each other, numbered at random."""
+    rng = np.random.default_rng(0)
+    seeds = rng.integers(0, 128, (100, 1, 1, 2))
+    grid = np.stack(np.mgrid[:128, :128], axis=-1)
+    nearest = ((grid - seeds) ** 2).sum(-1).argmin(0)
+    return rng.permutation(np.arange(1, 101, dtype=np.uint8))[nearest]
+
+
+def layers(width: int) -> np.ndarray:
+    """Layers of a retina, each brighter than the one above it."""
+    return np.repeat(np.arange(13, dtype=np.uint8), width)[:, None] * np.ones(100, np.uint8)
+
+
 @pytest.mark.parametrize(
     "labels",
     [
+        tissue(),
+        np.kron(tissue()[::4, ::4], np.ones((2, 2), np.uint8)),
+        layers(3),
+        instances()[::4, ::4],
         *(rings(width) for width in (2, 3, 10)),
         void_borders(),
         instances(),

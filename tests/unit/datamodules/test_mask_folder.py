@@ -314,3 +314,27 @@ def test_a_folder_of_another_layout_is_told(tmp_path: Path, root: Path):
     (root / "masks").rmdir()
     with pytest.raises(DatasetNotFoundError, match="a folder images but no folder masks"):
         records(root)
+
+
+def test_images_in_folders_of_patients_are_told(root: Path):
+    image(root / "images" / "p1" / "a.png")
+    (skipped,) = records(root)[1]
+    assert skipped.path == str(root / "images" / "p1")
+    assert "is a folder, and images lie in the folder images itself" in skipped.reason
+    assert "case_pattern" in skipped.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("scan_1_mask.png", "; if it is of scan_1.png, call it scan_1.png, or scan_1--LABEL.png"),
+        ("scan_1.seg.TIF", "; if it is of scan_1.png, call it scan_1.tif, or scan_1--LABEL.tif"),
+        ("scan_12.png", ""),
+    ],
+)
+def test_a_mask_of_nearly_the_name_of_an_image_gets_the_right_one(root: Path, name: str, hint: str):
+    image(root / "images" / "scan_1.png")
+    (root / "masks" / name).touch()
+    skipped, _ = records(root)[1]
+    reason = "no file in the folder images has its name"
+    assert skipped.reason == reason + (hint and f"{hint} if it holds one object")

@@ -206,6 +206,46 @@ def test_a_palette_that_shows_the_background_as_white_is_refused(root: Path):
     assert "palette" in skipped.reason
 
 
+def test_a_palette_whose_order_a_program_chose_does_not_turn_a_mask_around(root: Path):
+    red = np.dstack([DISC, DISC * 0, DISC * 0])
+    picture = Image.fromarray(red).quantize(4)
+    assert picture.getpalette()[:6] == [255, 0, 0, 0, 0, 0]
+    picture.save(root / "masks" / "a.png")
+    _, (skipped,) = records(root)
+    assert "shows the value 0, which is the background of a mask, as RGB [255, 0, 0]" in (
+        skipped.reason
+    )
+    assert "and 1 as black" in skipped.reason
+
+
+@pytest.mark.parametrize(("threshold", "top"), [(0, 255), (-1, 255), (128, 1)])
+def test_a_threshold_that_parts_nothing_is_told(root: Path, threshold: float, top: int):
+    for name in ("a.png", "a--cut.png"):
+        Image.fromarray(DISC // 255 * np.uint8(top)).save(root / "masks" / name)
+    (sample,), (skipped,) = records(root, mask_threshold=threshold)
+    assert f"mask_threshold {threshold}" in skipped.reason
+    with pytest.raises(BrokenInputError, match=f"mask_threshold {threshold}"):
+        resolve_mask(sample.masks[0].mask, "")
+
+
+def test_a_threshold_of_zero_parts_signed_values(root: Path):
+    tifffile.imwrite(root / "masks" / "a.tif", DISC.astype(np.float32) - 100)
+    assert (drawn(root, mask_threshold=0)["object"] == (DISC > 0)).all()
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
+def test_a_threshold_is_a_finite_number(threshold: float):
+    with pytest.raises(ValueError, match="mask_threshold must be a finite number"):
+        MaskFolder(mask_threshold=threshold)
+
+
+def test_names_by_texts_are_names_by_value(root: Path):
+    Image.fromarray(DISC).save(root / "masks" / "a.png")
+    assert [*drawn(root, label_names={"255": "polyp"})] == ["polyp"]
+    with pytest.raises(ValueError, match="label_names are names by value"):
+        MaskFolder(label_names={"polyp": 255})
+
+
 LABELS = ["left kidney", "肝脏", "a--2", "2", "-x-", "a/b", "50%", "größer", "Ne\u0301phron"]
 
 

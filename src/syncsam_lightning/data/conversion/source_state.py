@@ -28,6 +28,8 @@ LOOKED_AT = 300_000
 _TABLES = (".lance", ".partial", ".lock", ".soft", ".skipped.jsonl")
 _PROGRAMS = (".py", "__pycache__", ".ipynb", ".sh", ".yaml", ".yml", ".toml")
 _LOGS = ("lightning_logs", ".log", ".out", ".err", ".ckpt")
+_OF_FILE_MANAGERS = ("Thumbs.db", "desktop.ini")  # come when somebody looks at a folder
+_NOT_COUNTED = _TABLES + _PROGRAMS + _LOGS + _OF_FILE_MANAGERS
 # A folder with one of these holds what a run has written, with all below it.
 _OF_RUNS = (
     "run_config.yaml",
@@ -56,11 +58,11 @@ class SourceState:
     def of(cls, root: Path | str, names: Sequence[str] = ()) -> SourceState:
         """Look at a release.
 
-        Links are followed. Hidden files, programs, configs and what this package writes (tables,
-        their reports, the folders of runs) don't count. Of a folder with more than
-        :data:`LOOKED_AT` files, and of those that are looked at after so many, the time of writing
-        counts, which changes with each file that comes, goes or is replaced by renaming. Of an
-        archive its parts count, on an object store names and sizes.
+        Links are followed. Hidden files, programs, configs, what file managers leave behind and
+        what this package writes (tables, their reports, the folders of runs) don't count. Of a
+        folder with more than :data:`LOOKED_AT` files, and of those that are looked at after so
+        many, the time of writing counts, which changes with each file that comes, goes or is
+        replaced by renaming. Of an archive its parts count, on an object store names and sizes.
 
         Args:
             root: a folder or an archive on this machine, or an address on an object store.
@@ -86,12 +88,17 @@ class SourceState:
         """Return in one clause what has changed since a table kept a state, ``""`` if nothing."""
         if stored.get("digest") == self.digest:
             return ""
-        if (stored.get("files"), stored.get("size")) == (self.files, self.size):
+        if self.is_as_large_as(stored):
             return f"{self.files:,} files as before, but not of the same names and times of writing"
-        return (
-            f"{stored.get('files', 0):,} files of {stored.get('size', 0):,} bytes have become "
-            f"{self.files:,} of {self.size:,}"
-        )
+        return f"{_counted(stored)} have become {self.files:,} of {self.size:,}"
+
+    def is_as_large_as(self, stored: Mapping[str, Any]) -> bool:
+        """Whether there are as many files and bytes as in a state that a table kept."""
+        return (stored.get("files"), stored.get("size")) == (self.files, self.size)
+
+
+def _counted(stored: Mapping[str, Any]) -> str:
+    return f"{stored.get('files', 0):,} files of {stored.get('size', 0):,} bytes"
 
 
 def state_of(root: Path | str, names: Sequence[str] = ()) -> SourceState | None:
@@ -106,8 +113,9 @@ def state_of(root: Path | str, names: Sequence[str] = ()) -> SourceState | None:
 def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] = ()) -> None:
     """Say which table is used, and make sure that its release is what it was prepared from.
 
-    A table is used as it is where no release is given, where the one given is not there or is
-    another than it was prepared from, and where an earlier version of this package prepared it.
+    A table is used as it is where no release is given, where the one given is not there, and where
+    an earlier version of this package prepared it. A release may have been moved or copied: where
+    it lies elsewhere, number and size of its files tell whether it is the same.
 
     Args:
         table: that is there.
@@ -115,18 +123,29 @@ def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] 
         names: see :meth:`SourceState.of`.
 
     Raises:
-        TableError: the release has changed, or the table can't be read.
+        TableError: the release has changed or is another, or the table can't be read.
     """
     stored = table.settings
     written = f"{table.written:%Y-%m-%d %H:%M}"
     log.info("using %s, prepared on %s", table, written)
     kept = stored.get(SOURCE)
-    if root is None or not isinstance(kept, dict) or stored.get("root") != address_of(root):
+    if root is None or not isinstance(kept, dict):
         return
     if isinstance(root, Path) and not root.exists():
         return
     now = state_of(root, names)
-    if now is not None and (change := now.change_since(kept)):
+    if now is None:
+        return
+    if stored.get("root") != address_of(root):
+        if not now.is_as_large_as(kept):
+            raise TableError(
+                f"{table} was prepared from {stored.get('root')}, which is another release than "
+                f"{root}: that had {_counted(kept)}, and here are {_counted(now.settings())}. Give "
+                "another data.table to prepare one from it; to use this table as it is, leave "
+                "data.root out (--data.root null)"
+            )
+        return
+    if change := now.change_since(kept):
         raise TableError(
             f"{table} was prepared on {written} from {root}, which has changed since: {change}. To "
             f"prepare it anew, remove {table} and run the same command, or give another "
@@ -145,7 +164,10 @@ def _found(root: Path | str, names: Sequence[str]) -> Iterator[tuple[str, int, i
         for entry in stored_files(root):
             yield entry.name, entry.size, 0
     elif root.is_dir():
-        yield from _walked([(name, root / name) for name in names] or [("", root)])
+        for name in names:
+            if (root / name).is_file():
+                yield f"/{name}", *_size_and_time(root / name)
+        yield from _walked([(f"/{name}", root / name) for name in names] or [("", root)])
     else:
         for part in root.parent.glob(f"{glob.escape(root.stem)}.z*"):
             yield part.name, *_size_and_time(part)
@@ -175,7 +197,7 @@ def _walked(folders: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, int, int
             continue
         inner = []
         for item in first:
-            if item.name.startswith(".") or item.name.endswith(_TABLES + _PROGRAMS + _LOGS):
+            if item.name.startswith(".") or item.name.endswith(_NOT_COUNTED):
                 continue
             if item.is_dir():
                 inner.append((f"{name}/{item.name}", Path(item.path)))

@@ -53,12 +53,7 @@ def open_source(
         StorageOptionError: a storage option is unknown.
     """
     address = os.fspath(path)
-    if "://" in address and not is_remote(address):
-        scheme = address.partition("://")[0]
-        known = ", ".join(f"{name}://" for name in STORES)
-        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; there are {known}")
-    if is_remote(address) and not _BUCKET.match(address):
-        raise DatasetNotFoundError(f"{address} names no bucket; expected SCHEME://BUCKET/FOLDER")
+    _check_address(address)
     try:
         return _open(address, storage_options)
     except FileNotFoundError as error:
@@ -87,10 +82,10 @@ def stored_files(address: str) -> Iterator[Entry]:
         address: of a folder, or of an archive or a part of one: then its parts.
 
     Raises:
+        DatasetNotFoundError: it is the address of no store that is known, or names no bucket.
         SourceError: the storage fails.
     """
-    if not is_remote(address):
-        raise SourceError(f"{address} is on no store that can be read ({', '.join(STORES)})")
+    _check_address(address)
     folder, _, file = address.rstrip("/").rpartition("/")
     named = _PART.fullmatch(file)
     tree = Tree(ObjectFolder(address)) if named is None else Tree(ObjectFolder(folder), deep=False)
@@ -99,6 +94,15 @@ def stored_files(address: str) -> Iterator[Entry]:
             raise SourceError(f"{address} cannot be listed: {item.reason}")
         if named is None or item.name.startswith(f"{named['stem']}.z"):
             yield item
+
+
+def _check_address(address: str) -> None:
+    if "://" in address and not is_remote(address):
+        scheme = address.partition("://")[0]
+        known = ", ".join(f"{name}://" for name in STORES)
+        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; there are {known}")
+    if is_remote(address) and not _BUCKET.match(address):
+        raise DatasetNotFoundError(f"{address} names no bucket; expected SCHEME://BUCKET/FOLDER")
 
 
 def _open(address: str, options: Mapping[str, str] | None) -> Source:

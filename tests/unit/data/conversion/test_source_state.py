@@ -100,6 +100,37 @@ def test_a_release_that_is_gone_or_lies_elsewhere_is_no_reason_to_refuse(
     assert prepare() == "there"
 
 
+def test_a_table_is_not_used_for_another_release(prepare, tmp_path: Path):
+    prepare()
+    other = tmp_path / "Burns"
+    for folder in ("images", "masks"):
+        write(other / folder / "a.png", 3)
+    with pytest.raises(
+        TableError, match=f"which is another release than {other}: that had 8 files"
+    ):
+        prepare(other)
+
+
+def test_what_is_made_of_a_folder_of_images_may_lie_in_it(prepare, root: Path):
+    prepare()
+    write(root / "predictions" / "0--object.png", 1)
+    write(root / "compare" / "picture.png", 1)
+    (root / "notes.txt").touch()
+    (root / "images" / "Thumbs.db").touch()
+    (root / "masks" / "desktop.ini").touch()
+    assert prepare() == "there"
+
+
+def test_of_named_items_a_file_counts_too(root: Path):
+    (root / "index.csv").write_text("a")
+    before = SourceState.of(root, ("index.csv", "masks"))
+    assert before.files == 5
+    (root / "images" / "0.png").unlink()
+    assert SourceState.of(root, ("index.csv", "masks")) == before
+    (root / "index.csv").write_text("ab")
+    assert SourceState.of(root, ("index.csv", "masks")) != before
+
+
 def test_what_else_lies_in_the_folder_does_not_count(prepare, root: Path, tmp_path: Path):
     prepare()
     write(root / "lightning_logs" / "version_0" / "picture.png", 1)
