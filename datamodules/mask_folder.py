@@ -72,8 +72,6 @@ class MaskFolder(PromptableDataModule):
         ),
     )
 
-    reads: ClassVar[tuple[str, ...]] = ("images", "masks", *SPLITS)
-
     def __init__(
         self,
         root: str | None = None,
