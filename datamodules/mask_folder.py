@@ -51,6 +51,7 @@ class MaskFolder(PromptableDataModule):
     volume.
     """
 
+    reads: ClassVar[tuple[str, ...]] = ("images", "masks", *SPLITS)
     settings_before: ClassVar[Mapping[str, Any]] = {
         "window": "percentiles",
         "components": False,

@@ -186,7 +186,7 @@ def _build(
     bench.run(
         ROWS,
         cut_units(assign(samples, split_of), identify, bench.unit_size(total)),
-        WriteRows(target.uri(bench.folder), schema, plan.image_size, target.storage_options),
+        WriteRows(target.uri(bench.folder), schema, plan.image_size, target.options()),
         total=total,
         workers=None if total is None else -(-total // bench.unit_size(total)),
     )

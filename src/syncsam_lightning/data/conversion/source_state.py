@@ -53,7 +53,12 @@ class SourceState:
     digest: str
 
     @classmethod
-    def of(cls, root: Path | str, names: Sequence[str] = ()) -> SourceState:
+    def of(
+        cls,
+        root: Path | str,
+        names: Sequence[str] = (),
+        storage_options: Mapping[str, str] | None = None,
+    ) -> SourceState:
         """Look at a release.
 
         Links are followed. Hidden files, programs, configs and what this package writes (tables,
@@ -65,13 +70,15 @@ class SourceState:
         Args:
             root: a folder or an archive on this machine, or an address on an object store.
             names: the items of a folder that count; none: all.
+            storage_options: of an object store, see
+                :func:`~syncsam_lightning.data.sources.opening.open_source`.
 
         Raises:
             OSError: it can't be listed.
             SyncSAMError: the object store can't be used.
         """
         total, files, size = 0, 0, 0
-        for name, length, written in _found(root, names):
+        for name, length, written in _found(root, names, storage_options):
             files, size = files + 1, size + length
             text = f"{name}\0{length}\0{written}".encode("utf-8", "surrogatepass")
             # A sum, so that the order of listing doesn't matter and nothing has to be sorted.
@@ -94,16 +101,25 @@ class SourceState:
         )
 
 
-def state_of(root: Path | str, names: Sequence[str] = ()) -> SourceState | None:
+def state_of(
+    root: Path | str,
+    names: Sequence[str] = (),
+    storage_options: Mapping[str, str] | None = None,
+) -> SourceState | None:
     """Return the state of a release, None if it can't be looked at; see :meth:`SourceState.of`."""
     try:
-        return SourceState.of(root, names)
+        return SourceState.of(root, names, storage_options)
     except (OSError, SyncSAMError) as error:
         log.warning("%s can't be listed, so later changes in it won't be noticed: %s", root, error)
         return None
 
 
-def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] = ()) -> None:
+def check_unchanged(
+    table: Table,
+    root: Path | str | None,
+    names: Sequence[str] = (),
+    storage_options: Mapping[str, str] | None = None,
+) -> None:
     """Say which table is used, and make sure that its release is what it was prepared from.
 
     A table is used as it is where no release is given, where the one given is not there or is
@@ -113,6 +129,7 @@ def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] 
         table: that is there.
         root: the release.
         names: see :meth:`SourceState.of`.
+        storage_options: see :meth:`SourceState.of`.
 
     Raises:
         TableError: the release has changed, or the table can't be read.
@@ -125,7 +142,7 @@ def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] 
         return
     if isinstance(root, Path) and not root.exists():
         return
-    now = state_of(root, names)
+    now = state_of(root, names, storage_options)
     if now is not None and (change := now.change_since(kept)):
         raise TableError(
             f"{table} was prepared on {written} from {root}, which has changed since: {change}. To "
@@ -139,13 +156,17 @@ def address_of(root: Path | str) -> str:
     return os.fspath(root.resolve()) if isinstance(root, Path) else root
 
 
-def _found(root: Path | str, names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+def _found(
+    root: Path | str, names: Sequence[str], storage_options: Mapping[str, str] | None
+) -> Iterator[tuple[str, int, int]]:
     """Yield name, bytes and time of writing in nanoseconds."""
     if isinstance(root, str):
-        for entry in stored_files(root):
+        for entry in stored_files(root, storage_options):
             yield entry.name, entry.size, 0
     elif root.is_dir():
-        yield from _walked([(name, root / name) for name in names] or [("", root)])
+        items = [(name, root / name) for name in names]
+        yield from ((name, *_size_and_time(item)) for name, item in items if item.is_file())
+        yield from _walked([one for one in items if one[1].is_dir()] if names else [("", root)])
     else:
         for part in root.parent.glob(f"{glob.escape(root.stem)}.z*"):
             yield part.name, *_size_and_time(part)

@@ -53,18 +53,22 @@ def open_source(
         StorageOptionError: a storage option is unknown.
     """
     address = os.fspath(path)
-    if "://" in address and not is_remote(address):
-        scheme = address.partition("://")[0]
-        known = ", ".join(f"{name}://" for name in STORES)
-        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; there are {known}")
-    if is_remote(address) and not _BUCKET.match(address):
-        raise DatasetNotFoundError(f"{address} names no bucket; expected SCHEME://BUCKET/FOLDER")
+    _check_address(address)
     try:
         return _open(address, storage_options)
     except FileNotFoundError as error:
         raise DatasetNotFoundError(f"there is no release at {address}") from error
     except OSError as error:
         raise SourceError(f"{address} cannot be opened: {error}") from error
+
+
+def _check_address(address: str) -> None:
+    if "://" in address and not is_remote(address):
+        scheme = address.partition("://")[0]
+        known = ", ".join(f"{name}://" for name in STORES)
+        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; there are {known}")
+    if is_remote(address) and not _BUCKET.match(address):
+        raise DatasetNotFoundError(f"{address} names no bucket; expected SCHEME://BUCKET/FOLDER")
 
 
 def holds_archives(folder: Path) -> bool:
@@ -80,18 +84,23 @@ def local_tree(folder: str | os.PathLike[str]) -> Tree:
     return Tree(LocalFolder(folder))
 
 
-def stored_files(address: str) -> Iterator[Entry]:
+def stored_files(address: str, storage_options: Mapping[str, str] | None = None) -> Iterator[Entry]:
     """Yield the files of a release on an object store as they lie there, archives unopened.
 
     Args:
         address: of a folder, or of an archive or a part of one: then its parts.
+        storage_options: see :func:`open_source`.
 
     Raises:
+        DatasetNotFoundError: the address is none of a store that is known.
         SourceError: the storage fails.
+        StorageOptionError: a storage option is unknown.
     """
+    _check_address(address)
     folder, _, file = address.rstrip("/").rpartition("/")
     named = _PART.fullmatch(file)
-    tree = Tree(ObjectFolder(address)) if named is None else Tree(ObjectFolder(folder), deep=False)
+    store = ObjectFolder(folder if named else address, storage_options)
+    tree = Tree(store, deep=named is None)
     for item in tree.entries():
         if isinstance(item, Skipped):
             raise SourceError(f"{address} cannot be listed: {item.reason}")

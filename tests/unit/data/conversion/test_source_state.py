@@ -100,6 +100,16 @@ def test_a_release_that_is_gone_or_lies_elsewhere_is_no_reason_to_refuse(
     assert prepare() == "there"
 
 
+def test_items_that_a_plugin_names_may_be_files(root: Path):
+    names = ("images", "list.json", "not_there")
+    (root / "list.json").write_text("[1]")
+    before = SourceState.of(root, names)
+    (root / "masks" / "0.png").unlink()
+    assert SourceState.of(root, names) == before
+    (root / "list.json").write_text("[1, 2]")
+    assert SourceState.of(root, names) != before
+
+
 def test_what_else_lies_in_the_folder_does_not_count(prepare, root: Path, tmp_path: Path):
     prepare()
     write(root / "lightning_logs" / "version_0" / "picture.png", 1)
