@@ -119,7 +119,7 @@ class Target:
 
     def options(self) -> dict[str, str] | None:
         """Return the storage options as Lance wants them; None for a folder."""
-        return with_patience(self.storage_options or {}) if self.is_remote else None
+        return with_patience(self.storage_options or {}, self.table) if self.is_remote else None
 
     def exists(self) -> bool:
         """Tell whether the whole table is there."""
