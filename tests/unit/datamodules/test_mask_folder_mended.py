@@ -73,3 +73,18 @@ def test_rows_are_made_of_files_as_they_are_now(tmp_path: Path, write, component
         table("t.lance", "before commit")
     MENDED[write](root)
     assert table("t.lance") == table("fresh.lance")
+
+
+def test_a_mask_file_that_is_lost_is_listed_once(tmp_path: Path):
+    root = tmp_path / "release"
+    volume(root / "images" / "v.nii.gz", 0, 1)
+    volume(root / "masks" / "v--a.nii.gz", 1, 2, 3)
+    lost = root / "masks" / "v--b.nii.gz"
+    lost.write_bytes((root / "masks" / "v--a.nii.gz").read_bytes()[:60])
+    made = MaskFolder(str(root), str(tmp_path / "t.lance"), image_size=8)
+    # The survey of the labels meets it, and so does each unit of rows.
+    report = made.prepare(WorkOptions(unit_size=1, progress=False))
+    assert report is not None
+    lines = (tmp_path / "t.skipped.jsonl").read_text().splitlines()
+    assert sum(str(lost) in line for line in lines) == 1
+    assert report.num_skipped == len(lines) == 2
