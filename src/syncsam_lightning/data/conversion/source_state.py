@@ -28,8 +28,10 @@ LOOKED_AT = 300_000
 _TABLES = (".lance", ".partial", ".lock", ".soft", ".skipped.jsonl")
 _PROGRAMS = (".py", "__pycache__", ".ipynb", ".sh", ".yaml", ".yml", ".toml")
 _LOGS = ("lightning_logs", ".log", ".out", ".err", ".ckpt")
-# A folder with one of these holds what a run has written, with all below it.
+# A folder with one of these holds what a run has written, with all below it. The root itself is a
+# release all the same, and so is an item that a plugin names.
 _OF_RUNS = (
+    "predictions.csv",
     "run_config.yaml",
     "hparams.yaml",
     "metrics.csv",
@@ -174,6 +176,7 @@ def _found(
 
 def _walked(folders: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, int, int]]:
     waiting = sorted(folders, reverse=True)
+    named = {folder for _, folder in waiting}
     seen: set[tuple[int, int]] = set()
     left = LOOKED_AT
     while waiting:
@@ -192,11 +195,13 @@ def _walked(folders: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, int, int
             yield name, 0, status.st_mtime_ns
             continue
         left -= len(first)
-        if any(item.name.startswith(_OF_RUNS) for item in first):
+        if folder not in named and any(item.name.startswith(_OF_RUNS) for item in first):
             continue
         inner = []
         for item in first:
-            if item.name.startswith(".") or item.name.endswith(_TABLES + _PROGRAMS + _LOGS):
+            if item.name.startswith((".", *_OF_RUNS)):
+                continue
+            if item.name.endswith(_TABLES + _PROGRAMS + _LOGS):
                 continue
             if item.is_dir():
                 inner.append((f"{name}/{item.name}", Path(item.path)))

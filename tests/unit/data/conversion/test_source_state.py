@@ -100,6 +100,17 @@ def test_a_release_that_is_gone_or_lies_elsewhere_is_no_reason_to_refuse(
     assert prepare() == "there"
 
 
+def test_a_release_with_a_file_that_runs_write_too_is_a_release(root: Path):
+    (root / "metrics.csv").write_text("of the publisher")
+    before = SourceState.of(root)
+    assert before.files == 8
+    write(root / "predicted" / "0--a.png", 1)
+    (root / "predicted" / "predictions.csv").touch()
+    assert SourceState.of(root) == before
+    write(root / "masks" / "2.png", 7)
+    assert SourceState.of(root) != before
+
+
 def test_items_that_a_plugin_names_may_be_files(root: Path):
     names = ("images", "list.json", "not_there")
     (root / "list.json").write_text("[1]")
