@@ -15,7 +15,7 @@ from syncsam_datamodules.mask_folder import MaskFolder
 from syncsam_lightning.data.readers import resolve_mask
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.prediction.inputs import Input
-from syncsam_lightning.prediction.mask_files import ObjectMask, write_image_masks
+from syncsam_lightning.prediction.mask_files import ObjectMask, write_image_mask
 from syncsam_lightning.records import RawSample, Skipped
 
 DISC = cv2.circle(np.zeros((64, 64), np.uint8), (32, 32), 15, 255, -1)
@@ -212,7 +212,8 @@ LABELS = ["left kidney", "肝脏", "a--2", "2", "-x-", "a/b", "50%", "größer",
 def test_labels_that_predict_writes_come_back_as_they_went(root: Path):
     source = Input("a.png", "image", (root / "images" / "a.png",), root / "images" / "a.png")
     objects = [ObjectMask(label, n, DISC > 0) for label in LABELS for n in (1, 2)]
-    write_image_masks(root / "masks", source, objects)
+    for one in objects:
+        write_image_mask(root / "masks", source, one)
     (sample,), skipped = records(root)
     assert skipped == []
     expected = [(unicodedata.normalize("NFC", label), n) for label in LABELS for n in (0, 2)]
