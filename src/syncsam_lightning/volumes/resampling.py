@@ -49,23 +49,37 @@ def resampled(volume: Volume) -> Volume:
     Args:
         volume: of booleans (a mask), of which each voxel of the grid takes the nearest, or of
             intensities, between which it interpolates linearly. What lies outside becomes False or
-            0, in stored numbers.
+            0, in stored numbers. Where the nearest voxel is no part of the picture (-inf), neither
+            is that of the grid; the others are not mixed with such ones.
 
     Returns:
         the volume on the grid of :func:`orthogonal_grid`, of the same type.
     """
     grid = orthogonal_grid(place_of(volume))
     way = np.linalg.solve(volume.affine, grid.affine)
+
+    def taken(voxels: np.ndarray, order: int) -> np.ndarray:
+        found: np.ndarray = ndimage.affine_transform(
+            voxels,
+            way[:3, :3],
+            way[:3, 3],
+            grid.shape,
+            order=order,
+            mode="grid-constant",
+            prefilter=False,
+        )
+        return found
+
     is_mask = volume.voxels.dtype == bool
-    voxels = ndimage.affine_transform(
-        volume.voxels.astype(np.uint8 if is_mask else np.float64),
-        way[:3, :3],
-        way[:3, 3],
-        grid.shape,
-        order=0 if is_mask else 1,
-        mode="grid-constant",
-        prefilter=False,
-    )
+    is_padding = np.isneginf(volume.voxels)
+    if is_mask:
+        voxels = taken(volume.voxels.astype(np.uint8), 0)
+    elif not is_padding.any():
+        voxels = taken(volume.voxels.astype(np.float64), 1)
+    else:
+        sums = taken(np.where(is_padding, 0.0, volume.voxels), 1)
+        voxels = sums / np.maximum(1 - taken(is_padding.astype(np.float64), 1), 1e-6)
+        voxels[taken(is_padding.astype(np.uint8), 0) > 0] = -np.inf
     if volume.voxels.dtype.kind in "iu":
         voxels = np.rint(voxels)
     header = volume.header
