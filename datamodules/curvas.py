@@ -141,8 +141,9 @@ class CURVAS(ZeroShotVolumes):
 
     def _labels(self, raters: Mapping[int, VolumeFile]) -> list[Labels]:
         if self.raters == "majority":
-            path = " and ".join(file.path for file in raters.values())
-            return [Labels(MajorityLabels(tuple(map(LabelFile, raters.values()))), path, NAMES.get)]
+            files = [file.path for file in raters.values()]
+            read = MajorityLabels(tuple(map(LabelFile, raters.values())))
+            return [Labels(read, " and ".join(files), NAMES.get, files=files)]
         several = len(raters) > 1
         return [
             Labels(

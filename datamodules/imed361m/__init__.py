@@ -116,7 +116,7 @@ class IMed361M(PromptableDataModule):
             DatasetNotFoundError: no ``dataset.json`` in ``root`` or anywhere in it.
             BrokenInputError: a ``dataset.json`` cannot be read; found before the first image.
         """
-        for item in find_data_sets(open_source(root), root):
+        for item in find_data_sets(open_source(root, self.source_options), root):
             if isinstance(item, Part):
                 yield from self._part_records(item)
             else:

@@ -133,7 +133,7 @@ class SAMed2D(PromptableDataModule):
         """
         if isinstance(root, Path) and not holds_archives(root) and release_tree(root) is not None:
             return super().open_records(root, bench)
-        archive = open_archive(open_source(root), bench, str(root))
+        archive = open_archive(open_source(root, self.source_options), bench, str(root))
         return lambda: self._ruled(archive())
 
     def _ruled(self, samples: Iterable[RawSample | Skipped]) -> Iterator[RawSample | Skipped]:

@@ -59,15 +59,20 @@ class LazyMasks(Sequence[NamedMask]):
         load: picklable; gives the masks. What it cannot read it gives as masks that raise
             :class:`~syncsam_lightning.errors.BrokenInputError` when they are called.
         path: where the masks come from; tells them from those of other images.
+        files: what has to be read for them; by default ``path``. When one of these was written anew
+            since, rows that an interrupted conversion made of them are made again.
     """
 
-    def __init__(self, load: Callable[[], Sequence[NamedMask]], path: str) -> None:
+    def __init__(
+        self, load: Callable[[], Sequence[NamedMask]], path: str, files: Sequence[str] = ()
+    ) -> None:
         self._load = load
         self.path = path
+        self.files = tuple(files) or (path,)
         self._masks: tuple[NamedMask, ...] | None = None
 
-    def __reduce__(self) -> tuple[type[LazyMasks], tuple[Any, str]]:
-        return type(self), (self._load, self.path)
+    def __reduce__(self) -> tuple[type[LazyMasks], tuple[Any, str, tuple[str, ...]]]:
+        return type(self), (self._load, self.path, self.files)
 
     def _loaded(self) -> tuple[NamedMask, ...]:
         if self._masks is None:

@@ -102,8 +102,11 @@ def test_ranks_hold_equal_weights_which_equal_those_of_one_rank(runs):
 
     one, left, right = (torch.load(runs / f"weights-{n}.pt") for n in ("1-0", "2-0", "2-1"))
     assert torch.equal(left, right)
-    # Means over ranks round differently; Adam turns that into differences of this order.
-    assert torch.allclose(one, left, atol=2e-3)
+    # Means over ranks round differently. Adam makes a whole step (1e-3) of the sign of a gradient
+    # that is all rounding, which of a million weights one or two have.
+    apart = (one - left).abs().sort().values
+    assert apart[int(0.9999 * len(apart))] < 1e-5
+    assert apart[-1] < 6e-3  # the steps that were taken
 
 
 @PROMISE

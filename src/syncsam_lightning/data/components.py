@@ -138,7 +138,8 @@ def by_component(masks: Sequence[NamedMask], path: str) -> LazyMasks:
     Returns:
         the components. A mask that can't be read or is empty stays as it is, to be listed.
     """
-    return LazyMasks(_EachComponent(tuple(masks)), path)
+    files = [mask.path for mask in masks if mask.path]
+    return LazyMasks(_EachComponent(tuple(masks)), path, files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,9 @@ class PromptableDataModule(StreamingDataModule):
         filter: which images and masks of the table are used; None: all.
         sampling: how often modalities or sources come up in training; None: every training image
             once per epoch.
-        storage_options: of the object store that a table's URI points to, see
-            :class:`syncsam_lightning.data.location.TableLocation`.
+        storage_options: of the object store that the table's URI or the root's points to, see
+            :class:`syncsam_lightning.data.location.TableLocation`. Where both do, and to stores of
+            two kinds, they are the table's.
 
     Raises:
         ValueError: a number is out of range.
@@ -207,11 +208,11 @@ class PromptableDataModule(StreamingDataModule):
         """
         target = self._target()
         if is_prepared(target):
-            check_unchanged(self.table, self.root, self.reads)
+            check_unchanged(self.table, self.root, self.reads, self.source_options)
             return None
         root = self._require_root()
         settings = self.table_settings() | {"root": address_of(root)}
-        state = state_of(root, self.reads) if self.needs_root else None
+        state = state_of(root, self.reads, self.source_options) if self.needs_root else None
         plan = TablePlan(self.image_size, settings, code_digest(type(self)), state)
         return prepare_table(
             target, plan, partial(self.open_records, root), self.split_rule, options
@@ -235,6 +236,20 @@ class PromptableDataModule(StreamingDataModule):
         """
         if isinstance(self.root, Path) and not self.root.is_absolute():
             self.root = self._locate(f"{folder.rstrip('/')}/{self.root.as_posix()}")
+
+    @property
+    def source_options(self) -> Mapping[str, str] | None:
+        """The storage options for a root on an object store: those of the table.
+
+        None where that lies on a store of another kind, to which the options belong.
+        """
+        location = self.table.location
+        if location.is_remote and location.uri.partition("://")[0] != self._scheme():
+            return None
+        return location.storage_options
+
+    def _scheme(self) -> str:
+        return self.root.partition("://")[0] if isinstance(self.root, str) else ""
 
     def _target(self) -> Target:
         return Target(self.table.location.uri, self.table.location.open_options())

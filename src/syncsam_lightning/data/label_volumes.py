@@ -127,6 +127,7 @@ class Labels:
         unused: values that are left out by rule.
         instance: number of the object among those of its class, where all that has a value is one
             object; None: they are numbered on each slice.
+        files: paths of all that is read for them; by default ``path``.
     """
 
     read: LabelReader
@@ -134,6 +135,7 @@ class Labels:
     name: Callable[[int], str | None]
     unused: frozenset[int] = frozenset()
     instance: int | None = None
+    files: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -67,7 +67,7 @@ class TableLocation:
         """Return the options to open the table with; None for a local one."""
         if not self.is_remote:
             return None
-        return with_patience(self.storage_options)
+        return with_patience(self.storage_options, self.uri)
 
     def __str__(self) -> str:
         return self.uri
@@ -95,16 +95,21 @@ def _given(options: Mapping[str, str], names: Sequence[str], variables: Sequence
     return next(filter(None, found), "")
 
 
-def with_patience(options: Mapping[str, str]) -> dict[str, str]:
+def with_patience(options: Mapping[str, str], uri: str = "s3://") -> dict[str, str]:
     """Return options of an object store with those that were not given.
 
     Requests are repeated for longer than the client would by itself. Of an endpoint its beginning
     tells whether it is encrypted; one without it is, unless ``allow_http`` is true.
+
+    Args:
+        options: those that were given.
+        uri: of the store. Amazon's variables of the environment say nothing of other kinds.
     """
     known = _PATIENCE | dict(options)
     names = [name for name in _ENDPOINT_OPTIONS if known.get(name)]
     found = [known[name] for name in names]
-    found += filter(None, (os.environ.get(name) for name in _ENDPOINT_VARIABLES))
+    if uri.startswith("s3"):
+        found += filter(None, (os.environ.get(name) for name in _ENDPOINT_VARIABLES))
     if not found:
         return known
     endpoint = found[0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from syncsam_lightning.data import label_volumes, nifti
 from syncsam_lightning.data.components import ComponentMask
-from syncsam_lightning.data.conversion.units import Unit, cut_units
+from syncsam_lightning.data.conversion.units import Unit, cut_units, size_and_time
 from syncsam_lightning.data.conversion.workbench import Outcome, Workbench
 from syncsam_lightning.data.label_volumes import (
     Labels,
@@ -75,12 +75,13 @@ class Slicer:
             yield from survey.skipped
             positions = survey.positions
         paths = " and ".join(labels.path for labels in volume.labels)
+        files = _label_files(volume)
         stacks = LabelStacks(volume.labels, volume.image, self.rule)
         for position in positions:
             yield RawSample(
                 id=f"{volume.id}/{position:04d}",
                 image=_SliceImage(volume.image, position, self.rule),
-                masks=LazyMasks(_SliceMasks(stacks, position), f"{paths}[{position}]"),
+                masks=LazyMasks(_SliceMasks(stacks, position), f"{paths}[{position}]", files),
                 modality=volume.modality,
                 source=volume.source,
                 case=volume.case,
@@ -122,8 +123,15 @@ def surveyed(bench: Workbench, volumes: Iterable[LabelledVolume], rule: SliceRul
 
 
 def _identify(volume: LabelledVolume) -> Iterator[object]:
-    yield from (volume.id, volume.source, volume.image.path)
+    yield from (volume.id, volume.source)
     yield from (labels.path for labels in volume.labels)
+    for file in (volume.image.path, *_label_files(volume)):
+        yield file
+        yield from size_and_time(file)
+
+
+def _label_files(volume: LabelledVolume) -> list[str]:
+    return [file for labels in volume.labels for file in labels.files or (labels.path,)]
 
 
 @dataclass(frozen=True, slots=True)

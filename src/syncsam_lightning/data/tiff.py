@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from syncsam_lightning.data.decoders import deep_colours, pillow_pixels
-from syncsam_lightning.data.stored_image import StoredImage, check_size, several_pages
+from syncsam_lightning.data.stored_image import MAX_PIXELS, StoredImage, check_size, several_pages
 from syncsam_lightning.errors import BrokenInputError
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -35,6 +35,8 @@ _NONE, _DEFLATE = 1, (8, 32946)
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _MAX_SAMPLES = 16
 _PADDING = 1 << 26
+_MOST_INFLATED = 8 * MAX_PIXELS
+"""Bytes of deflated pixels that are inflated, which a file of a thousandth of that can declare."""
 
 
 def is_tiff(header: bytes) -> bool:
@@ -248,9 +250,20 @@ def _check_segments(
         )
     if layout.compression == _NONE:
         return
+    if declared > _MOST_INFLATED:
+        raise BrokenInputError(
+            path,
+            f"its pixels inflate to {declared} bytes, over the limit of {_MOST_INFLATED}: save it "
+            "without compression",
+        )
+    held = 0
     for offset, length in places:
         tiff.filehandle.seek(offset)
         unpacker = zlib.decompressobj()
-        unpacker.decompress(tiff.filehandle.read(length), segment)
+        held += len(unpacker.decompress(tiff.filehandle.read(length), segment))
         if unpacker.unconsumed_tail:
             raise BrokenInputError(path, "cannot be decoded: it inflates to more than it declares")
+    if held < declared:  # tifffile would leave what is missing black
+        raise BrokenInputError(
+            path, f"cannot be decoded: of the {declared} bytes of its pixels it holds {held}"
+        )

@@ -76,7 +76,7 @@ class ZeroShotDataModule(PromptableDataModule):
             DatasetNotFoundError: this is not the release.
             BrokenInputError: the only archive is damaged.
         """
-        yield from self.samples(open_source(root))
+        yield from self.samples(open_source(root, self.source_options))
 
     @abstractmethod
     def samples(self, source: Source) -> Iterator[RawSample | Skipped]:

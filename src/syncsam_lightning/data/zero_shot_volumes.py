@@ -53,7 +53,7 @@ class ZeroShotVolumes(ZeroShotDataModule):
             root: see the constructor.
             bench: for the stage that reads them.
         """
-        source = open_source(root)
+        source = open_source(root, self.source_options)
         found = (one for one in self.volumes(source) if isinstance(one, LabelledVolume))
         return partial(self._sliced, source, surveyed(bench, found, self.rule))
 

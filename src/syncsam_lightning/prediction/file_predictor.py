@@ -20,7 +20,6 @@ from syncsam_lightning.prediction.mask_files import (
     VolumeFormat,
     check_image_labels,
     chosen_format,
-    segment_name,
     write_image_mask,
     write_volume_masks,
     written_whole,
@@ -219,8 +218,7 @@ class FilePredictor:
         is_nifti = source.kind == "nifti"
         volume = read_nifti(source.path) if is_nifti else read_series(source.files)
         objects = group_objects(prompts)
-        names = [segment_name(label, number) for label, number in objects]
-        file_format = chosen_format(source, volume, names, self.volume_format)
+        file_format = chosen_format(source, volume, list(objects), self.volume_format)
         self.volumes.set_volume(volume)
         found: list[tuple[ObjectMask, VolumePrediction]] = []
         for (label, number), about in objects.items():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -81,8 +80,7 @@ def find_inputs(
     skipped: list[Skipped] = []
     for path in paths:
         if path.is_dir():
-            for folder in _folders(path, ignored):
-                _look_into(folder, path, ignored, inputs, skipped)
+            _look_through(path, ignored, inputs, skipped)
         elif path.is_file():
             _add_file(path, path.name, inputs, skipped)
         else:
@@ -123,23 +121,35 @@ def without_masks(inputs: Sequence[Input], output: Path) -> tuple[list[Input], l
     return kept, skipped
 
 
-def _folders(root: Path, ignored: set[Path]) -> Iterator[Path]:
-    for folder, below, _ in os.walk(root):
-        below[:] = sorted(
-            name
-            for name in below
-            if not name.startswith(".") and (Path(folder) / name).resolve() not in ignored
-        )
-        yield Path(folder)
+def _look_through(
+    root: Path, ignored: set[Path], inputs: list[Input], skipped: list[Skipped]
+) -> None:
+    # No call for each folder within the call for the one above it: folders may be of any depth.
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            found = [(path, path.is_dir()) for path in sorted(folder.iterdir())]
+        except OSError as error:
+            reason = f"the folder can't be looked into: {error.strerror}"
+            skipped.append(Skipped(str(folder), reason))
+            continue
+        found = [one for one in found if _may_be_input(one[0], ignored)]
+        _look_into(folder, root, [path for path, is_dir in found if not is_dir], inputs, skipped)
+        # Links to files count as files do; those to folders may go in circles.
+        inner = [path for path, is_dir in found if is_dir and not path.is_symlink()]
+        waiting += reversed(inner)
+
+
+def _may_be_input(path: Path, ignored: set[Path]) -> bool:
+    return not path.name.startswith(".") and path.resolve() not in ignored
 
 
 def _look_into(
-    folder: Path, root: Path, ignored: set[Path], inputs: list[Input], skipped: list[Skipped]
+    folder: Path, root: Path, files: Sequence[Path], inputs: list[Input], skipped: list[Skipped]
 ) -> None:
     dicom: list[Path] = []
-    for file in sorted(folder.iterdir()):
-        if file.is_dir() or file.name.startswith(".") or file.resolve() in ignored:
-            continue
+    for file in files:
         if not _is_known(file) and is_dicom(file):
             dicom.append(file)
         else:

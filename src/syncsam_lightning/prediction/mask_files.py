@@ -121,14 +121,17 @@ def write_image_mask(folder: Path, image: Input, found: ObjectMask) -> Path:
 
 
 def chosen_format(
-    source: Input, volume: Volume, names: Sequence[str], file_format: VolumeFormat
+    source: Input,
+    volume: Volume,
+    objects: Sequence[tuple[str, int]],
+    file_format: VolumeFormat,
 ) -> VolumeFormat:
     """Say what the masks of a volume will be, before anything is segmented in vain.
 
     Args:
         source: the volume's files.
         volume: as it was read.
-        names: of the objects, see :func:`segment_name`.
+        objects: label and number of each, which become the name of its file or of its segment.
         file_format: what was asked for.
 
     Returns:
@@ -139,8 +142,9 @@ def chosen_format(
         OutputError: two objects would have one name, or SEG is asked for what was no DICOM series.
         BrokenInputError: SEG is asked for and the series can't have it; says which attribute it is.
     """
-    _check_names(names, source)
+    files = [object_name(label, number) for label, number in objects]
     if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
+        _check_names(files, source)
         return "nifti"
     if source.kind != "dicom":
         raise OutputError(f"{source.name} is no DICOM series, so that its masks can't be DICOM SEG")
@@ -156,7 +160,9 @@ def chosen_format(
             error.path,
             error.reason,
         )
+        _check_names(files, source)
         return "nifti"
+    _check_names([segment_name(label, number) for label, number in objects], source)
     return "dicom_seg"
 
 

@@ -31,16 +31,21 @@ class LoadedAsValues:
         """Load a module, see ``LightningModule.load_from_checkpoint``.
 
         Args:
-            checkpoint_path: of the file.
+            checkpoint_path: of the file, or its address.
             args: of Lightning's method.
             kwargs: of Lightning's method, and arguments of the class. ``weights_only`` is true
                 whatever is given.
 
         Raises:
             WeightsError: the file can't be read, or holds or names code that would be run.
+            pickle.UnpicklingError: the same, of a file at an address.
         """
-        path = Path(os.fspath(checkpoint_path))
-        content = read_checkpoint(path)
+        path = os.fspath(checkpoint_path)
+        content = (
+            AtomicCheckpointIO().load_checkpoint(path)
+            if "://" in path
+            else read_checkpoint(Path(path))
+        )
         settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
         named = settings.get(_INSTANTIATOR) if isinstance(settings, Mapping) else None
         if named not in (None, _LIGHTNINGS_OWN):
@@ -50,7 +55,8 @@ class LoadedAsValues:
             )
         kwargs["weights_only"] = True
         loaded: Any = super()
-        return loaded.load_from_checkpoint(path, *args, **kwargs)
+        with torch.serialization.safe_globals(numpy_numbers()):
+            return loaded.load_from_checkpoint(path, *args, **kwargs)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

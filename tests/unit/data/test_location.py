@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncsam_lightning.data.location import TableLocation, with_patience
+from syncsam_lightning.data.sources.object_store import ObjectFolder
 
 PATIENCE = {"client_max_retries": "8", "client_retry_timeout": "120"}
 
@@ -39,6 +40,14 @@ def test_requests_are_repeated_for_a_while_unless_options_say_otherwise():
 def test_an_endpoint_says_whether_it_is_encrypted(name: str, given, used: str, allow_http):
     options = with_patience({key or name: value for key, value in given.items()})
     assert (options[name], options.get("allow_http")) == (used, allow_http)
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_the_endpoint_of_amazon_is_none_of_another_store(scheme: str, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "store:9000")
+    assert TableLocation(f"{scheme}://bucket/x.lance").open_options() == PATIENCE
+    options = {"azure_storage_account_name": "a"} if scheme == "az" else {}
+    assert ObjectFolder(f"{scheme}://bucket/x", options).where("y") == f"{scheme}://bucket/x/y"
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])

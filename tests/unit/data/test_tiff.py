@@ -199,6 +199,14 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "more pixels than are decoded": lambda: with_tag(tiff(np.eye(8)), 257, 65535 << 9),
     "more pixels than it holds": lambda: with_tag(tiff(np.eye(8)), 257, 60_000),
     "a strip that inflates to more": lambda: inflating(1 << 15),
+    "fewer deflated strips than it says": lambda: with_tag(
+        tiff(np.zeros((8, 8)), compression="zlib", rowsperstrip=8), 257, 800
+    ),
+    "deflated pixels that take gigabytes": lambda: with_tag(
+        tiff(np.zeros((8, 8, 3)), compression="zlib", rowsperstrip=8, photometric="rgb"),
+        257,
+        20_000_000,
+    ),
     "a stack": lambda: tiff(np.zeros((3, 4, 5)), photometric="minisblack"),
     "tiles without a length": lambda: with_tag(tiff(np.eye(8), tile=(16, 16)), 323, 0),
     "no strips": lambda: tiff(np.eye(8)).replace(struct.pack("<HH", 273, 4), b"\0\0\4\0"),

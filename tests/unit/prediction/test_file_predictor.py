@@ -287,6 +287,16 @@ def test_two_objects_of_one_name_are_told_before_anything_is_segmented(
     assert predictor.model.asked == []
 
 
+def test_objects_of_one_segment_name_have_files_of_their_own(segment, tmp_path: Path):
+    prompts = [
+        ListedPrompt(label=label, object=number, slice=6, box=BOX_AROUND)
+        for label, number in (("cyst", 2), ("cyst--2", None))
+    ]
+    outcome = segment([nifti(tmp_path / "scan.nii.gz")], prompts)
+    assert outcome.skipped == []
+    assert len({one.file for one in outcome.found}) == 2
+
+
 def test_masks_are_on_the_disk_before_the_next_object_is_asked_about(
     segment, predictor: Predictor, square_file: Path, tmp_path: Path, monkeypatch
 ):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -55,6 +58,45 @@ def test_what_is_no_image_is_listed(tmp_path: Path):
     assert [(s.path, s.reason) for s in skipped] == [
         (str(tmp_path / "notes.txt"), "neither an image nor a NIfTI or DICOM file")
     ]
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[list[Path]]:
+    """Folders in each other, so deep that pytest could not remove them."""
+    steps = [tmp_path.joinpath(*["d"] * depth) for depth in range(1, 1201)]
+    for step in steps:
+        step.mkdir()
+    yield steps
+    for step in reversed(steps):
+        for file in step.glob("*.png"):
+            file.unlink()
+        step.rmdir()
+
+
+def test_a_folder_of_any_depth_is_looked_through_in_order(tmp_path: Path, deep: list[Path]):
+    for folder in (tmp_path, deep[599], deep[1199]):
+        png(folder / "a.png")
+    (tmp_path / "up").symlink_to(tmp_path)  # would go in circles
+    inputs, skipped = find_inputs([tmp_path])
+    assert [one.name.count("d/") for one in inputs] == [0, 600, 1200]
+    assert skipped == []
+
+
+def test_a_folder_that_can_not_be_looked_into_is_listed(tmp_path: Path, monkeypatch):
+    png(tmp_path / "in/a.png")
+    png(tmp_path / "in/closed/b.png")
+    look = Path.iterdir
+
+    def refusing(folder: Path):
+        if folder.name == "closed":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return look(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    inputs, (skipped,) = find_inputs([tmp_path / "in"])
+    assert [one.name for one in inputs] == ["a.png"]
+    assert skipped.path == str(tmp_path / "in/closed")
+    assert skipped.reason == "the folder can't be looked into: Permission denied"
 
 
 def test_prompts_and_output_are_no_inputs(tmp_path: Path):

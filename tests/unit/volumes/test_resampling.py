@@ -93,6 +93,20 @@ def test_intensities_are_interpolated_linearly():
     np.testing.assert_allclose(found.voxels[inside], grid[..., 1][inside], atol=1e-6)
 
 
+def test_what_is_no_part_of_the_picture_is_none_afterwards_and_spoils_nothing_beside_it():
+    voxels = np.full(SHAPE, 7, np.float32)
+    whole = resampled(Volume(voxels, tilted())).voxels
+    voxels[:2] = -np.inf
+    found = resampled(Volume(voxels, tilted())).voxels
+    assert not np.isnan(found).any()
+    is_padding = np.isneginf(found)
+    assert is_padding.any()
+    # What mixes with padding alone keeps its value; what mixes with the outside does as before.
+    within = ~is_padding & (whole == 7)
+    np.testing.assert_allclose(found[within], 7, rtol=1e-5)
+    assert within.sum() > 0.5 * (whole == 7).sum()
+
+
 def test_a_straight_volume_stays_as_it_is():
     affine = np.diag([-0.8, 0.7, 3.0, 1.0])
     volume = Volume(np.random.default_rng(0).integers(0, 99, SHAPE), affine)

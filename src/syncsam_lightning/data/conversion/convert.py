@@ -24,11 +24,13 @@ from syncsam_lightning.data.conversion.source_state import SOURCE, SourceState
 from syncsam_lightning.data.conversion.target import Target
 from syncsam_lightning.data.conversion.units import cut_units
 from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
+from syncsam_lightning.data.keys import SeenKeys
 from syncsam_lightning.data.schema import FORMAT_VERSION, table_schema
 from syncsam_lightning.data.splits import SplitRule, Splitter
-from syncsam_lightning.errors import ConversionError
+from syncsam_lightning.errors import LOST, ConversionError
 from syncsam_lightning.locks import only_one
 from syncsam_lightning.records import RawSample, Skipped, Split
+from syncsam_lightning.seeding import stable_key
 from syncsam_lightning.whole_files import whole_file
 
 log = logging.getLogger(__name__)
@@ -186,7 +188,7 @@ def _build(
     bench.run(
         ROWS,
         cut_units(assign(samples, split_of), identify, bench.unit_size(total)),
-        WriteRows(target.uri(bench.folder), schema, plan.image_size, target.storage_options),
+        WriteRows(target.uri(bench.folder), schema, plan.image_size, target.options()),
         total=total,
         workers=None if total is None else -(-total // bench.unit_size(total)),
     )
@@ -231,8 +233,12 @@ def _forget_lost_rows(bench: Workbench, target: Target) -> None:
 
 
 def _list_skipped(bench: Workbench, report: ConversionReport) -> None:
+    seen = SeenKeys()
     with whole_file(report.skipped_file) as file:
         for skip in bench.skipped():
+            # A file of many rows is met by the survey and by each unit of rows: it is one file.
+            if skip.kind in LOST and not seen.add(stable_key(skip.path, skip.reason)):
+                continue
             report.add_skipped(skip)
             line = {
                 "path": skip.path,

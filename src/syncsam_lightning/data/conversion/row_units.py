@@ -17,7 +17,7 @@ from lance.fragment import write_fragments
 
 from syncsam_lightning.data.conversion.rows import Row, RowMaker
 from syncsam_lightning.data.conversion.target import is_table
-from syncsam_lightning.data.conversion.units import Unit
+from syncsam_lightning.data.conversion.units import Unit, size_and_time
 from syncsam_lightning.data.conversion.workbench import Outcome
 from syncsam_lightning.data.keys import SeenKeys
 from syncsam_lightning.data.schema import record_batch
@@ -82,24 +82,16 @@ def identify(item: Item) -> Iterator[object]:
     sample, split = item
     yield from (sample.id, sample.path, sample.modality, sample.source, sample.case, sample.slice)
     yield split
-    yield from _size_and_time(sample.path)
+    yield from size_and_time(sample.path)
     if isinstance(sample.masks, LazyMasks):
         yield sample.masks.path  # reading them is the workers' part
-        yield from _size_and_time(sample.masks.path)
+        for file in sample.masks.files:
+            yield file
+            yield from size_and_time(file)
         return
     for mask in sample.masks:
         yield from (mask.label, mask.path, mask.instance)
-        yield from _size_and_time(mask.path)
-
-
-def _size_and_time(path: str) -> tuple[int, ...]:
-    """Return bytes and time of writing of a file of this machine, nothing for anything else."""
-    try:
-        # A value of a label map and a slice of a volume are told by a number after the path.
-        status = os.stat(path.rpartition("[")[0] if path.endswith("]") else path)  # noqa: PTH116
-    except (OSError, ValueError):
-        return ()
-    return status.st_size, status.st_mtime_ns
+        yield from size_and_time(mask.path)
 
 
 @dataclass(frozen=True, slots=True)

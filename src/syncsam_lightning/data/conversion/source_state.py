@@ -30,8 +30,10 @@ _PROGRAMS = (".py", "__pycache__", ".ipynb", ".sh", ".yaml", ".yml", ".toml")
 _LOGS = ("lightning_logs", ".log", ".out", ".err", ".ckpt")
 _OF_FILE_MANAGERS = ("Thumbs.db", "desktop.ini")  # come when somebody looks at a folder
 _NOT_COUNTED = _TABLES + _PROGRAMS + _LOGS + _OF_FILE_MANAGERS
-# A folder with one of these holds what a run has written, with all below it.
+# A folder with one of these holds what a run has written, with all below it. The root itself is a
+# release all the same, and so is an item that a plugin names.
 _OF_RUNS = (
+    "predictions.csv",
     "run_config.yaml",
     "hparams.yaml",
     "metrics.csv",
@@ -55,7 +57,12 @@ class SourceState:
     digest: str
 
     @classmethod
-    def of(cls, root: Path | str, names: Sequence[str] = ()) -> SourceState:
+    def of(
+        cls,
+        root: Path | str,
+        names: Sequence[str] = (),
+        storage_options: Mapping[str, str] | None = None,
+    ) -> SourceState:
         """Look at a release.
 
         Links are followed. Hidden files, programs, configs, what file managers leave behind and
@@ -67,13 +74,15 @@ class SourceState:
         Args:
             root: a folder or an archive on this machine, or an address on an object store.
             names: the items of a folder that count; none: all.
+            storage_options: of an object store, see
+                :func:`~syncsam_lightning.data.sources.opening.open_source`.
 
         Raises:
             OSError: it can't be listed.
             SyncSAMError: the object store can't be used.
         """
         total, files, size = 0, 0, 0
-        for name, length, written in _found(root, names):
+        for name, length, written in _found(root, names, storage_options):
             files, size = files + 1, size + length
             text = f"{name}\0{length}\0{written}".encode("utf-8", "surrogatepass")
             # A sum, so that the order of listing doesn't matter and nothing has to be sorted.
@@ -101,16 +110,25 @@ def _counted(stored: Mapping[str, Any]) -> str:
     return f"{stored.get('files', 0):,} files of {stored.get('size', 0):,} bytes"
 
 
-def state_of(root: Path | str, names: Sequence[str] = ()) -> SourceState | None:
+def state_of(
+    root: Path | str,
+    names: Sequence[str] = (),
+    storage_options: Mapping[str, str] | None = None,
+) -> SourceState | None:
     """Return the state of a release, None if it can't be looked at; see :meth:`SourceState.of`."""
     try:
-        return SourceState.of(root, names)
+        return SourceState.of(root, names, storage_options)
     except (OSError, SyncSAMError) as error:
         log.warning("%s can't be listed, so later changes in it won't be noticed: %s", root, error)
         return None
 
 
-def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] = ()) -> None:
+def check_unchanged(
+    table: Table,
+    root: Path | str | None,
+    names: Sequence[str] = (),
+    storage_options: Mapping[str, str] | None = None,
+) -> None:
     """Say which table is used, and make sure that its release is what it was prepared from.
 
     A table is used as it is where no release is given, where the one given is not there, and where
@@ -121,6 +139,7 @@ def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] 
         table: that is there.
         root: the release.
         names: see :meth:`SourceState.of`.
+        storage_options: see :meth:`SourceState.of`.
 
     Raises:
         TableError: the release has changed or is another, or the table can't be read.
@@ -133,7 +152,7 @@ def check_unchanged(table: Table, root: Path | str | None, names: Sequence[str] 
         return
     if isinstance(root, Path) and not root.exists():
         return
-    now = state_of(root, names)
+    now = state_of(root, names, storage_options)
     if now is None:
         return
     if stored.get("root") != address_of(root):
@@ -158,16 +177,17 @@ def address_of(root: Path | str) -> str:
     return os.fspath(root.resolve()) if isinstance(root, Path) else root
 
 
-def _found(root: Path | str, names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+def _found(
+    root: Path | str, names: Sequence[str], storage_options: Mapping[str, str] | None
+) -> Iterator[tuple[str, int, int]]:
     """Yield name, bytes and time of writing in nanoseconds."""
     if isinstance(root, str):
-        for entry in stored_files(root):
+        for entry in stored_files(root, storage_options):
             yield entry.name, entry.size, 0
     elif root.is_dir():
-        for name in names:
-            if (root / name).is_file():
-                yield f"/{name}", *_size_and_time(root / name)
-        yield from _walked([(f"/{name}", root / name) for name in names] or [("", root)])
+        items = [(name, root / name) for name in names]
+        yield from ((name, *_size_and_time(item)) for name, item in items if item.is_file())
+        yield from _walked([one for one in items if one[1].is_dir()] if names else [("", root)])
     else:
         for part in root.parent.glob(f"{glob.escape(root.stem)}.z*"):
             yield part.name, *_size_and_time(part)
@@ -175,6 +195,7 @@ def _found(root: Path | str, names: Sequence[str]) -> Iterator[tuple[str, int, i
 
 def _walked(folders: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, int, int]]:
     waiting = sorted(folders, reverse=True)
+    named = {folder for _, folder in waiting}
     seen: set[tuple[int, int]] = set()
     left = LOOKED_AT
     while waiting:
@@ -193,11 +214,13 @@ def _walked(folders: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, int, int
             yield name, 0, status.st_mtime_ns
             continue
         left -= len(first)
-        if any(item.name.startswith(_OF_RUNS) for item in first):
+        if folder not in named and any(item.name.startswith(_OF_RUNS) for item in first):
             continue
         inner = []
         for item in first:
-            if item.name.startswith(".") or item.name.endswith(_NOT_COUNTED):
+            if item.name.startswith((".", *_OF_RUNS)):
+                continue
+            if item.name.endswith(_NOT_COUNTED):
                 continue
             if item.is_dir():
                 inner.append((f"{name}/{item.name}", Path(item.path)))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from lance.file import LanceFileSession
 
 from syncsam_lightning.data.conversion.files import sync_tree
-from syncsam_lightning.data.location import store_of
+from syncsam_lightning.data.location import store_of, with_patience
 from syncsam_lightning.errors import TableError
 from syncsam_lightning.whole_files import sync_folder
 
@@ -69,7 +69,7 @@ class Target:
         """
         if not self.is_remote:
             return {}
-        return {"table": self.table.rstrip("/"), **store_of(self.storage_options or {})}
+        return {"table": self.table.rstrip("/"), **store_of(self.options() or {})}
 
     def _beside(self, ending: str) -> Path:
         if not self.is_remote:
@@ -118,8 +118,8 @@ class Target:
             raise TableError(f"{folder} cannot be listed: {error}") from error
 
     def options(self) -> dict[str, str] | None:
-        """Return the storage options as Lance wants them."""
-        return dict(self.storage_options) if self.storage_options else None
+        """Return the storage options as Lance wants them; None for a folder."""
+        return with_patience(self.storage_options or {}, self.table) if self.is_remote else None
 
     def exists(self) -> bool:
         """Tell whether the whole table is there."""

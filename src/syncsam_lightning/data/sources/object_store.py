@@ -77,7 +77,7 @@ class ObjectFolder:
     def _connect(self) -> Any:
         # Made in the process that reads: it is not sent to workers with the rest.
         if self._connected is None:
-            settings, retries = _settings(self._options)
+            settings, retries = _settings(self._options, self._uri)
             try:
                 self._connected = STORES[self._scheme](
                     self._bucket,
@@ -172,9 +172,9 @@ class _Ahead:
         return block[:length]
 
 
-def _settings(options: Mapping[str, str]) -> tuple[dict[str, str], Any]:
+def _settings(options: Mapping[str, str], uri: str) -> tuple[dict[str, str], Any]:
     """Return options as the library takes them, and how often and how long it repeats requests."""
-    given = with_patience({key.lower(): str(value) for key, value in options.items()})
+    given = with_patience({key.lower(): str(value) for key, value in options.items()}, uri)
     given.pop("download_retry_count", None)  # of tables only; requests are repeated as a whole
     retries = {
         "max_retries": _number(given, "client_max_retries"),

@@ -62,6 +62,15 @@ def open_source(
         raise SourceError(f"{address} cannot be opened: {error}") from error
 
 
+def _check_address(address: str) -> None:
+    if "://" in address and not is_remote(address):
+        scheme = address.partition("://")[0]
+        known = ", ".join(f"{name}://" for name in STORES)
+        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; there are {known}")
+    if is_remote(address) and not _BUCKET.match(address):
+        raise DatasetNotFoundError(f"{address} names no bucket; expected SCHEME://BUCKET/FOLDER")
+
+
 def holds_archives(folder: Path) -> bool:
     """Tell whether parts of an archive lie in a folder of this machine.
 
@@ -75,34 +84,28 @@ def local_tree(folder: str | os.PathLike[str]) -> Tree:
     return Tree(LocalFolder(folder))
 
 
-def stored_files(address: str) -> Iterator[Entry]:
+def stored_files(address: str, storage_options: Mapping[str, str] | None = None) -> Iterator[Entry]:
     """Yield the files of a release on an object store as they lie there, archives unopened.
 
     Args:
         address: of a folder, or of an archive or a part of one: then its parts.
+        storage_options: see :func:`open_source`.
 
     Raises:
         DatasetNotFoundError: it is the address of no store that is known, or names no bucket.
         SourceError: the storage fails.
+        StorageOptionError: a storage option is unknown.
     """
     _check_address(address)
     folder, _, file = address.rstrip("/").rpartition("/")
     named = _PART.fullmatch(file)
-    tree = Tree(ObjectFolder(address)) if named is None else Tree(ObjectFolder(folder), deep=False)
+    store = ObjectFolder(folder if named else address, storage_options)
+    tree = Tree(store, deep=named is None)
     for item in tree.entries():
         if isinstance(item, Skipped):
             raise SourceError(f"{address} cannot be listed: {item.reason}")
         if named is None or item.name.startswith(f"{named['stem']}.z"):
             yield item
-
-
-def _check_address(address: str) -> None:
-    if "://" in address and not is_remote(address):
-        scheme = address.partition("://")[0]
-        known = ", ".join(f"{name}://" for name in STORES)
-        raise DatasetNotFoundError(f"{address}: {scheme}:// is not supported; there are {known}")
-    if is_remote(address) and not _BUCKET.match(address):
-        raise DatasetNotFoundError(f"{address} names no bucket; expected SCHEME://BUCKET/FOLDER")
 
 
 def _open(address: str, options: Mapping[str, str] | None) -> Source:

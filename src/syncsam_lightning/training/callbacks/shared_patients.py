@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from syncsam_lightning.data.overlap import notes_on_training, training_record
 from syncsam_lightning.data.streaming import StreamingDataModule
-from syncsam_lightning.models.weights.checkpoint_file import READ_ERRORS
+from syncsam_lightning.errors import SyncSAMError
+from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ def _record(path: Any) -> Mapping[str, Any]:
     if not path or not Path(path).is_file():
         return {}
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except READ_ERRORS:  # Lightning has told, if it could not load it either
+        checkpoint = read_checkpoint(Path(path))
+    except SyncSAMError:  # Lightning has told, if it could not load it either
         return {}
     found = checkpoint.get(_TRAINED_ON) if isinstance(checkpoint, Mapping) else None
     return found if isinstance(found, Mapping) else {}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import lance
 import numpy as np
 import pytest
 from lance.file import LanceFileSession
+from PIL import Image
 
 from syncsam_lightning.data.conversion import Target, WorkOptions, convert, is_prepared
 from syncsam_lightning.data.conversion.source_state import SourceState, state_of
+from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.location import TableLocation
+from syncsam_lightning.data.source_files import ImageFile
+from syncsam_lightning.data.sources import open_source
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import ConversionError, TableError
-from syncsam_lightning.records import NamedMask, RawSample, Skipped
+from syncsam_lightning.records import DatasetCard, NamedMask, RawSample, Skipped
 
 server = pytest.importorskip("moto.server", reason="needs moto, a stand-in for an object store")
 boto3 = pytest.importorskip("boto3", reason="needs boto3")
@@ -185,6 +191,70 @@ def test_a_table_that_lacks_rows_is_not_committed(tmp_path: Path):
     assert not table.exists()
     assert convert_again(lambda moment: None).images.total() == 6
     assert readable(table) == ALL
+
+
+def test_a_release_on_a_store_takes_the_options_of_the_datamodule(
+    options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for variable in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    client = boto3.client(
+        "s3",
+        endpoint_url=options["aws_endpoint"],
+        aws_access_key_id=KEY,
+        aws_secret_access_key=KEY,
+        region_name="us-east-1",
+    )
+    content = io.BytesIO()
+    Image.fromarray(np.arange(72, dtype=np.uint8).reshape(8, 9)).save(content, "PNG")
+    client.put_object(Bucket="others", Key="small/a.png", Body=content.getvalue())
+
+    class Small(PromptableDataModule):
+        card = DatasetCard("Small", "", "", modalities=("ct",))
+        reads_archives = True
+
+        def records(self, root):
+            source = open_source(root, self.source_options)
+            for entry in source.entries():
+                mask = NamedMask("all", np.ones((8, 9), bool))
+                yield RawSample(entry.name, ImageFile(source, entry), [mask], "ct", "s", "case")
+
+    def made(table: str) -> Small:
+        datamodule = Small("s3://others/small", table, storage_options=options)
+        assert datamodule.prepare(WorkOptions(progress=False)).images.total() == 1
+        assert datamodule.prepare(WorkOptions(progress=False)) is None
+        return datamodule
+
+    assert made("local.lance").table.settings["source_files"]["files"] == 1
+    made("s3://tables/small.lance")
+    client.put_object(Bucket="others", Key="small/b.png", Body=content.getvalue())
+    with pytest.raises(TableError, match=r"small, which has changed since: 1 files"):
+        made("local.lance")
+
+
+def test_options_of_a_table_are_no_options_of_a_release_in_a_store_of_another_kind():
+    class Small(PromptableDataModule):
+        card = DatasetCard("Small", "", "", modalities=("ct",))
+        reads_archives = True
+
+        def records(self, root):
+            yield from ()
+
+    options = {"aws_region": "here"}
+    for table, taken in {
+        "t.lance": options,
+        "s3://b/t.lance": options,
+        "gs://b/t.lance": None,
+    }.items():
+        assert Small("s3://b/release", table, storage_options=options).source_options == taken
+
+
+def test_requests_of_a_conversion_are_repeated_as_those_of_reading_are():
+    for options in (None, {"timeout": "9s"}):
+        given = Target("s3://tables/t.lance", options).options()
+        assert given == TableLocation("s3://tables/t.lance", options or {}).open_options()
+    assert Target("tables/t.lance", {"timeout": "9s"}).options() is None
 
 
 def test_a_release_on_a_store_is_looked_at_by_names_and_sizes(

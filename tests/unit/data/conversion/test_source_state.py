@@ -131,6 +131,27 @@ def test_of_named_items_a_file_counts_too(root: Path):
     assert SourceState.of(root, ("index.csv", "masks")) != before
 
 
+def test_a_release_with_a_file_that_runs_write_too_is_a_release(root: Path):
+    (root / "metrics.csv").write_text("of the publisher")
+    before = SourceState.of(root)
+    assert before.files == 8
+    write(root / "predicted" / "0--a.png", 1)
+    (root / "predicted" / "predictions.csv").touch()
+    assert SourceState.of(root) == before
+    write(root / "masks" / "2.png", 7)
+    assert SourceState.of(root) != before
+
+
+def test_items_that_a_plugin_names_may_be_files(root: Path):
+    names = ("images", "list.json", "not_there")
+    (root / "list.json").write_text("[1]")
+    before = SourceState.of(root, names)
+    (root / "masks" / "0.png").unlink()
+    assert SourceState.of(root, names) == before
+    (root / "list.json").write_text("[1, 2]")
+    assert SourceState.of(root, names) != before
+
+
 def test_what_else_lies_in_the_folder_does_not_count(prepare, root: Path, tmp_path: Path):
     prepare()
     write(root / "lightning_logs" / "version_0" / "picture.png", 1)
