@@ -171,13 +171,15 @@ class Splitter:
     def _side(self, split: Split | None, owner: str, key: int) -> Split:
         if split in ("val", "test"):
             return split
-        if owner in self._whole:
-            return split or self._whole[owner]
         if split is None:
             if holds(self._marked["test"], key) or holds(self._test, key):
                 return "test"
             if holds(self._marked["val"], key):
                 return "val"
+        if owner in self._whole:
+            # Slices that the release trains on keep the others of their case with them.
+            is_trained = split == "train" or holds(self._marked["train"], key)
+            return "train" if is_trained else self._whole[owner]
         return "val" if holds(self._val, key) else "train"
 
     def notes(self) -> list[str]:

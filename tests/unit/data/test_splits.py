@@ -270,6 +270,17 @@ def test_no_patient_of_the_public_collections_lies_on_two_sides(sources, seed):
     assert counts["val"] > 0.01 * len(samples)
 
 
+def test_slices_of_a_case_that_is_trained_on_follow_it_though_a_copy_is_validated_on():
+    # BraTS2013 and BraTS2020 share patients under numbers of their own.
+    samples = [
+        sample("BraTS2013", "0000", 0, None),
+        sample("BraTS2013", "0000", 1, "train"),
+        sample("BraTS2020", "0007", 2, "val"),
+    ]
+    found, _ = sides(samples, test_fraction=0.0, val_fraction=0.0)
+    assert found == ["train", "train", "val"]
+
+
 MARKS = st.sampled_from([None, None, None, "train", "val", "test"])
 SAMPLES = st.lists(
     st.tuples(
