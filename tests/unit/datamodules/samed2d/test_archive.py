@@ -121,7 +121,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         at: Callable[[str], None] = lambda moment: None,
         **options: Any,
     ) -> Prepared:
-        monkeypatch.setattr(samed2d, "open_source", lambda root: source)
+        monkeypatch.setattr(samed2d, "open_source", lambda root, options: source)
         table = tmp_path / (folder or f"{next(count)}") / "t.lance"
         root = tmp_path / "release.zip"
         root.touch()
