@@ -24,9 +24,7 @@ def read_file(source: Source, entry: Entry) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFile:
-    """Reads an image when called."""
-
+class _File:
     source: Source
     entry: Entry
 
@@ -34,6 +32,12 @@ class ImageFile:
     def path(self) -> str:
         """Full address of the file."""
         return self.source.where(self.entry.name)
+
+
+class ImageFile(_File):
+    """Reads an image when called."""
+
+    __slots__ = ()
 
     def __call__(self) -> np.ndarray:
         """Return ``(H, W, 1 or 3)`` uint8.
@@ -44,17 +48,10 @@ class ImageFile:
         return read_image(self.path, read_file(self.source, self.entry))
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectFile:
+class ObjectFile(_File):
     """Reads the mask of one object when called."""
 
-    source: Source
-    entry: Entry
-
-    @property
-    def path(self) -> str:
-        """Full address of the file."""
-        return self.source.where(self.entry.name)
+    __slots__ = ()
 
     def __call__(self) -> np.ndarray:
         """Return ``(H, W)`` bool.
