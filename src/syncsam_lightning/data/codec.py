@@ -74,7 +74,7 @@ def image_digest(image: np.ndarray) -> bytes:
         image: ``(h, w, c)`` uint8 at the original resolution, grey collapsed to one channel.
     """
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=DIGEST_SIZE)
-    digest.update(image.tobytes())
+    digest.update(np.ascontiguousarray(image).data)
     return digest.digest()
 
 

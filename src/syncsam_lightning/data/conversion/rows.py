@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from syncsam_lightning.data.codec import (
@@ -126,5 +127,5 @@ def _row(
 
 
 def _tight_box(mask: np.ndarray) -> list[int]:
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return [left, top, left + width, top + height]
