@@ -88,10 +88,10 @@ class RowMaker:
                         " the orientation that its EXIF asks for, which is applied here"
                     )
                 self._skip(Skipped(path, reason, "shape mismatch", sample.source))
-            elif not mask.any():
+            elif not (area := cv2.countNonZero(mask.view(np.uint8))):
                 self._skip(Skipped(path, "empty mask", "empty mask", sample.source))
             else:
-                box, area = _tight_box(mask), int(np.count_nonzero(mask))
+                box = _tight_box(mask)
                 if plan is not None:
                     mask = resize_masks(mask[None], *plan.resized)[0]
                 kept.append(_StoredMask(mask_id, named.label, encode_mask(mask), box, area))
