@@ -69,7 +69,7 @@ class Target:
         """
         if not self.is_remote:
             return {}
-        return {"table": self.table.rstrip("/"), **store_of(self.options() or {})}
+        return {"table": self.table.rstrip("/"), **store_of(self.options() or {}, self.table)}
 
     def _beside(self, ending: str) -> Path:
         if not self.is_remote:

@@ -146,7 +146,8 @@ def test_stores_and_accounts_with_one_bucket_are_told_apart(monkeypatch: pytest.
         Target(address),
         Target(address, {"aws_endpoint": "http://one"}),
         Target(address, {"aws_endpoint": "http://two"}),
-        Target(address, {"azure_storage_account_name": "one"}),
+        Target("az://tables/t.lance"),
+        Target("az://tables/t.lance", {"azure_storage_account_name": "one"}),
         Target("s3://others/t.lance"),
         Target("tables/t.lance"),
     ]
