@@ -37,7 +37,7 @@ def main(release: str, table: str, workers: str, unit_size: str, moment: str = "
         if passed == moment:
             os.killpg(0, signal.SIGKILL)
 
-    samed2d.open_source = lambda root: StoredFolder(Path(release))
+    samed2d.open_source = lambda root, options: StoredFolder(Path(release))
     datamodule = samed2d.SAMed2D(str(Path(release) / "SAMed2Dv1" / "images"), table, image_size=16)
     options = WorkOptions(int(workers), int(unit_size), progress=False, at=at)
     report = datamodule.prepare(options)
