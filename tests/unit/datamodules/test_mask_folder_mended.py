@@ -41,6 +41,10 @@ def file_of_an_object(root: Path) -> None:
     volume(root / "masks" / "v--b.nii.gz", 1)
 
 
+def label_map_of_a_picture(root: Path) -> None:
+    picture(root / "masks" / "p.png", 2)
+
+
 def mask_of_a_picture(root: Path) -> None:
     picture(root / "masks" / "p--a.png", 2)
 
@@ -48,6 +52,7 @@ def mask_of_a_picture(root: Path) -> None:
 MENDED = {
     label_map: lambda root: volume(root / "masks" / "v.nii.gz", 1, 2, 3),
     file_of_an_object: lambda root: volume(root / "masks" / "v--b.nii.gz", 1, 2, 3),
+    label_map_of_a_picture: lambda root: picture(root / "masks" / "p.png", 5),
     mask_of_a_picture: lambda root: picture(root / "masks" / "p--a.png", 5),
 }
 

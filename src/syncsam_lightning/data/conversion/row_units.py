@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from syncsam_lightning.data.conversion.rows import Row, RowMaker
 from syncsam_lightning.data.conversion.target import is_table
-from syncsam_lightning.data.conversion.units import Unit, size_and_time
+from syncsam_lightning.data.conversion.units import Unit, identify_files
 from syncsam_lightning.data.conversion.workbench import Outcome
 from syncsam_lightning.data.keys import SeenKeys
 from syncsam_lightning.data.lance_files import Fragment, write_fragments
@@ -55,6 +55,7 @@ def _lost_if_not_there(skip: Skipped) -> Skipped:
     how to call that.
     """
     folder, _, name = skip.path.rpartition(os.sep)
+    # What ends with a bracket may be a slice of a file: that there is no such file says nothing.
     if skip.kind != UNKNOWN_KIND or not folder or "\0" in skip.path or name.endswith("]"):
         return skip
     is_lost = Path(folder).is_dir() and not Path(skip.path).exists()
@@ -80,16 +81,14 @@ def identify(item: Item) -> Iterator[object]:
     sample, split = item
     yield from (sample.id, sample.path, sample.modality, sample.source, sample.case, sample.slice)
     yield split
-    yield from size_and_time(sample.path)
+    yield from identify_files(sample.files or (sample.path,))
     if isinstance(sample.masks, LazyMasks):
         yield sample.masks.path  # reading them is the workers' part
-        for file in sample.masks.files:
-            yield file
-            yield from size_and_time(file)
+        yield from identify_files(sample.masks.files)
         return
     for mask in sample.masks:
         yield from (mask.label, mask.path, mask.instance)
-        yield from size_and_time(mask.path)
+        yield from identify_files(mask.files or (mask.path,))
 
 
 @dataclass(frozen=True, slots=True)
