@@ -102,7 +102,7 @@ class GeneratedIndex(io.RawIOBase):
 
 def prepare(num_images, workers, table):
     """Prepare a generated archive; the process to be measured."""
-    samed2d.open_source = lambda root: GeneratedArchive(num_images)
+    samed2d.open_source = lambda root, options: GeneratedArchive(num_images)
     stages = {}
     begin = time.perf_counter()
 

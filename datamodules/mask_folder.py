@@ -311,7 +311,8 @@ def _picture_masks(files: Sequence[MaskFile], rule: LabelRule) -> Iterator[Named
         try:
             labels = rule.labels(read_values(file.path), name)
             for value in rule.values(labels, name):
-                yield NamedMask(rule.name(value), _ValueOf(labels, value), f"{name}[{value}]")
+                drawn, path = _ValueOf(labels, value), f"{name}[{value}]"
+                yield NamedMask(rule.name(value), drawn, path, files=(name,))
         except BrokenInputError as error:
             yield Skipped(error.path, error.reason, error.kind)
 

@@ -153,7 +153,7 @@ class IMed361M(PromptableDataModule):
         yield RawSample(
             id=f"{data_set.name}/{stem}",
             image=Turned(pixels, turns) if turns else pixels,
-            masks=LazyMasks(masks, masks.path) if entries else (),
+            masks=LazyMasks(masks, " and ".join(masks.files), masks.files) if entries else (),
             modality=data_set.modality,
             source=data_set.name,
             case=case,

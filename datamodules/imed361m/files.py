@@ -68,10 +68,9 @@ class MaskFiles:
     imask: Entry | None
 
     @property
-    def path(self) -> str:
+    def files(self) -> list[str]:
         """Addresses of the files."""
-        entries = (self.label, self.imask)
-        return " and ".join(self.source.where(entry.name) for entry in entries if entry)
+        return [self.source.where(entry.name) for entry in (self.label, self.imask) if entry]
 
     def __call__(self) -> list[NamedMask]:
         """Return the masks; a file that can't be read is a mask that says so when it is called."""

@@ -36,12 +36,14 @@ class NamedMask:
         path: where the mask comes from, for the conversion report; taken from ``mask`` if that is
             a path.
         instance: number that tells objects of one class on one image apart.
+        files: what has to be read for it, where that is not ``path``; see :class:`LazyMasks`.
     """
 
     label: str
     mask: Loadable
     path: str = ""
     instance: int = 0
+    files: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.path and isinstance(self.mask, (str, os.PathLike)):
@@ -110,6 +112,8 @@ class RawSample:
         split: ``"train"``, ``"val"`` or ``"test"`` where the release has an official split, else
             ``None`` and the datamodule draws one.
         path: where the image comes from, for the report; taken from ``image`` if that is a path.
+        files: what has to be read for the image, where that is not ``path``; see
+            :class:`LazyMasks`.
     """
 
     id: str
@@ -121,6 +125,7 @@ class RawSample:
     slice: str = ""
     split: Split | None = None
     path: str = ""
+    files: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.path and isinstance(self.image, (str, os.PathLike)):

@@ -70,6 +70,12 @@ def test_every_module_imports_from_lower_rows_only():
             "import syncsam_lightning.training",
             "Datamodule plugins use the data contract only",
         ),
+        (
+            "src/syncsam_lightning/data/table.py",
+            "from lance.file import LanceFileSession",
+            "One module knows the library of tables",
+        ),
+        ("syncsam_datamodules/mni152.py", "import lance", "One module knows the library of tables"),
     ],
 )
 def test_a_forbidden_import_is_found(copy: Path, file: str, line: str, contract: str):

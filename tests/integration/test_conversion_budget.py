@@ -24,7 +24,7 @@ def at(moment):
 
 told, table = [], Path(sys.argv[1])
 generated.SIDE = {SIDE}
-generated.samed2d.open_source = lambda root: generated.GeneratedArchive({IMAGES})
+generated.samed2d.open_source = lambda root, options: generated.GeneratedArchive({IMAGES})
 data = generated.samed2d.SAMed2D(str(table.parent), str(table), image_size={SIDE})
 report = data.prepare(WorkOptions(unit_size=50, at=at, progress=False))
 assert report.images.total() == {IMAGES} and report.masks == {IMAGES * MASKS}

@@ -12,11 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+import lance
 import numpy as np
 import pytest
 from PIL import Image
-
-from syncsam_lightning.data.table import Table
 
 SCRIPT = Path(__file__).with_name("prepare_and_die.py")
 NUM_IMAGES = 24
@@ -77,7 +76,7 @@ def run(release: Path, table: Path, workers: int, unit_size: int, moment: str = 
 
 
 def digest(table: Path) -> str:
-    rows = Table(table).dataset.to_table().to_pylist()
+    rows = lance.dataset(str(table)).to_table().to_pylist()
     assert len(rows) == NUM_IMAGES
     skipped = table.with_name("t.skipped.jsonl").read_bytes()
     return hashlib.sha256(repr(rows).encode() + skipped).hexdigest()

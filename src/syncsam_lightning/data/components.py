@@ -138,7 +138,7 @@ def by_component(masks: Sequence[NamedMask], path: str) -> LazyMasks:
     Returns:
         the components. A mask that can't be read or is empty stays as it is, to be listed.
     """
-    files = [mask.path for mask in masks if mask.path]
+    files = [file for mask in masks for file in mask.files or (mask.path,) if file]
     return LazyMasks(_EachComponent(tuple(masks)), path, files)
 
 

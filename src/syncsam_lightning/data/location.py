@@ -12,10 +12,22 @@ from syncsam_lightning.errors import TableError
 # A run should outlive a minute in which the store answers 500 or not at all; the client waits
 # longer after each attempt. Its own limit is three attempts.
 _PATIENCE = {"client_max_retries": "8", "client_retry_timeout": "120"}
-_ENDPOINT_OPTIONS = ("aws_endpoint", "endpoint")
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_ACCOUNT_OPTIONS = ("azure_storage_account_name", "account_name")
-_ACCOUNT_VARIABLES = ("AZURE_STORAGE_ACCOUNT_NAME",)
+# Options and variables of the environment by kind of store; what comes first counts. An endpoint is
+# handed on as the first option: no variable overrides that in the libraries, where one overrides
+# `aws_endpoint`.
+_ENDPOINT = {
+    "s3": (
+        ("aws_endpoint_url_s3", "aws_endpoint", "aws_endpoint_url", "endpoint", "endpoint_url"),
+        ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    ),
+    "az": (
+        ("azure_storage_endpoint", "azure_endpoint", "endpoint"),
+        ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+    ),
+}
+_ACCOUNT = {"az": (("azure_storage_account_name", "account_name"), ("AZURE_STORAGE_ACCOUNT_NAME",))}
+_KINDS = {"s3": "s3", "az": "az", "ab": "az"}
+"""By how an address begins: ``s3://``, ``az://``, ``abfss://``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +85,28 @@ class TableLocation:
         return self.uri
 
 
-def store_of(storage_options: Mapping[str, str]) -> dict[str, str]:
-    """Return which of all object stores some options and the environment name.
+def store_of(storage_options: Mapping[str, str], uri: str) -> dict[str, str]:
+    """Return which of all object stores of a kind some options and the environment name.
 
     Buckets of one name may be on several stores, and containers in several accounts.
 
     Args:
         storage_options: see :class:`TableLocation`.
+        uri: of the table, which tells the kind.
 
     Returns:
         ``endpoint`` and ``account``, each ``""`` for the usual one.
     """
     return {
-        "endpoint": _given(storage_options, _ENDPOINT_OPTIONS, _ENDPOINT_VARIABLES),
-        "account": _given(storage_options, _ACCOUNT_OPTIONS, _ACCOUNT_VARIABLES),
+        "endpoint": _given(_ENDPOINT, storage_options, uri),
+        "account": _given(_ACCOUNT, storage_options, uri),
     }
 
 
-def _given(options: Mapping[str, str], names: Sequence[str], variables: Sequence[str]) -> str:
+def _given(
+    setting: Mapping[str, tuple[Sequence[str], Sequence[str]]], options: Mapping[str, str], uri: str
+) -> str:
+    names, variables = setting.get(_KINDS.get(uri[:2], ""), ((), ()))
     found = [options.get(name) for name in names] + [os.environ.get(name) for name in variables]
     return next(filter(None, found), "")
 
@@ -103,20 +119,19 @@ def with_patience(options: Mapping[str, str], uri: str = "s3://") -> dict[str, s
 
     Args:
         options: those that were given.
-        uri: of the store. Amazon's variables of the environment say nothing of other kinds.
+        uri: of the store. Variables of the environment say nothing of stores of another kind.
     """
     known = _PATIENCE | dict(options)
-    names = [name for name in _ENDPOINT_OPTIONS if known.get(name)]
-    found = [known[name] for name in names]
-    if uri.startswith("s3"):
-        found += filter(None, (os.environ.get(name) for name in _ENDPOINT_VARIABLES))
-    if not found:
+    endpoint = _given(_ENDPOINT, known, uri)
+    if not endpoint:
         return known
-    endpoint = found[0]
     if "://" not in endpoint:
         is_open = known.get("allow_http", "").lower() in ("true", "1", "yes", "on")
         endpoint = f"{'http' if is_open else 'https'}://{endpoint}"
-        known[names[0] if names else _ENDPOINT_OPTIONS[0]] = endpoint
+    names, _ = _ENDPOINT[_KINDS[uri[:2]]]
+    for name in names:  # two that mean one thing are refused
+        known.pop(name, None)
+    known[names[0]] = endpoint
     if endpoint.startswith("http://"):
         known.setdefault("allow_http", "true")
     return known

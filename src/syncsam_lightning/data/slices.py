@@ -11,7 +11,7 @@ import numpy as np
 
 from syncsam_lightning.data import label_volumes, nifti
 from syncsam_lightning.data.components import ComponentMask
-from syncsam_lightning.data.conversion.units import Unit, cut_units, size_and_time
+from syncsam_lightning.data.conversion.units import Unit, cut_units, identify_files
 from syncsam_lightning.data.conversion.workbench import Outcome, Workbench
 from syncsam_lightning.data.label_volumes import (
     Labels,
@@ -88,6 +88,7 @@ class Slicer:
                 slice=f"{position:04d}",
                 split=volume.split,
                 path=f"{volume.image.path}[{position}]",
+                files=(volume.image.path,),
             )
 
 
@@ -125,9 +126,7 @@ def surveyed(bench: Workbench, volumes: Iterable[LabelledVolume], rule: SliceRul
 def _identify(volume: LabelledVolume) -> Iterator[object]:
     yield from (volume.id, volume.source)
     yield from (labels.path for labels in volume.labels)
-    for file in (volume.image.path, *_label_files(volume)):
-        yield file
-        yield from size_and_time(file)
+    yield from identify_files((volume.image.path, *_label_files(volume)))
 
 
 def _label_files(volume: LabelledVolume) -> list[str]:

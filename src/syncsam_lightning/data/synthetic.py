@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import lance
 import numpy as np
 import pyarrow as pa
 
 from syncsam_lightning.data.codec import encode_image, encode_mask, image_digest
+from syncsam_lightning.data.lance_files import write_table
 from syncsam_lightning.data.schema import COLUMNS, IMAGE_DIGEST, table_schema, with_checksums
 from syncsam_lightning.seeding import numpy_generator
 
@@ -72,8 +72,7 @@ def write_synthetic_table(
     )
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    reader = pa.RecordBatchReader.from_batches(schema, batches)
-    lance.write_dataset(reader, str(partial), schema=schema, mode="create")
+    write_table(pa.RecordBatchReader.from_batches(schema, batches), partial)
     partial.replace(folder)
     return folder
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import lance
 import numpy as np
 import pyarrow as pa
 
+from syncsam_lightning.data.lance_files import FAILURES, LanceTable, reason
 from syncsam_lightning.data.location import TableLocation
 from syncsam_lightning.data.row import StoredRow, stored_rows
 from syncsam_lightning.data.schema import (
@@ -27,16 +27,12 @@ from syncsam_lightning.data.schema import (
 from syncsam_lightning.errors import DamagedRowError, DatasetNotFoundError, TableError
 from syncsam_lightning.records import ImageRecord, Split
 
-# What reading damaged bytes raises. A panic of the reader is no Exception (see _is_damage).
-_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, pa.ArrowException)
-
 
 class Table:
     """A prepared table, on disk or in an object store, opened when it is first read.
 
     Safe to send to worker processes: they open it themselves. A process that was forked after the
-    table was opened must not read it (the reader's threads don't survive a fork: crashes and hangs
-    were seen), and is told so.
+    table was opened must not read it (crashes and hangs were seen), and is told so.
 
     Args:
         place: folder or URI of the table.
@@ -49,12 +45,12 @@ class Table:
         storage_options: Mapping[str, str] | None = None,
     ) -> None:
         self.location = TableLocation.parse(place, storage_options)
-        self._dataset: Any = None
+        self._opened: LanceTable | None = None
         self._format = 0
         self._pid = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"location": self.location, "_dataset": None, "_format": 0, "_pid": -1}
+        return {"location": self.location, "_opened": None, "_format": 0, "_pid": -1}
 
     def __str__(self) -> str:
         return self.location.uri
@@ -73,43 +69,41 @@ class Table:
         if not self.location.is_remote:
             return self.path.exists()
         try:
-            return self.dataset is not None
+            return self.opened is not None
         except DatasetNotFoundError:
             return False
 
     @property
-    def dataset(self) -> Any:
-        """The open Lance dataset.
+    def opened(self) -> LanceTable:
+        """The open table, as the library sees it.
 
         Raises:
             DatasetNotFoundError: there is no table at the place.
             TableError: it is not one of ours, or of a newer format; or this process was forked.
         """
-        if self._dataset is None:
-            self._dataset, self._pid = self._open(), os.getpid()
+        if self._opened is None:
+            self._opened, self._pid = self._open(), os.getpid()
         elif self._pid != os.getpid():
             raise TableError(
                 f"{self} was opened before this process was forked: start workers with "
                 "forkserver or spawn (the datamodules do)"
             )
-        return self._dataset
+        return self._opened
 
-    def _open(self) -> Any:
+    def _open(self) -> LanceTable:
         if not self.location.is_remote and not self.path.exists():
             raise self._missing()
         try:
-            dataset = lance.dataset(self.location.uri, storage_options=self.location.open_options())
-        except BaseException as error:
-            if not _is_damage(error):
-                raise
-            if "was not found" in str(error) or "Not a directory" in str(error):
-                if self.location.is_remote:
-                    raise self._missing() from error
-                raise TableError(
-                    f"{self} is there but is no table: remove it, or give another name"
-                ) from error
-            raise TableError(f"{self} cannot be opened as a table: {_reason(error)}") from error
-        version = (dataset.schema.metadata or {}).get(FORMAT_KEY)
+            table = LanceTable(self.location.uri, self.location.open_options())
+        except FileNotFoundError as error:
+            if self.location.is_remote:
+                raise self._missing() from error
+            raise TableError(
+                f"{self} is there but is no table: remove it, or give another name"
+            ) from error
+        except FAILURES as error:
+            raise TableError(f"{self} cannot be opened as a table: {reason(error)}") from error
+        version = (table.schema.metadata or {}).get(FORMAT_KEY)
         if version is None:
             raise TableError(f"{self} is a Lance table, but was not made by syncsam prepare")
         self._format = _whole_number(version)
@@ -120,9 +114,9 @@ class Table:
                 f"{self} has format {self._format}, this version reads up to {FORMAT_VERSION}: "
                 "update syncsam-lightning"
             )
-        if missing := sorted(set(columns_of_format(self._format)) - set(dataset.schema.names)):
+        if missing := sorted(set(columns_of_format(self._format)) - set(table.schema.names)):
             raise TableError(f"{self} lacks the columns {', '.join(missing)}: prepare it again")
-        return dataset
+        return table
 
     def _missing(self) -> DatasetNotFoundError:
         return DatasetNotFoundError(
@@ -137,11 +131,11 @@ class Table:
             DatasetNotFoundError: there is no table at the place.
             TableError: it can't be opened.
         """
-        return columns_of_format(self._format) if self.dataset is not None else ()
+        return columns_of_format(self._format) if self.opened is not None else ()
 
     def __len__(self) -> int:
         with self._told("the number of rows"):
-            return int(self.dataset.count_rows())
+            return self.opened.count()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -151,7 +145,7 @@ class Table:
             TableError: they are damaged.
         """
         with self._told("the settings"):
-            settings = json.loads(self.dataset.schema.metadata[SETTINGS_KEY])
+            settings = json.loads(self.opened.schema.metadata[SETTINGS_KEY])
             if not isinstance(settings, dict):
                 raise ValueError(f"expected a mapping, got {type(settings).__name__}")
         return settings
@@ -162,7 +156,7 @@ class Table:
         Raises:
             TableError: they don't, or the table can't be opened.
         """
-        if self.dataset is not None and self._format < TRAINABLE_SINCE:
+        if self.opened is not None and self._format < TRAINABLE_SINCE:
             raise TableError(
                 f"{self} has format {self._format}, whose training masks lie up to half a pixel "
                 "off their images: to train, prepare it again (remove it, or give another "
@@ -177,8 +171,7 @@ class Table:
             TableError: it can't be read.
         """
         with self._told("the date"):
-            written: datetime = self.dataset.versions()[-1]["timestamp"]
-        return written
+            return self.opened.written
 
     def offsets(self, split: Split) -> np.ndarray:
         """Return the positions of the rows of a split, ascending, int64."""
@@ -192,7 +185,7 @@ class Table:
             TableError: they can't be read.
         """
         with self._told("the ids"):
-            taken = self.dataset.take([int(offset) for offset in offsets], columns=["id"])
+            taken = self.opened.take([int(offset) for offset in offsets], ["id"])
             return [str(name) for name in taken["id"].to_pylist()]
 
     def scan(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -202,17 +195,15 @@ class Table:
             TableError: the table can't be read.
         """
         with self._told(f"the columns {', '.join(columns)}"):
-            yield from self.dataset.scanner(columns=list(columns), scan_in_order=True).to_batches()
+            yield from self.opened.scan(columns)
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """Say of what reading failed."""
         try:
             yield
-        except BaseException as error:
-            if not _is_damage(error):
-                raise
-            raise TableError(f"{what} of {self} cannot be read: {_reason(error)}") from error
+        except FAILURES as error:
+            raise TableError(f"{what} of {self} cannot be read: {reason(error)}") from error
 
     def rows(self, offsets: Sequence[int] | np.ndarray) -> list[StoredRow]:
         """Read rows by position, in one request, in the order asked for; pixels stay encoded.
@@ -226,11 +217,7 @@ class Table:
         positions = [int(offset) for offset in offsets]
         try:
             return self._take(positions)
-        except TableError:
-            raise
-        except BaseException as error:
-            if not _is_damage(error):
-                raise
+        except FAILURES as error:
             self._check_place(error)
             raise self._unreadable(positions, error) from error
 
@@ -247,7 +234,7 @@ class Table:
 
     def _take(self, positions: list[int]) -> list[StoredRow]:
         columns = self.columns
-        taken: pa.Table = self.dataset.take(positions, columns=list(columns))
+        taken = self.opened.take(positions, columns)
         # Offsets that don't fit would be followed out of bounds when values are looked at.
         taken.validate(full=True)
         names = [f"row {position} of {self}" for position in positions]
@@ -267,7 +254,7 @@ class Table:
         """Return the error that names the rows which can't be read together."""
         some = ", ".join(map(str, positions[:5])) + (", ..." if len(positions) > 5 else "")
         noun = "row" if len(positions) == 1 else "rows"
-        message = f"{noun} {some} of {self} cannot be read: {_reason(error)}"
+        message = f"{noun} {some} of {self} cannot be read: {reason(error)}"
         # What an object store can't give now may be there in a minute: that is no damage.
         return TableError(message) if self.location.is_remote else DamagedRowError(message)
 
@@ -282,21 +269,11 @@ class Table:
             ) from error
         if "ermission denied" in str(error):
             raise TableError(
-                f"{self} may not be read ({_reason(error)}): give this user the right to read its "
+                f"{self} may not be read ({reason(error)}): give this user the right to read its "
                 "folder and the files in it"
             ) from error
-
-
-def _is_damage(error: BaseException) -> bool:
-    # Lance's Rust code panics on some damaged bytes, which Python sees as a BaseException.
-    return isinstance(error, _UNREADABLE) or type(error).__name__ == "PanicException"
 
 
 def _whole_number(text: bytes) -> int:
     """Return a number out of a table's metadata, 0 if it is none."""
     return int(text) if text.isdigit() and len(text) < 10 else 0
-
-
-def _reason(error: BaseException) -> str:
-    # Lance appends the place in its own source code, which tells a user nothing.
-    return str(error).partition(", /")[0].strip()

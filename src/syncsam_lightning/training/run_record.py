@@ -99,7 +99,7 @@ def _data(datamodule: Any) -> Mapping[str, Any] | None:
         "tables": [
             {
                 "place": str(table),
-                "version": table.dataset.version,
+                "version": table.opened.version,
                 "settings": table.settings,
             }
             for table in tables

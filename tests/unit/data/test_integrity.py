@@ -141,7 +141,7 @@ def change(name, value):
     ],
 )
 def test_every_value_of_a_row_is_under_its_checksum(table, damage):
-    row = table.dataset.take([2]).to_pylist()[0]
+    row = lance.dataset(str(table.path)).take([2]).to_pylist()[0]
     stored = row.pop(CHECKSUM)
     schema = table_schema(b"{}")
     assert record_batch([row], schema)[CHECKSUM][0].as_py() == stored
@@ -149,7 +149,7 @@ def test_every_value_of_a_row_is_under_its_checksum(table, damage):
 
 
 def test_pixels_of_another_row_are_noticed(table):
-    first, second = table.dataset.take([0, 2]).drop_columns([CHECKSUM]).to_pylist()
+    first, second = lance.dataset(str(table.path)).take([0, 2]).drop_columns([CHECKSUM]).to_pylist()
     schema = table_schema(b"{}")
     swapped = first | {"image": second["image"]}
     checksums = [record_batch([row], schema)[CHECKSUM][0].as_py() for row in (first, swapped)]
@@ -157,7 +157,7 @@ def test_pixels_of_another_row_are_noticed(table):
 
 
 def test_a_table_of_format_1_is_read_without_checksums(table, tmp_path):
-    rows = table.dataset.to_table().select(COLUMNS)
+    rows = lance.dataset(str(table.path)).to_table().select(COLUMNS)
     old = tmp_path / "old.lance"
     metadata = {FORMAT_KEY: b"1", SETTINGS_KEY: json.dumps({}).encode()}
     lance.write_dataset(rows.replace_schema_metadata(metadata), str(old))
@@ -166,7 +166,7 @@ def test_a_table_of_format_1_is_read_without_checksums(table, tmp_path):
 
 
 def test_a_table_of_format_2_is_read_without_digests_and_checked(table, tmp_path):
-    rows = table.dataset.to_table().drop_columns([IMAGE_DIGEST])
+    rows = lance.dataset(str(table.path)).to_table().drop_columns([IMAGE_DIGEST])
     batch = rows.combine_chunks().to_batches()[0]
     checksums = pa.array([row.checksum() for row in stored_rows(rows)], pa.uint32())
     # As format 2 wrote them: over the values that it had.
@@ -211,7 +211,7 @@ def test_the_digest_is_of_the_original_pixels_and_tells_images_apart(tmp_path):
 
 
 def test_a_newer_format_and_missing_columns_are_refused(table, tmp_path):
-    rows = table.dataset.to_table()
+    rows = lance.dataset(str(table.path)).to_table()
     for name, metadata, columns, message in (
         ("new", {FORMAT_KEY: b"4"}, rows, "has format 4, this version reads up to 3: update"),
         ("less", {FORMAT_KEY: b"2"}, rows.drop_columns([CHECKSUM]), "lacks the columns checksum"),
@@ -226,7 +226,7 @@ def test_a_newer_format_and_missing_columns_are_refused(table, tmp_path):
 
 @pytest.mark.parametrize("version", [b"", b"two", b"-1", b"0", b"9" * 5000])
 def test_a_format_that_is_no_number_is_refused(table, tmp_path, version):
-    rows = table.dataset.to_table()
+    rows = lance.dataset(str(table.path)).to_table()
     lance.write_dataset(
         rows.replace_schema_metadata({FORMAT_KEY: version}), str(tmp_path / "x.lance")
     )
@@ -236,7 +236,7 @@ def test_a_format_that_is_no_number_is_refused(table, tmp_path, version):
 
 @pytest.mark.parametrize("settings", [b"", b"[1]", b"{", b"[" * 100_000])
 def test_settings_that_are_damaged_are_told(table, tmp_path, settings):
-    rows = table.dataset.to_table()
+    rows = lance.dataset(str(table.path)).to_table()
     metadata = {FORMAT_KEY: b"2", SETTINGS_KEY: settings}
     lance.write_dataset(rows.replace_schema_metadata(metadata), str(tmp_path / "x.lance"))
     with pytest.raises(TableError, match=r"the settings of .*x\.lance cannot be read"):
@@ -244,7 +244,7 @@ def test_settings_that_are_damaged_are_told(table, tmp_path, settings):
 
 
 def test_checksums_do_not_depend_on_how_rows_are_batched(table):
-    taken = table.dataset.take([6, 1, 6, 3])
+    taken = lance.dataset(str(table.path)).take([6, 1, 6, 3])
     expected = taken[CHECKSUM].to_pylist()
     assert [row.checksum() for row in stored_rows(taken)] == expected
     sliced = pa.Table.from_batches([taken.combine_chunks().to_batches()[0].slice(1, 3)])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from syncsam_lightning.data.conversion import Target
 from syncsam_lightning.data.location import TableLocation, with_patience
 from syncsam_lightning.data.sources.object_store import ObjectFolder
+from syncsam_lightning.data.table import Table
+from syncsam_lightning.errors import TableError
 
 PATIENCE = {"client_max_retries": "8", "client_retry_timeout": "120"}
 
 
 @pytest.fixture(autouse=True)
 def _no_endpoint(monkeypatch):
-    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_"))]:
+        monkeypatch.delenv(name)
 
 
 def test_a_local_table_has_no_options():
@@ -25,7 +30,9 @@ def test_requests_are_repeated_for_a_while_unless_options_say_otherwise():
     assert location.open_options() == PATIENCE | {"client_max_retries": "1"}
 
 
-@pytest.mark.parametrize("name", ["aws_endpoint", "endpoint"])
+@pytest.mark.parametrize(
+    "name", ["aws_endpoint_url_s3", "aws_endpoint", "aws_endpoint_url", "endpoint", "endpoint_url"]
+)
 @pytest.mark.parametrize(
     ("given", "used", "allow_http"),
     [
@@ -39,7 +46,7 @@ def test_requests_are_repeated_for_a_while_unless_options_say_otherwise():
 )
 def test_an_endpoint_says_whether_it_is_encrypted(name: str, given, used: str, allow_http):
     options = with_patience({key or name: value for key, value in given.items()})
-    assert (options[name], options.get("allow_http")) == (used, allow_http)
+    assert (options["aws_endpoint_url_s3"], options.get("allow_http")) == (used, allow_http)
 
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
@@ -53,8 +60,40 @@ def test_the_endpoint_of_amazon_is_none_of_another_store(scheme: str, monkeypatc
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
 def test_the_endpoint_of_the_environment_is_used_where_none_is_given(name: str, monkeypatch):
     monkeypatch.setenv(name, "http://store:9000")
-    assert with_patience({}) == PATIENCE | {"allow_http": "true"}
+    found = {"aws_endpoint_url_s3": "http://store:9000", "allow_http": "true"}
+    assert with_patience({}) == PATIENCE | found
     monkeypatch.setenv(name, "store:9000")
-    assert with_patience({})["aws_endpoint"] == "https://store:9000"
-    assert with_patience({"endpoint": "https://other"})["endpoint"] == "https://other"
-    assert "aws_endpoint" not in with_patience({"endpoint": "https://other"})
+    assert with_patience({})["aws_endpoint_url_s3"] == "https://store:9000"
+
+
+GIVEN = {
+    "aws_endpoint": "http://127.0.0.1:9",
+    "aws_region": "here",
+    "aws_access_key_id": "a",
+    "aws_secret_access_key": "b",
+    "client_max_retries": "0",
+}
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_an_endpoint_that_is_given_comes_before_that_of_the_environment(name: str, monkeypatch):
+    monkeypatch.setenv(name, "http://127.0.0.1:7")
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:9"):
+        ObjectFolder("s3://bucket/x", GIVEN).list("")
+    with pytest.raises(TableError, match=r"127\.0\.0\.1:9"):
+        Table("s3://bucket/x.lance", GIVEN).exists()
+
+
+def test_a_store_is_told_by_what_it_is_reached_by(monkeypatch):
+    def work(uri: str, **options: str):
+        return Target(f"{uri}://bucket/x.lance", options).work
+
+    plain = [work("s3"), work("gs"), work("az")]
+    one = work("s3", aws_endpoint="http://one")
+    assert one != plain[0]
+    assert work("s3", endpoint_url="http://one") == one
+    account = work("az", azure_storage_account_name="one")
+    assert account != plain[2]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://one")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "one")
+    assert [work("s3"), work("gs"), work("az")] == [one, plain[1], account]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lance
 import nibabel as nib
 import numpy as np
 import pytest
@@ -40,6 +41,10 @@ def file_of_an_object(root: Path) -> None:
     volume(root / "masks" / "v--b.nii.gz", 1)
 
 
+def label_map_of_a_picture(root: Path) -> None:
+    picture(root / "masks" / "p.png", 2)
+
+
 def mask_of_a_picture(root: Path) -> None:
     picture(root / "masks" / "p--a.png", 2)
 
@@ -47,6 +52,7 @@ def mask_of_a_picture(root: Path) -> None:
 MENDED = {
     label_map: lambda root: volume(root / "masks" / "v.nii.gz", 1, 2, 3),
     file_of_an_object: lambda root: volume(root / "masks" / "v--b.nii.gz", 1, 2, 3),
+    label_map_of_a_picture: lambda root: picture(root / "masks" / "p.png", 5),
     mask_of_a_picture: lambda root: picture(root / "masks" / "p--a.png", 5),
 }
 
@@ -67,7 +73,7 @@ def test_rows_are_made_of_files_as_they_are_now(tmp_path: Path, write, component
 
         made = MaskFolder(str(root), str(tmp_path / name), image_size=8, components=components)
         made.prepare(WorkOptions(unit_size=1, progress=False, at=stop))
-        return made.table.dataset.to_table()
+        return lance.dataset(str(made.table.path)).to_table()
 
     with pytest.raises(StopError):
         table("t.lance", "before commit")

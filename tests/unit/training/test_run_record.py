@@ -29,7 +29,7 @@ def test_model_data_and_settings_are_named(discs, task, trainer, tmp_path, recor
     assert names == [("1pt", 2, "tight"), ("imis-box", 2, "last_pixel")]
     (table,) = found["data"]["tables"]
     assert table["place"] == str(tmp_path / "discs.lance")
-    assert table["version"] == datamodule.table.dataset.version
+    assert table["version"] == datamodule.table.opened.version
     assert table["settings"]["plugin"] == "Discs"
     assert found["data"]["test_images"] == 3
     assert found["versions"]["torch"].startswith(torch.__version__.split("+")[0])

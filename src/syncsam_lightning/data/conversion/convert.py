@@ -16,15 +16,14 @@ from syncsam_lightning.data.conversion.report import ConversionReport
 from syncsam_lightning.data.conversion.row_units import (
     WriteRows,
     assign,
-    data_files,
     identify,
-    load_fragments,
 )
 from syncsam_lightning.data.conversion.source_state import SOURCE, SourceState
 from syncsam_lightning.data.conversion.target import Target
 from syncsam_lightning.data.conversion.units import cut_units
 from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
 from syncsam_lightning.data.keys import SeenKeys
+from syncsam_lightning.data.lance_files import Fragment, files_of
 from syncsam_lightning.data.schema import FORMAT_VERSION, table_schema
 from syncsam_lightning.data.splits import SplitRule, Splitter
 from syncsam_lightning.errors import LOST, ConversionError
@@ -193,17 +192,17 @@ def _build(
         workers=None if total is None else -(-total // bench.unit_size(total)),
     )
     report = ConversionReport(target.table, target.skipped_file)
-    fragments, files = [], set()
+    fragments: list[Fragment] = []
     for state in bench.states(ROWS):
         report.add_unit(state.result)
-        fragments += load_fragments(state.result["fragments"])
-        files |= data_files(state.result["fragments"])
+        fragments += state.result["fragments"]
     _list_skipped(bench, report)
     if not fragments:
         # Nothing of it is worth going on from: the next try shall look at every file again.
         shutil.rmtree(bench.folder)
         raise ConversionError(report.nothing_usable())
     bench.options.at("before commit")
+    files = files_of(fragments)
     if lost := files - target.data_files(bench.folder):
         raise ConversionError(
             f"{len(lost)} of the {len(files)} files that were written for {target.table} are no "
@@ -224,7 +223,7 @@ def _forget_lost_rows(bench: Workbench, target: Target) -> None:
     the table was deleted; and when somebody cleans up what belongs to no table.
     """
     there = target.data_files(bench.folder)
-    lost = bench.forget(ROWS, lambda state: not data_files(state.result["fragments"]) <= there)
+    lost = bench.forget(ROWS, lambda state: not files_of(state.result["fragments"]) <= there)
     if lost:
         log.warning(
             "the rows of %d finished units are no longer in %s; they are made again",

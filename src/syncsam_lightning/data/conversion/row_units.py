@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import lance
 import pyarrow as pa
-from lance.fragment import write_fragments
 
 from syncsam_lightning.data.conversion.rows import Row, RowMaker
 from syncsam_lightning.data.conversion.target import is_table
-from syncsam_lightning.data.conversion.units import Unit, size_and_time
+from syncsam_lightning.data.conversion.units import Unit, identify_files
 from syncsam_lightning.data.conversion.workbench import Outcome
 from syncsam_lightning.data.keys import SeenKeys
+from syncsam_lightning.data.lance_files import Fragment, write_fragments
 from syncsam_lightning.data.schema import record_batch
 from syncsam_lightning.errors import NOT_FOUND
 from syncsam_lightning.records import UNKNOWN_KIND, LazyMasks, RawSample, Skipped, Split
@@ -57,6 +55,7 @@ def _lost_if_not_there(skip: Skipped) -> Skipped:
     how to call that.
     """
     folder, _, name = skip.path.rpartition(os.sep)
+    # What ends with a bracket may be a slice of a file: that there is no such file says nothing.
     if skip.kind != UNKNOWN_KIND or not folder or "\0" in skip.path or name.endswith("]"):
         return skip
     is_lost = Path(folder).is_dir() and not Path(skip.path).exists()
@@ -82,16 +81,14 @@ def identify(item: Item) -> Iterator[object]:
     sample, split = item
     yield from (sample.id, sample.path, sample.modality, sample.source, sample.case, sample.slice)
     yield split
-    yield from size_and_time(sample.path)
+    yield from identify_files(sample.files or (sample.path,))
     if isinstance(sample.masks, LazyMasks):
         yield sample.masks.path  # reading them is the workers' part
-        for file in sample.masks.files:
-            yield file
-            yield from size_and_time(file)
+        yield from identify_files(sample.masks.files)
         return
     for mask in sample.masks:
         yield from (mask.label, mask.path, mask.instance)
-        yield from size_and_time(mask.path)
+        yield from identify_files(mask.files or (mask.path,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +111,7 @@ class WriteRows:
         """Write a unit; the result holds fragments and counts."""
         writer = _UnitWriter(self.image_size)
         batches = writer.batches(unit, self.schema)
-        options = dict(self.storage_options) if self.storage_options else None
-        fragments: list[Any] = []
+        fragments: list[Fragment] = []
         # A writer that is given no batch at all would leave a file without rows.
         if (first := next(batches, None)) is not None:
             reader = pa.RecordBatchReader.from_batches(self.schema, chain([first], batches))
@@ -123,17 +119,16 @@ class WriteRows:
                 fragments = write_fragments(
                     reader,
                     self.uri,
-                    schema=self.schema,
-                    mode="append" if is_table(self.uri, options) else "create",
-                    max_rows_per_file=unit.size,
-                    storage_options=options,
+                    is_table=is_table(self.uri, self.storage_options),
+                    rows_per_file=unit.size,
+                    storage_options=self.storage_options,
                 )
             except OSError as error:
                 # Lance wraps what a generator raises; the cause is what a user can act on.
                 raise (writer.failure or error) from None
         return Outcome(
             {
-                "fragments": [fragment.to_json() for fragment in fragments],
+                "fragments": fragments,
                 "splits": writer.splits,
                 "images": writer.images,
                 "masks": writer.masks,
@@ -141,16 +136,6 @@ class WriteRows:
             writer.skipped,
             writer.listed,
         )
-
-
-def load_fragments(saved: Iterable[Mapping[str, Any]]) -> list[Any]:
-    """Return the fragments that a unit's result tells of."""
-    return [lance.FragmentMetadata.from_json(json.dumps(fragment)) for fragment in saved]
-
-
-def data_files(saved: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return the names of the files that hold the fragments of a unit's result."""
-    return {file["path"] for fragment in saved for file in fragment["files"]}
 
 
 @dataclass(slots=True)

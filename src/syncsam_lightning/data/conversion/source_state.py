@@ -69,7 +69,11 @@ class SourceState:
         what this package writes (tables, their reports, the folders of runs) don't count. Of a
         folder with more than :data:`LOOKED_AT` files, and of those that are looked at after so
         many, the time of writing counts, which changes with each file that comes, goes or is
-        replaced by renaming. Of an archive its parts count, on an object store names and sizes.
+        replaced by renaming. Of an archive its parts count.
+
+        The time of writing counts on an object store too, of which each tells it with each listing.
+        What a store calls the tag of a file says less: it differs by store and by the way in which
+        a file was uploaded, and is not always there.
 
         Args:
             root: a folder or an archive on this machine, or an address on an object store.
@@ -183,7 +187,7 @@ def _found(
     """Yield name, bytes and time of writing in nanoseconds."""
     if isinstance(root, str):
         for entry in stored_files(root, storage_options):
-            yield entry.name, entry.size, 0
+            yield entry.name, entry.size, entry.written
     elif root.is_dir():
         items = [(name, root / name) for name in names]
         yield from ((name, *_size_and_time(item)) for name, item in items if item.is_file())

@@ -6,15 +6,13 @@ import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import lance
 import pyarrow as pa
-from lance.file import LanceFileSession
 
+from syncsam_lightning.data import lance_files
 from syncsam_lightning.data.conversion.files import sync_tree
+from syncsam_lightning.data.lance_files import Fragment
 from syncsam_lightning.data.location import store_of, with_patience
 from syncsam_lightning.errors import TableError
 from syncsam_lightning.whole_files import sync_folder
@@ -69,7 +67,7 @@ class Target:
         """
         if not self.is_remote:
             return {}
-        return {"table": self.table.rstrip("/"), **store_of(self.options() or {})}
+        return {"table": self.table.rstrip("/"), **store_of(self.options() or {}, self.table)}
 
     def _beside(self, ending: str) -> Path:
         if not self.is_remote:
@@ -109,13 +107,11 @@ class Target:
         Raises:
             TableError: the storage can't be reached.
         """
-        folder = f"{self.uri(work)}/data"
-        if not self.is_remote:
-            return {path.name for path in Path(folder).glob("*")}
+        uri = self.uri(work)
         try:
-            return set(LanceFileSession(folder, self.options()).list())
-        except (ValueError, OSError, RuntimeError) as error:
-            raise TableError(f"{folder} cannot be listed: {error}") from error
+            return lance_files.files_at(uri, self.options())
+        except lance_files.FAILURES as error:
+            raise TableError(f"the files of {uri} cannot be listed: {error}") from error
 
     def options(self) -> dict[str, str] | None:
         """Return the storage options as Lance wants them; None for a folder."""
@@ -125,14 +121,9 @@ class Target:
         """Tell whether the whole table is there."""
         return is_table(self.table, self.options()) if self.is_remote else self.local.exists()
 
-    def commit(self, work: Path, schema: pa.Schema, fragments: Sequence[Any]) -> None:
+    def commit(self, work: Path, schema: pa.Schema, fragments: Sequence[Fragment]) -> None:
         """Make one version of the fragments, and remove files that belong to none."""
-        dataset = lance.LanceDataset.commit(
-            self.uri(work),
-            lance.LanceOperation.Overwrite(schema, list(fragments)),
-            storage_options=self.options(),
-        )
-        _remove_orphans(dataset)
+        lance_files.commit(self.uri(work), schema, fragments, self.options())
 
     def publish(self, work: Path) -> None:
         """Let the committed table appear under its name."""
@@ -145,27 +136,22 @@ class Target:
     def tidy(self) -> None:
         """Remove what conversions left of a table that is whole."""
         if self.is_remote and self.work.exists():
-            _remove_orphans(lance.dataset(self.table, storage_options=self.options()))
+            lance_files.remove_orphans(self.table, self.options())
         shutil.rmtree(self.work, ignore_errors=True)
 
 
-def is_table(uri: str, storage_options: dict[str, str] | None) -> bool:
+def is_table(uri: str, storage_options: Mapping[str, str] | None) -> bool:
     """Tell whether a committed table lies at an address.
 
     Raises:
         TableError: the storage cannot be reached.
     """
     try:
-        lance.dataset(uri, storage_options=storage_options)
-    except (ValueError, OSError) as error:
-        # Lance has one type for both; taking a refused connection for a missing table would lead
-        # to hours of work and in the end to the replacement of a table that is there.
-        if "was not found" in str(error):
-            return False
+        lance_files.LanceTable(uri, storage_options)
+    except FileNotFoundError:
+        return False
+    except lance_files.FAILURES as error:
+        # Taking a refused connection for a missing table would lead to hours of work and in the end
+        # to the replacement of a table that is there.
         raise TableError(f"{uri} cannot be looked up: {error}") from error
     return True
-
-
-def _remove_orphans(dataset: Any) -> None:
-    # Only after the commit: before it, every fragment of ours is an unverified file.
-    dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)

@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +40,16 @@ class Unit:
             yield unpickler.load()
 
 
-def size_and_time(path: str) -> tuple[int, ...]:
-    """Return bytes and time of writing of a file of this machine, nothing for anything else.
+def identify_files(files: Iterable[str]) -> Iterator[object]:
+    """Yield paths, and bytes and time of writing of those that are files of this machine.
 
-    An item that is recognised by them too is not taken for the one of before its file was mended.
+    An item that is recognised by them is not taken for the one of before its files were mended.
     """
-    try:
-        # A value of a label map and a slice of a volume are told by a number after the path.
-        status = os.stat(path.rpartition("[")[0] if path.endswith("]") else path)  # noqa: PTH116
-    except (OSError, ValueError):
-        return ()
-    return status.st_size, status.st_mtime_ns
+    for path in files:
+        yield path
+        with suppress(OSError, ValueError):
+            status = os.stat(path)  # noqa: PTH116 - millions of them
+            yield from (status.st_size, status.st_mtime_ns)
 
 
 def cut_units(

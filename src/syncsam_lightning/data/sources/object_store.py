@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import obstore
@@ -97,7 +97,7 @@ class ObjectFolder:
         if not (found["objects"] or found["common_prefixes"]):
             raise FileNotFoundError(f"nothing is in {self.where(folder)}")
         files = [
-            Found(_name(item["path"]), item["size"])
+            Found(_name(item["path"]), item["size"], written=_nanoseconds(item["last_modified"]))
             for item in found["objects"]
             # The object that marks a folder, where it is empty, has the folder's own name.
             if item["path"] != key
@@ -136,6 +136,10 @@ class ObjectFolder:
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def _nanoseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1_000_000) * 1000
 
 
 def _whole(found: obstore.GetResult, begin: int, end: int) -> bytes:

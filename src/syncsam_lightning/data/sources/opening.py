@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncsam_lightning.data.sources.archive_folder import ArchiveFolder
+from syncsam_lightning.data.sources.names import why_unsafe
 from syncsam_lightning.data.sources.object_store import STORES, ObjectFolder, is_remote
-from syncsam_lightning.data.sources.source import Entry, Source
+from syncsam_lightning.data.sources.source import Source
 from syncsam_lightning.data.sources.storage import Found, LocalFolder, Storage
 from syncsam_lightning.data.sources.tree import Tree
 from syncsam_lightning.data.sources.zip_end import read_end
@@ -84,8 +85,10 @@ def local_tree(folder: str | os.PathLike[str]) -> Tree:
     return Tree(LocalFolder(folder))
 
 
-def stored_files(address: str, storage_options: Mapping[str, str] | None = None) -> Iterator[Entry]:
+def stored_files(address: str, storage_options: Mapping[str, str] | None = None) -> Iterator[Found]:
     """Yield the files of a release on an object store as they lie there, archives unopened.
+
+    Their names are paths from the address on.
 
     Args:
         address: of a folder, or of an archive or a part of one: then its parts.
@@ -100,12 +103,28 @@ def stored_files(address: str, storage_options: Mapping[str, str] | None = None)
     folder, _, file = address.rstrip("/").rpartition("/")
     named = _PART.fullmatch(file)
     store = ObjectFolder(folder if named else address, storage_options)
-    tree = Tree(store, deep=named is None)
-    for item in tree.entries():
-        if isinstance(item, Skipped):
-            raise SourceError(f"{address} cannot be listed: {item.reason}")
-        if named is None or item.name.startswith(f"{named['stem']}.z"):
-            yield item
+    if named is not None:
+        found = _listed(store, "")
+        yield from (item for item in found if item.name.startswith(f"{named['stem']}.z"))
+        return
+    waiting = [""]
+    while waiting:
+        for item in _listed(store, waiting.pop()):
+            if item.is_folder:
+                waiting.append(item.name)
+            else:
+                yield item
+
+
+def _listed(store: ObjectFolder, folder: str) -> Iterator[Found]:
+    try:
+        found = store.list(folder)
+    except OSError as error:
+        raise SourceError(f"{store.where(folder)} cannot be listed: {error}") from error
+    for item in found:
+        if reason := why_unsafe(item.name):
+            raise SourceError(f"{store.where(folder)} cannot be listed: {item.name!r}: {reason}")
+        yield item._replace(name=f"{folder}/{item.name}") if folder else item
 
 
 def _open(address: str, options: Mapping[str, str] | None) -> Source:

@@ -27,12 +27,14 @@ class Found(NamedTuple):
         size: bytes.
         is_folder: whether it has items itself.
         trouble: why it is not to be read, ``""`` if it is.
+        written: when the file was written, in nanoseconds since 1970.
     """
 
     name: str
     size: int = 0
     is_folder: bool = False
     trouble: str = ""
+    written: int = 0
 
 
 class OpenFile(Protocol):
@@ -145,7 +147,8 @@ class LocalFolder:
             elif item.is_dir(follow_symlinks=False):
                 yield Found(item.name, is_folder=True)
             elif item.is_file():
-                yield Found(item.name, item.stat().st_size)
+                status = item.stat()
+                yield Found(item.name, status.st_size, written=status.st_mtime_ns)
             else:
                 yield Found(item.name, trouble="it is neither a file nor a folder")
 

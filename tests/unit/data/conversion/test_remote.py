@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import lance
@@ -146,7 +147,8 @@ def test_stores_and_accounts_with_one_bucket_are_told_apart(monkeypatch: pytest.
         Target(address),
         Target(address, {"aws_endpoint": "http://one"}),
         Target(address, {"aws_endpoint": "http://two"}),
-        Target(address, {"azure_storage_account_name": "one"}),
+        Target("az://tables/t.lance"),
+        Target("az://tables/t.lance", {"azure_storage_account_name": "one"}),
         Target("s3://others/t.lance"),
         Target("tables/t.lance"),
     ]
@@ -257,7 +259,7 @@ def test_requests_of_a_conversion_are_repeated_as_those_of_reading_are():
     assert Target("tables/t.lance", {"timeout": "9s"}).options() is None
 
 
-def test_a_release_on_a_store_is_looked_at_by_names_and_sizes(
+def test_a_release_on_a_store_is_looked_at_by_names_sizes_and_times(
     options, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("AWS_ENDPOINT_URL", options["aws_endpoint"])
@@ -278,3 +280,9 @@ def test_a_release_on_a_store_is_looked_at_by_names_and_sizes(
     changed, same = put("masks/deep/1.png", b"three")
     assert (changed == folder, same == archive) == (False, True)
     assert put("a.z01", b"longer")[1] != archive
+    before = put("a.z01", b"first")[1]
+    time.sleep(1.1)  # the store tells seconds
+    again = state_of("s3://others/release/a.zip")
+    written_anew = put("a.z01", b"other")[1]
+    assert (again == before, written_anew == before) == (True, False)
+    assert written_anew.is_as_large_as(before.settings())

@@ -246,6 +246,13 @@ def test_pseudo_instances_are_added_to_training_images_only(source: Source):
     assert [mask.label for mask in test.masks] == ["left", "corner"]
 
 
+def test_all_files_that_are_read_for_the_masks_are_named(source: Source):
+    entry = source.add("a1_1")
+    (sample,), _ = records(source, pseudo_masks=True)
+    files = [source.folder / entry[kind] for kind in ("label", "imask")]
+    assert [Path(file) for file in sample.masks.files] == files
+
+
 def test_pseudo_instances_are_off_by_default(source: Source):
     source.add("a1_1")
     (sample,), _ = records(source)
