@@ -150,6 +150,16 @@ class Table:
                 raise ValueError(f"expected a mapping, got {type(settings).__name__}")
         return settings
 
+    @property
+    def is_of_earlier_version(self) -> bool:
+        """Whether it was prepared by an earlier version, which may have read files otherwise.
+
+        Raises:
+            DatasetNotFoundError: there is no table at the place.
+            TableError: it can't be opened.
+        """
+        return self.opened is not None and self._format < FORMAT_VERSION
+
     def check_trainable(self) -> None:
         """Make sure that masks of its training rows lie where their images have them.
 

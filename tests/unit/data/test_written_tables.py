@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from syncsam_lightning.data.conversion import check_unchanged
+from syncsam_lightning.data.synthetic import write_synthetic_table
 from syncsam_lightning.data.table import Table
 
 WRITTEN = Path(__file__).parents[2] / "data" / "format_2_pylance_14"
@@ -44,3 +46,16 @@ def test_every_value_of_an_earlier_table_is_read(table: Table):
 def test_rows_of_an_earlier_table_are_read_in_any_order(table: Table):
     assert [row.id for row in table.rows([3, 0])] == ["image-000000003", "image-000000000"]
     assert np.asarray(table.offsets("train")).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_using_a_table_of_an_earlier_version_is_told(
+    table: Table, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    check_unchanged(table, None)
+    (line,) = caplog.messages
+    assert f"{table} was prepared by an earlier version" in line
+    assert "for those of today remove it and run the same command" in line
+    caplog.clear()
+    write_synthetic_table(tmp_path / "new.lance", 2, side=16)
+    check_unchanged(Table(tmp_path / "new.lance"), None)
+    assert not caplog.messages

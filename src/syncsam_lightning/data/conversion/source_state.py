@@ -151,6 +151,13 @@ def check_unchanged(
     stored = table.settings
     written = f"{table.written:%Y-%m-%d %H:%M}"
     log.info("using %s, prepared on %s", table, written)
+    if table.is_of_earlier_version:
+        log.warning(
+            "%s was prepared by an earlier version, which read some files otherwise (see the "
+            "changelog): scores on it compare with those it gave before; for those of today remove "
+            "it and run the same command, or give another data.table",
+            table,
+        )
     kept = stored.get(SOURCE)
     if root is None or not isinstance(kept, dict):
         return
