@@ -322,7 +322,7 @@ def test_files_that_changed_while_a_conversion_was_interrupted_are_read_again(tm
 def test_a_value_of_a_label_map_is_read_again_where_its_file_changed(tmp_path):
     path = tmp_path / "labels.png"
     path.write_bytes(b"1")
-    mask = NamedMask("m", np.ones((20, 30), bool), f"{path}[3]")
+    mask = NamedMask("m", np.ones((20, 30), bool), f"{path}[3]", files=(str(path),))
     before = list(identify((sample(tmp_path, masks=[mask]), "train")))
     path.write_bytes(b"22")
     assert list(identify((sample(tmp_path, masks=[mask]), "train"))) != before
