@@ -214,6 +214,30 @@ def test_a_list_of_an_earlier_run_does_not_stay(segment, square_file: Path, tmp_
     assert not (tmp_path / "out/skipped.jsonl").exists()
 
 
+@pytest.mark.parametrize("volume_format", ["png", "nifti", "dicom_seg"])
+def test_a_further_run_replaces_files_of_its_names_and_leaves_others(
+    segment, dicom, square_file: Path, tmp_path: Path, volume_format: str
+):
+    path, place = square_file, {"slice": None}
+    options: dict[str, object] = {}
+    if volume_format != "png":
+        path, place = dicom(hounsfield())[0].parent, {"slice": 6}
+        options = {"volume_format": volume_format}
+    wide, narrow = BOX_AROUND, (7.0, 9.0, 12.0, 14.0)
+    if volume_format == "png":
+        wide, narrow = (18, 8, 42, 22), (20, 10, 30, 20)
+    first = [ListedPrompt(label=label, box=wide, **place) for label in ("ball", "other")]
+    before = {one.file for one in segment([path], first, **options).found}
+    content = {file: (tmp_path / "out" / file).read_bytes() for file in before}
+    (found,) = segment([path], [ListedPrompt(label="ball", box=narrow, **place)], **options).found
+    changed = {f for f in before if (tmp_path / "out" / f).read_bytes() != content[f]}
+    assert changed == {found.file}
+    masks = {path.name for path in (tmp_path / "out").iterdir()} - {"predictions.csv"}
+    assert masks == before
+    with (tmp_path / "out/predictions.csv").open(encoding="utf-8") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == ["ball"]
+
+
 def test_masks_of_two_images_never_get_one_name(segment, square_file: Path, tmp_path: Path):
     twin = tmp_path / "square.tif"
     Image.open(square_file).save(twin)
