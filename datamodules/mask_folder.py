@@ -42,7 +42,8 @@ class MaskFolder(PromptableDataModule):
     where the object begins.
 
     ``images`` and ``masks`` lie in ``root``, or in its folders ``train``, ``val``, ``test``, which
-    then are the split.
+    then are the split. Links are followed wherever they lead, unlike those of a release: the folder
+    is the user's own, and many are made of links.
 
     NIfTI volumes are cut along their axis of lowest resolution (of equal ones the last of
     right, anterior, superior) into slices seen as radiologists do: anterior or superior is up, the

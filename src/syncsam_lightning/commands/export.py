@@ -102,7 +102,9 @@ def export(
     )
     from syncsam_lightning.commands.named_network import named_network
     from syncsam_lightning.commands.output_folder import check_output_folder
+    from syncsam_lightning.hub import find_folder, holds_its_settings
     from syncsam_lightning.prediction import load_trained
+    from syncsam_lightning.prediction.trained_window import trained_windows
 
     if push is not None:
         from syncsam_lightning.hub import check_repository
@@ -111,16 +113,18 @@ def export(
     target = Path(output).expanduser()
     check_output_folder(target.parent if format == "weights" else target, "OUTPUT")
     given_model = named_network(network, options, checkpoint)
-    model = load_trained(checkpoint, given_model, sam_checkpoint=sam_checkpoint)
+    # Once: of a repository, its settings and its window are of one commit.
+    place = find_folder(checkpoint) if holds_its_settings(checkpoint) else Path(checkpoint)
+    model = load_trained(place, given_model, sam_checkpoint=sam_checkpoint)
     if format == "weights":
         export_weights(model, target, layout or "official")
     elif format == "torch":
         export_torch(model, target)
     elif format == "onnx":
-        export_onnx_files(model, target, int8, table, protocol, max_images)
+        export_onnx_files(model, target, int8, table, protocol, max_images, trained_windows(place))
     else:
         card = card_of(model, Path(checkpoint), name or target.resolve().name, results, license)
-        export_folder(model, target, card)
+        export_folder(model, target, card, trained_windows(place))
         if push is not None:
             from syncsam_lightning.hub import push_to_hub
 

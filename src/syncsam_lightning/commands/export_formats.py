@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def export_onnx_files(
     table: str | None,
     protocol: str,
     max_images: int | None,
+    windows: Sequence[str],
 ) -> None:
     """Write ONNX files, compare them with the model, and measure their DSC if asked to."""
     import json
@@ -70,7 +71,7 @@ def export_onnx_files(
 
     record: dict[str, Any] = {"model": type(model).__name__}
     with _staged(target) as work:
-        files = export_onnx(model, work)
+        files = export_onnx(model, work, windows)
         exported = {"ONNX": OnnxModel(work)}
         record["relative_difference"] = _check(exported["ONNX"], model, "ONNX")
         moves = {files.encoder: target, files.decoder: target}
@@ -130,11 +131,11 @@ def card_of(
     return ModelCard(model, name, training, folders, license).text()
 
 
-def export_folder(model: PromptableModel, target: Path, card: str) -> None:
+def export_folder(model: PromptableModel, target: Path, card: str, windows: Sequence[str]) -> None:
     """Write a folder in the layout of a hub, and read it back."""
     from syncsam_lightning.hub import read_folder, write_folder
 
-    write_folder(model, target, card=card)
+    write_folder(model, target, card=card, windows=windows)
     read_folder(target)  # compares the checksum of all weights
     print(f"read back bit for bit: {target}")
     if model.frozen_keys():

@@ -54,7 +54,7 @@ def predict_files(
         plane: in which volumes are cut into slices; by default that of the coarsest resolution.
         window: what becomes black and white in volumes: percentiles, minmax or minmax_slice; for CT
             soft_tissue, lung, bone, brain or liver; or WIDTH,LEVEL. By default that of training, if
-            the checkpoint says which, else percentiles.
+            the checkpoint or exported folder says which, else percentiles.
         propagate: carry an object from its prompted slices on to the others; false: segment
             prompted slices only.
         min_pixels: an object ends before a slice where its mask is smaller.
@@ -83,6 +83,7 @@ def predict_files(
 
     from syncsam_lightning.commands.named_network import named_network
     from syncsam_lightning.commands.output_folder import check_output_folder
+    from syncsam_lightning.hub import find_folder, holds_its_settings
     from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
     from syncsam_lightning.prediction.assignment import assign_prompts
     from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
@@ -118,11 +119,13 @@ def predict_files(
     base = None if prompts is None else Path(prompts).parent
     pairs, without = assign_prompts(inputs, listed, base)
     model = named_network(network, options, ckpt_path)
+    # Once: of a repository, its settings and its window are of one commit.
+    place = find_folder(ckpt_path) if holds_its_settings(ckpt_path) else Path(ckpt_path)
     predictor = Predictor.from_checkpoint(
-        ckpt_path, model, sam_checkpoint=sam_checkpoint, device=device
+        place, model, sam_checkpoint=sam_checkpoint, device=device
     )
     has_volumes = any(one.kind != "image" for one, _ in pairs)
-    shown = volume_window(window, ckpt_path) if has_volumes else Window()
+    shown = volume_window(window, place) if has_volumes else Window()
     volumes = VolumePredictor(predictor, window=shown, plane=plane, stop=stop, propagate=propagate)
     runner = FilePredictor(
         predictor, volumes, target, volume_format=volume_format, resample=resample

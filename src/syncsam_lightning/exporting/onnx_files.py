@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from syncsam_lightning.models import PromptableModel
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 INPUT_KEYS = ("size", "mask_size", "fit", "prompts", "feedback")
 """Metadata of both files: what the model takes (see :class:`InputSpec`), as JSON values."""
+WINDOWS_KEY = "windows"
+"""Metadata of both files: what the model saw volumes with in training, a list of names as JSON."""
 
 _OPSET = 18  # the newest that needs no conversion by torch's exporter
 
@@ -42,7 +44,7 @@ class OnnxFiles:
         return cls(folder / ENCODER, folder / DECODER)
 
 
-def export_onnx(model: PromptableModel, folder: Path) -> OnnxFiles:
+def export_onnx(model: PromptableModel, folder: Path, windows: Sequence[str] = ()) -> OnnxFiles:
     """Write a model's encoder and decoder as ONNX; nothing is checked yet.
 
     Numbers of images, objects and points stay open. Weights are inside the files.
@@ -50,6 +52,8 @@ def export_onnx(model: PromptableModel, folder: Path) -> OnnxFiles:
     Args:
         model: on the CPU; put in eval mode.
         folder: for ``encoder.onnx`` and ``decoder.onnx``; it is there already.
+        windows: that the model saw volumes with in training, for the metadata; see
+            :func:`~syncsam_lightning.hub.write_folder`.
 
     Raises:
         ExportError: the model's code can't be turned into a graph.
@@ -62,7 +66,7 @@ def export_onnx(model: PromptableModel, folder: Path) -> OnnxFiles:
         (encoder_graph(model), files.encoder),
         (decoder_graph(model), files.decoder),
     ):
-        _write(graph, path, model)
+        _write(graph, path, model, windows)
     return files
 
 
@@ -79,7 +83,7 @@ def check_packages() -> None:
     del onnx, onnxruntime
 
 
-def _write(graph: Graph, path: Path, model: PromptableModel) -> None:
+def _write(graph: Graph, path: Path, model: PromptableModel, windows: Sequence[str]) -> None:
     try:
         with _silence():
             program = torch.onnx.export(
@@ -108,6 +112,7 @@ def _write(graph: Graph, path: Path, model: PromptableModel) -> None:
         "feedback": spec.feedback,
     }
     program.model.metadata_props.update({key: json.dumps(takes[key]) for key in INPUT_KEYS})
+    program.model.metadata_props[WINDOWS_KEY] = json.dumps(list(windows))
     program.save(str(path), external_data=False)
 
 

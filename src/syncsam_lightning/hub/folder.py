@@ -6,7 +6,7 @@ The weights are whole: what training left frozen (SAM's ViT) is among them, unde
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +22,7 @@ from syncsam_lightning.models.size_limit import SizeLimit
 from syncsam_lightning.models.weights.finite import check_finite
 from syncsam_lightning.models.weights.frozen import state_checksum
 from syncsam_lightning.models.weights.safetensors_file import read_safetensors, write_safetensors
+from syncsam_lightning.volumes.windows import UnknownWindowError, parse_window
 from syncsam_lightning.whole_files import work_folder
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -43,7 +44,9 @@ class PretrainedModel:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_folder(model: PromptableModel, folder: Path, *, card: str | None = None) -> None:
+def write_folder(
+    model: PromptableModel, folder: Path, *, card: str | None = None, windows: Sequence[str] = ()
+) -> None:
     """Write a model's weights, all of them, and what builds it again.
 
     Each file appears whole or not at all, ``config.json`` last.
@@ -52,6 +55,8 @@ def write_folder(model: PromptableModel, folder: Path, *, card: str | None = Non
         model: on any device.
         folder: is made if need be.
         card: text of ``README.md``; None: a README that is there stays.
+        windows: that the model saw volumes with in training, each as
+            :func:`~syncsam_lightning.volumes.parse_window` takes it; none: nothing is known of it.
 
     Raises:
         HubError: the folder can't be written.
@@ -68,6 +73,7 @@ def write_folder(model: PromptableModel, folder: Path, *, card: str | None = Non
         "image_fit": model.input_spec.fit,
         "prompts": sorted(model.input_spec.prompts),
         "feedback": model.input_spec.feedback,
+        "windows": list(windows),
         "weights_sha256": weights_checksum(model),
     }
     try:
@@ -145,7 +151,7 @@ def _check(checksum: str, folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
-    """Read what a folder says about its model; ``feedback`` is always there.
+    """Read what a folder says about its model; ``feedback`` and ``windows`` are always there.
 
     Raises:
         HubError: it has no such file, or that of another program or of a newer version.
@@ -177,4 +183,17 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     feedback = config.setdefault("feedback", known[0])
     if feedback not in known:
         raise HubError(f"{path}: feedback must be one of {', '.join(known)}, got {feedback!r}")
+    _check_windows(config.setdefault("windows", []), path)  # of an earlier version: none
     return config
+
+
+def _check_windows(windows: Any, path: Path) -> None:
+    if not isinstance(windows, list) or not all(isinstance(name, str) for name in windows):
+        raise HubError(
+            f"{path}: windows must be a list of names such as soft_tissue, got {windows!r}"
+        )
+    try:
+        for name in windows:
+            parse_window(name)
+    except UnknownWindowError as error:
+        raise HubError(f"{path}: windows: {error}; a newer version may know it") from error

@@ -18,10 +18,10 @@ from syncsam_lightning.prediction.mask_files import (
     ObjectMask,
     OutputError,
     VolumeFormat,
+    VolumeMaskWriter,
     check_image_labels,
     chosen_format,
     write_image_mask,
-    write_volume_masks,
     written_whole,
 )
 from syncsam_lightning.prediction.predictor import Predictor
@@ -220,7 +220,15 @@ class FilePredictor:
         objects = group_objects(prompts)
         file_format = chosen_format(source, volume, list(objects), self.volume_format)
         self.volumes.set_volume(volume)
-        found: list[tuple[ObjectMask, VolumePrediction]] = []
+        writer = VolumeMaskWriter(
+            self.output,
+            source,
+            volume,
+            file_format,
+            resample=self.resample,
+            algorithm=type(self.predictor.model).__name__,
+        )
+        found: list[Found] = []
         for (label, number), about in objects.items():
             try:
                 answer = self.volumes.predict(
@@ -238,22 +246,14 @@ class FilePredictor:
                     one.name,
                     _ranges(answer.holes),
                 )
-            found.append((one, answer))
-        files = write_volume_masks(
-            self.output,
-            source,
-            [one for one, _ in found],
-            volume,
-            file_format=file_format,
-            resample=self.resample,
-            algorithm=type(self.predictor.model).__name__,
-        )
-        for (one, answer), file in zip(found, files, strict=True):
+            file = writer.add(one)
             if file is None:
                 reason = f"{one.name} is empty, which a DICOM SEG has no place for"
                 outcome.skipped.append(Skipped(str(source.path), reason))
             name = "" if file is None else file.relative_to(self.output).as_posix()
-            outcome.found.append(_found_in_volume(source, one, answer, volume, name))
+            found.append(_found_in_volume(source, one, answer, volume, name))
+        writer.finish()
+        outcome.found.extend(found)
 
     def _slice_prompt(self, prompt: ListedPrompt) -> SlicePrompt:
         number = prompt.slice

@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from PIL import Image
 
 from syncsam_lightning.data.mask_names import object_name
 from syncsam_lightning.errors import BrokenInputError, SyncSAMError
+from syncsam_lightning.geometry.packed_masks import PackedMasks
 from syncsam_lightning.prediction.inputs import Input
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.nifti import MOST_IN_NIFTI1, write_nifti
@@ -166,65 +169,89 @@ def chosen_format(
     return "dicom_seg"
 
 
-def write_volume_masks(
-    folder: Path,
-    source: Input,
-    objects: Sequence[ObjectMask],
-    volume: Volume,
-    *,
-    file_format: VolumeFormat = "auto",
-    resample: bool = False,
-    algorithm: str = "SyncSAM",
-) -> list[Path | None]:
-    """Write the objects of a volume.
+class VolumeMaskWriter:
+    """Writes the objects of a volume as they are found, so that many take little more than one.
 
     NIfTI: a file of 0 and 1 for each, ``NAME--LABEL.nii.gz``, exactly where the volume lies (of a
-    sheared one, see :func:`~syncsam_lightning.volumes.nifti.write_nifti`). DICOM
-    SEG: one file for all, ``NAME.seg.dcm``, a segment for each object.
+    sheared one, see :func:`~syncsam_lightning.volumes.nifti.write_nifti`). DICOM SEG: one file for
+    all, ``NAME.seg.dcm``, a segment for each object; until :meth:`finish` a bit is kept for each
+    object and voxel.
 
     Args:
         folder: where to.
         source: the volume's files.
-        objects: found in it.
         volume: as it was read.
-        file_format: which of the two.
+        file_format: which of the two, as :func:`chosen_format` says.
         resample: write NIfTI masks of a sheared volume (a tilted gantry) on a grid at right angles,
             by the nearest voxel; others are on one already. Where that would be too large, a
             warning tells that they stay where they are.
         algorithm: name of the model.
-
-    Returns:
-        the file of each object; None where a DICOM SEG has no place for it, since it is empty.
-
-    Raises:
-        OutputError: two objects would have one file, or SEG is asked for what was no DICOM series.
-        UnwritableOutputError: the folder can't be written to.
     """
-    if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
-        paths = _paths(folder, source, objects, ".nii.gz")
-        straightens = resample and _can_be_straight(source, volume)
-        for path, found in zip(paths, objects, strict=True):
-            mask = replace(volume, voxels=found.mask)
-            if straightens:
+
+    def __init__(
+        self,
+        folder: Path,
+        source: Input,
+        volume: Volume,
+        file_format: VolumeFormat,
+        *,
+        resample: bool = False,
+        algorithm: str = "SyncSAM",
+    ) -> None:
+        self._folder, self._stem, self._volume = folder, source.stem, volume
+        self._is_nifti, self._algorithm = file_format == "nifti", algorithm
+        self._segments: dict[str, Callable[[], np.ndarray]] = {}
+        self._straightens = self._is_nifti and resample and _can_be_straight(source, volume)
+        if not self._is_nifti and resample and is_sheared(place_of(volume)):
+            log.warning(
+                "%s: a DICOM SEG keeps the slices of its series, sheared as they are; for masks on "
+                "a grid at right angles give --volume_format nifti too",
+                source.name,
+            )
+
+    def add(self, found: ObjectMask) -> Path | None:
+        """Write an object, or keep it for :meth:`finish`.
+
+        Returns:
+            its file; None where a DICOM SEG has no place for it, since it is empty.
+
+        Raises:
+            UnwritableOutputError: the folder can't be written to.
+        """
+        if self._is_nifti:
+            name = object_name(found.label, found.number)
+            path = self._folder / f"{self._stem}--{name}.nii.gz"
+            mask = replace(self._volume, voxels=found.mask)
+            if self._straightens:
                 mask = resampled(mask)
             with written_whole(path) as place:
                 write_nifti(place, mask.voxels, mask)
-        return list(paths)
-    if source.kind != "dicom":
-        raise OutputError(f"{source.name} is no DICOM series, so that its masks can't be DICOM SEG")
-    _check_names([found.name for found in objects], source)
-    if resample and is_sheared(place_of(volume)):
-        log.warning(
-            "%s: a DICOM SEG keeps the slices of its series, sheared as they are; for masks on a "
-            "grid at right angles give --volume_format nifti too",
-            source.name,
-        )
-    kept = {found.name: found.mask for found in objects if found.mask.any()}
-    target = folder / f"{source.stem}.seg.dcm"
-    if kept:
-        with written_whole(target) as place:
-            write_segmentation(place, kept, volume, algorithm=algorithm)
-    return [target if found.name in kept else None for found in objects]
+            return path
+        if not found.mask.any():
+            return None
+        bits = PackedMasks.of(torch.from_numpy(np.ascontiguousarray(found.mask)))
+        self._segments[found.name] = partial(_unpacked, bits)
+        return self._seg
+
+    def finish(self) -> None:
+        """Write the DICOM SEG, if it is to be one and has an object.
+
+        Raises:
+            BrokenInputError: the series can't have it.
+            UnwritableOutputError: the folder can't be written to.
+        """
+        if self._segments:
+            with written_whole(self._seg) as place:
+                write_segmentation(place, self._segments, self._volume, algorithm=self._algorithm)
+
+    @property
+    def _seg(self) -> Path:
+        return self._folder / f"{self._stem}.seg.dcm"
+
+
+def _unpacked(bits: PackedMasks) -> np.ndarray:
+    mask: np.ndarray = bits[:].numpy()
+    return mask
 
 
 def _can_be_straight(source: Input, volume: Volume) -> bool:
@@ -241,12 +268,6 @@ def _can_be_straight(source: Input, volume: Volume) -> bool:
         " x ".join(map(str, shape)),
     )
     return False
-
-
-def _paths(folder: Path, source: Input, objects: Sequence[ObjectMask], suffix: str) -> list[Path]:
-    names = [object_name(found.label, found.number) for found in objects]
-    _check_names(names, source)
-    return [folder / f"{source.stem}--{name}{suffix}" for name in names]
 
 
 def _check_names(names: Sequence[str], source: Input) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from syncsam_lightning.hub import holds_its_settings
+from syncsam_lightning.hub import find_folder, holds_its_settings, read_config
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
 from syncsam_lightning.volumes.windows import UnknownWindowError, Window, parse_window
 
@@ -31,6 +31,7 @@ def volume_window(name: str | None, checkpoint: str | os.PathLike[str]) -> Windo
     Raises:
         UnknownWindowError: there is no such window.
         WeightsError: the checkpoint can't be read.
+        HubError: the folder or repository can't be read.
     """
     asked = None if name is None else parse_window(name)
     trained = trained_windows(checkpoint)
@@ -61,17 +62,18 @@ def volume_window(name: str | None, checkpoint: str | os.PathLike[str]) -> Windo
 
 
 def trained_windows(checkpoint: str | os.PathLike[str]) -> list[str]:
-    """Return the windows that the data of a checkpoint of ``syncsam fit`` were cut with.
+    """Return the windows that the data of a training were cut with.
 
     Returns:
-        each once, as ``data.window`` names it; none of weights alone, of folders and of data
-        without a window.
+        each once, as ``data.window`` names it: what a checkpoint of ``syncsam fit`` says, or a
+        folder that was exported from one; none of weights alone and of data without a window.
 
     Raises:
         WeightsError: the checkpoint can't be read.
+        HubError: the folder or repository can't be read.
     """
     if holds_its_settings(checkpoint):
-        return []
+        return list(dict.fromkeys(read_config(find_folder(checkpoint))["windows"]))
     content = read_checkpoint(Path(checkpoint).expanduser())
     data = content.get(_DATA) if isinstance(content, Mapping) else None
     return list(dict.fromkeys(name for name in _named(data) if _is_known(name)))

@@ -110,12 +110,15 @@ def measured(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.nda
     kind = dataset.get("PhotometricInterpretation")
     if kind == "PALETTE COLOR":
         return _grey_of_palette(path, stored, dataset)
-    values = _scaled(path, stored, scale).astype(np.float32)
+    is_padding = _is_padding(path, stored, dataset)
+    values = _scaled(path, stored, scale)
+    if is_padding is not None:  # it may be too low for what is made of it
+        values = np.where(is_padding, 0, values)
+    values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise BrokenInputError(str(path), "holds values that are not finite")
     if kind == "MONOCHROME1":
         values = -values
-    is_padding = _is_padding(path, stored, dataset)
     if is_padding is not None:
         values[is_padding] = PADDING
     result: np.ndarray = values
@@ -143,13 +146,26 @@ def _scaled(path: Path, stored: np.ndarray, scale: Any) -> np.ndarray:
 
 
 def _is_padding(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray | None:
-    if stored.dtype.kind not in "iu" or dataset.get("PixelPaddingValue") is None:
+    if stored.dtype.kind == "f":
+        return _is_float_padding(path, stored, dataset)
+    if dataset.get("PixelPaddingValue") is None:
         return None
     value = number(path, dataset, "PixelPaddingValue", 0)
     limit = number(path, dataset, "PixelPaddingRangeLimit", value)
     # Its sign is often written wrongly (63536 for -2000): the bits are what counts.
     with refusing(path, "has a PixelPaddingValue that is none"):
         low, high = sorted(np.array([value, limit], np.int64).astype(stored.dtype).tolist())
+    is_padding: np.ndarray = (stored >= low) & (stored <= high)
+    return is_padding
+
+
+def _is_float_padding(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray | None:
+    name = "FloatPixelPadding" if stored.dtype.itemsize == 4 else "DoubleFloatPixelPadding"
+    value = numbers(path, dataset, f"{name}Value", 1)
+    if value is None:
+        return None
+    limit = numbers(path, dataset, f"{name}RangeLimit", 1)
+    low, high = sorted((value[0], value[0] if limit is None else limit[0]))
     is_padding: np.ndarray = (stored >= low) & (stored <= high)
     return is_padding
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from syncsam_lightning.volumes.volume import Volume
 _SERIES_NUMBER = 1000
 _LONGEST_LABEL = 64  # characters of a value of LO (PS3.5 6.2)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+Mask = np.ndarray | Callable[[], np.ndarray]
+"""``(I, J, K)`` bool, or what gives that when it is called: many masks need not be in memory."""
 
 
 def segment_labels(names: Sequence[str]) -> list[str]:
@@ -65,7 +69,7 @@ def check_segmentation(volume: Volume) -> None:
 
 
 def write_segmentation(
-    path: Path, masks: Mapping[str, np.ndarray], volume: Volume, *, algorithm: str = "SyncSAM"
+    path: Path, masks: Mapping[str, Mask], volume: Volume, *, algorithm: str = "SyncSAM"
 ) -> None:
     """Write the objects of a series as one binary DICOM SEG (PS3.3 A.51), a segment each.
 
@@ -76,7 +80,8 @@ def write_segmentation(
 
     Args:
         path: of the file.
-        masks: label -> ``(I, J, K)`` bool; at least one has foreground.
+        masks: by label; at least one has foreground. Of those that are called one is held at a
+            time, and where objects overlap a byte for each of them where any is drawn.
         volume: read from a DICOM series.
         algorithm: name of the model.
 
@@ -85,21 +90,17 @@ def write_segmentation(
         BrokenInputError: the series lacks what the standard demands of the source of a SEG.
         MissingPackageError: highdicom is not installed.
     """
-    if not any(mask.any() for mask in masks.values()):
-        raise ValueError("a DICOM SEG needs an object with foreground")
-    for label, mask in masks.items():
-        if mask.shape != volume.voxels.shape:
-            raise ValueError(f"mask {label} has shape {mask.shape}, not {volume.voxels.shape}")
     _saved(path, masks, volume, algorithm)
 
 
 def _saved(
-    target: Path | io.BytesIO, masks: Mapping[str, np.ndarray], volume: Volume, algorithm: str
+    target: Path | io.BytesIO, masks: Mapping[str, Mask], volume: Volume, algorithm: str
 ) -> None:
     need("highdicom")
+    frames = _frames(masks, volume.voxels.shape)
     sources = sources_of(volume)
     try:
-        written = _segmentation(masks, sources, algorithm)
+        written = _segmentation(frames, list(masks), sources, algorithm)
         written.SpecificCharacterSet = UNICODE
         first = sources.images[0]
         if "ImagePositionPatient" not in first:  # type 2C of General Image, left out by highdicom
@@ -113,19 +114,46 @@ def _saved(
         ) from error
 
 
-def _segmentation(masks: Mapping[str, np.ndarray], sources: Sources, algorithm: str) -> Any:
+def _frames(masks: Mapping[str, Mask], shape: tuple[int, ...]) -> np.ndarray:
+    """Return masks as highdicom takes them.
+
+    Returns:
+        ``(K, J, I)``, the number of the object that lies there, from 1; of objects that overlap
+        ``(K, J, I, N)`` of 0 and 1.
+    """
+    labels = np.zeros(shape[::-1], np.uint8 if len(masks) < 256 else np.uint16)
+    stack: np.ndarray | None = None
+    for index, (name, given) in enumerate(masks.items()):
+        mask = given() if callable(given) else given
+        if mask.shape != shape:
+            raise ValueError(f"mask {name} has shape {mask.shape}, not {shape}")
+        inside = mask.transpose(2, 1, 0)
+        if stack is None and labels[inside].any():
+            # Zeros that are never written to take no memory.
+            stack = np.zeros((*labels.shape, len(masks)), np.uint8)
+            for earlier in range(index):
+                stack[labels == earlier + 1, earlier] = 1
+        if stack is None:
+            labels[inside] = index + 1
+        else:
+            stack[inside, index] = 1
+    if not labels.any():
+        raise ValueError("a DICOM SEG needs an object with foreground")
+    return labels if stack is None else stack
+
+
+def _segmentation(
+    frames: np.ndarray, names: Sequence[str], sources: Sources, algorithm: str
+) -> Any:
     hd = need("highdicom")
-    frames = np.stack([mask.transpose(2, 1, 0) for mask in masks.values()], axis=-1)
     segments = []
-    for number, (name, label) in enumerate(
-        zip(masks, segment_labels(list(masks)), strict=True), start=1
-    ):
+    for number, (name, label) in enumerate(zip(names, segment_labels(names), strict=True), start=1):
         segments.append(_segment(number, label, algorithm))
         if label != name:
             segments[-1].SegmentDescription = name[:1024]
     return hd.seg.Segmentation(
         source_images=sources.images,
-        pixel_array=frames.astype(np.uint8),
+        pixel_array=frames,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         series_instance_uid=hd.UID(),

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from syncsam_lightning.cli.main import main
+from syncsam_lightning.commands.export import export
 from syncsam_lightning.commands.predict import PredictOptionError, predict_files
 from syncsam_lightning.models import SyncSAM, frozen_checksum, initialise_frozen
 from syncsam_lightning.models.weights.slim_checkpoint import leave_frozen_out
@@ -194,12 +195,17 @@ def test_an_output_within_the_folder_of_a_series_does_not_become_an_input(
         assert names == {f"series--{label}.nii.gz" for label in ("liver", "spleen", "kidney")}
 
 
+@pytest.mark.parametrize("exports", [0, 1, 2])
 def test_volumes_are_segmented_with_the_window_of_training(
-    volume: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    volume: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exports: int
 ):
     content = torch.load(checkpoint, weights_only=True)
     content["datamodule_hyper_parameters"] = {"window": "liver"}
     torch.save(content, checkpoint)
+    for number in range(exports):  # of a checkpoint, then of the folder that this gave
+        target = tmp_path / f"exported{number}"
+        export("safetensors", str(checkpoint), str(target))
+        checkpoint = target
     shown: list[Window] = []
     grey = Window.grey
 

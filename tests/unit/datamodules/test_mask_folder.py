@@ -48,6 +48,28 @@ def drawn(sample: RawSample) -> dict[tuple[str, int], np.ndarray]:
     return {(m.label, m.instance): resolve_mask(m.mask, m.path) for m in sample.masks}
 
 
+@pytest.mark.parametrize("linked", ["files", "folders"])
+def test_links_of_ones_own_are_followed_wherever_they_lead(root: Path, linked: str):
+    # Those of a release are not, see test_samed2d.py.
+    elsewhere = root.parent / "elsewhere"
+    image(elsewhere / "images" / "a.png")
+    mask(elsewhere / "masks" / "a.png", LABELS)
+    mask(elsewhere / "masks" / "a" / "spot.png", LABELS // 2)
+    names = ["images/a.png", "masks/a.png", "masks/a/spot.png"]
+    if linked == "folders":
+        (root / "images").rmdir()
+        names = ["images", "masks/a", "masks/a.png"]
+    for name in names:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).symlink_to(elsewhere / name)
+    (sample,), skipped = records(root)
+    assert skipped == []
+    assert resolve_image(sample.image, sample.path).shape == (5, 8, 3)
+    found = drawn(sample)
+    assert sorted(label for label, _ in found) == ["class_1", "class_2", "spot"]
+    np.testing.assert_array_equal(found["spot", 0], LABELS == 2)
+
+
 def test_an_image_carries_what_the_options_and_names_say(root: Path):
     image(root / "images" / "p1_a.png")
     mask(root / "masks" / "p1_a.png", LABELS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def model() -> PromptableModel:
 def folder(tmp_path_factory: pytest.TempPathFactory, model: PromptableModel) -> Path:
     pytest.importorskip("onnxruntime")
     place = tmp_path_factory.mktemp("onnx")
-    export_onnx(model, place)
+    export_onnx(model, place, ["lung"])
     return place
 
 
@@ -83,13 +84,23 @@ def test_onnx_says_what_it_takes_and_refuses_the_rest(folder: Path, model: Promp
         exported.decode(features, Prompts(torch.zeros(1, dtype=torch.int64)))
     with pytest.raises(ValueError, match=r"\(B, 3, 64, 64\)"):
         exported.encode(torch.zeros(1, 3, 32, 32))
+    for file in ("encoder.onnx", "decoder.onnx"):
+        assert windows_of(folder / file) == ["lung"]
+
+
+def windows_of(path: Path) -> list[str]:
+    import onnxruntime
+
+    kept = onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
+    return json.loads(kept["windows"])
 
 
 @pytest.mark.slow
 def test_eight_bits_make_it_smaller_and_nearly_the_same(
     folder: Path, model: PromptableModel, tmp_path: Path
 ):
-    files = quantise(export_onnx(model, folder), tmp_path)
+    files = quantise(export_onnx(model, folder, ["lung"]), tmp_path)
+    assert windows_of(files.encoder) == ["lung"]
     assert files.encoder.stat().st_size < (folder / "encoder.onnx").stat().st_size
     assert 0 < largest_difference(OnnxModel(tmp_path, threads=1), model).value < 0.2
 

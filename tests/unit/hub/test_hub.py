@@ -114,7 +114,13 @@ def test_a_config_can_bring_nothing_to_run(folder: Path):
 
 @pytest.mark.parametrize(
     ("values", "words"),
-    [({"format": 9}, "format 9"), ({"feedback": "x"}, "feedback must be one of logits")],
+    [
+        ({"format": 9}, "format 9"),
+        ({"feedback": "x"}, "feedback must be one of logits"),
+        ({"windows": "lung"}, "windows must be a list of names"),
+        ({"windows": [400, 40]}, "windows must be a list of names"),
+        ({"windows": ["lung", "fisheye"]}, "windows: window 'fisheye' is none of"),
+    ],
 )
 def test_a_config_that_this_version_can_not_read_is_explained(
     folder: Path, values: dict[str, object], words: str

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import highdicom as hd
@@ -12,7 +13,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from syncsam_lightning.prediction import Predictor, VolumePredictor
+from syncsam_lightning.prediction import Predictor, VolumePrediction, VolumePredictor
 from syncsam_lightning.prediction.assignment import assign_prompts
 from syncsam_lightning.prediction.file_predictor import FilePredictor, Outcome
 from syncsam_lightning.prediction.inputs import find_inputs
@@ -213,6 +214,30 @@ def test_a_list_of_an_earlier_run_does_not_stay(segment, square_file: Path, tmp_
     assert not (tmp_path / "out/skipped.jsonl").exists()
 
 
+@pytest.mark.parametrize("volume_format", ["png", "nifti", "dicom_seg"])
+def test_a_further_run_replaces_files_of_its_names_and_leaves_others(
+    segment, dicom, square_file: Path, tmp_path: Path, volume_format: str
+):
+    path, place = square_file, {"slice": None}
+    options: dict[str, object] = {}
+    if volume_format != "png":
+        path, place = dicom(hounsfield())[0].parent, {"slice": 6}
+        options = {"volume_format": volume_format}
+    wide, narrow = BOX_AROUND, (7.0, 9.0, 12.0, 14.0)
+    if volume_format == "png":
+        wide, narrow = (18, 8, 42, 22), (20, 10, 30, 20)
+    first = [ListedPrompt(label=label, box=wide, **place) for label in ("ball", "other")]
+    before = {one.file for one in segment([path], first, **options).found}
+    content = {file: (tmp_path / "out" / file).read_bytes() for file in before}
+    (found,) = segment([path], [ListedPrompt(label="ball", box=narrow, **place)], **options).found
+    changed = {f for f in before if (tmp_path / "out" / f).read_bytes() != content[f]}
+    assert changed == {found.file}
+    masks = {path.name for path in (tmp_path / "out").iterdir()} - {"predictions.csv"}
+    assert masks == before
+    with (tmp_path / "out/predictions.csv").open(encoding="utf-8") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == ["ball"]
+
+
 def test_masks_of_two_images_never_get_one_name(segment, square_file: Path, tmp_path: Path):
     twin = tmp_path / "square.tif"
     Image.open(square_file).save(twin)
@@ -311,6 +336,35 @@ def test_masks_are_on_the_disk_before_the_next_object_is_asked_about(
     prompts = [ListedPrompt(label="cell", box=(20, 10, 30 + n, 20)) for n in range(3)]
     segment([square_file], prompts)
     assert there == [0, 1, 2]
+
+
+@pytest.mark.parametrize("volume_format", ["nifti", "dicom_seg"])
+def test_no_more_than_one_mask_of_a_volume_is_held(
+    segment, dicom, monkeypatch: pytest.MonkeyPatch, volume_format: str
+):
+    seen: list[weakref.ref[np.ndarray]] = []
+    held: list[int] = []
+    predict = VolumePredictor.predict
+
+    def watched(self: VolumePredictor, *args: object, **options: object) -> VolumePrediction:
+        answer = predict(self, *args, **options)
+        held.append(sum(ref() is not None for ref in seen))
+        seen.extend(map(weakref.ref, arrays_of(answer.mask)))
+        return answer
+
+    monkeypatch.setattr(VolumePredictor, "predict", watched)
+    prompts = [ListedPrompt(label=f"{n}", slice=6, box=BOX_AROUND) for n in range(6)]
+    outcome = segment([dicom(hounsfield())[0].parent], prompts, volume_format=volume_format)
+    assert len(outcome.found) == 6
+    whole = len(seen) // 6
+    assert max(held) <= whole
+
+
+def arrays_of(view: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an array and what it is a view of."""
+    yield view
+    if isinstance(view.base, np.ndarray):
+        yield from arrays_of(view.base)
 
 
 def test_objects_that_would_share_a_file_are_told_before_any_is_written(

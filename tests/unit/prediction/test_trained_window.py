@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from syncsam_lightning.hub import CONFIG, read_folder, write_folder
+from syncsam_lightning.models import ScribblePromptUNet
 from syncsam_lightning.prediction.trained_window import trained_windows, volume_window
 from syncsam_lightning.volumes import Window, parse_window
 
@@ -63,6 +66,25 @@ def test_the_parts_of_a_mixture_may_have_one_window(tmp_path: Path):
     path = trained(tmp_path, mixture("liver", "liver"))
     assert trained_windows(path) == ["liver"]
     assert volume_window(None, path) == parse_window("liver")
+
+
+def test_a_folder_says_the_windows_of_training(tmp_path: Path):
+    pytest.importorskip("safetensors")
+    model = ScribblePromptUNet(width=4, depth=2)
+    write_folder(model, tmp_path / "one", windows=["400,40"])
+    assert volume_window(None, tmp_path / "one") == parse_window("soft_tissue")
+    write_folder(model, tmp_path / "several", windows=["liver", "lung"])
+    assert trained_windows(tmp_path / "several") == ["liver", "lung"]
+
+
+def test_a_folder_of_before_it_said_its_windows_is_read_as_ever(tmp_path: Path):
+    pytest.importorskip("safetensors")
+    write_folder(ScribblePromptUNet(width=4, depth=2), tmp_path, windows=["lung"])
+    config = json.loads((tmp_path / CONFIG).read_text())
+    del config["windows"]
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    assert read_folder(tmp_path).config["windows"] == []
+    assert volume_window(None, tmp_path) == Window()
 
 
 def test_of_several_windows_none_is_guessed(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -106,6 +106,36 @@ def test_padding_stays_background_where_small_is_bright(file: Path):
     np.testing.assert_array_equal(np.isneginf(voxels), VALUES.max() == VALUES)
 
 
+def of_floats(path: Path, kind: str, stored: np.ndarray, **tags: object) -> Path:
+    image = pydicom.dcmread(path)
+    for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        del image[name]
+    image.BitsAllocated = 8 * stored.itemsize
+    setattr(image, f"{kind}PixelData", stored.tobytes())
+    image.save_as(path)
+    return edit(path, **tags)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("Float", "<f4"), ("DoubleFloat", "<f8")])
+def test_padding_of_float_pixels_is_padding_too(file: Path, kind: str, dtype: str):
+    stored = np.linspace(-1, 1, 30).reshape(5, 6).astype(dtype)
+    # The lowest number that there is, as is usual: no scaled one of it would be finite.
+    stored[0], stored[1] = np.finfo(dtype).min, -1e30
+    lowest, highest = float(stored[0, 0]), float(stored[1, 0])
+    tags = {"RescaleSlope": 4, "RescaleIntercept": 1}
+    tags |= {f"{kind}PixelPaddingValue": highest, f"{kind}PixelPaddingRangeLimit": lowest}
+    voxels = read_series([of_floats(file, kind, stored, **tags)]).voxels[..., 0].T
+    assert np.isneginf(voxels[:2]).all()
+    np.testing.assert_allclose(voxels[2:], 4 * stored[2:] + 1, rtol=1e-6)
+
+
+def test_padding_that_is_no_number_is_told(file: Path):
+    stored = np.ones((5, 6), np.float32)
+    of_floats(file, "Float", stored, FloatPixelPaddingValue=float("nan"))
+    with pytest.raises(BrokenInputError, match="has FloatPixelPaddingValue nan, expected a finite"):
+        read_series([file])
+
+
 # Palettes
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import highdicom as hd
@@ -40,6 +42,37 @@ def test_every_object_is_read_back_on_its_slices(dicom: Write, tmp_path: Path):
         uids, assert_missing_frames_are_empty=True, combine_segments=False
     )
     for number, mask in enumerate(masks().values()):
+        np.testing.assert_array_equal(frames[..., number], mask.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("overlap", ["YES", "NO"])
+def test_masks_may_be_made_when_their_turn_comes_and_one_is_held(
+    dicom: Write, tmp_path: Path, overlap: str
+):
+    volume = read_series(dicom(VOXELS))
+    objects = {**masks(), "rim": np.roll(masks()["liver"], -2, axis=1)}
+    if overlap == "NO":
+        objects["cyst"] = np.roll(objects["cyst"], 2, axis=0)
+        objects["rim"] = ~(objects["liver"] | objects["cyst"])
+    made: list[weakref.ref[np.ndarray]] = []
+
+    def draw(name: str) -> np.ndarray:
+        assert sum(ref() is not None for ref in made) <= 1
+        mask = objects[name].copy()
+        made.append(weakref.ref(mask))
+        return mask
+
+    for file, drawn in (("1", objects), ("2", {name: partial(draw, name) for name in objects})):
+        write_segmentation(tmp_path / file, drawn, volume)
+    seg, again = (pydicom.dcmread(tmp_path / file) for file in "12")
+    assert seg.SegmentsOverlap == again.SegmentsOverlap == overlap
+    assert seg.PixelData == again.PixelData
+    frames = hd.seg.segread(tmp_path / "2").get_pixels_by_source_instance(
+        [pydicom.dcmread(path).SOPInstanceUID for path in volume.files],
+        assert_missing_frames_are_empty=True,
+        combine_segments=False,
+    )
+    for number, mask in enumerate(objects.values()):
         np.testing.assert_array_equal(frames[..., number], mask.transpose(2, 1, 0))
 
 
