@@ -77,7 +77,8 @@ class PredictionWriter(Callback):
                 writer.writeheader()
                 writer.writerows(rows)
             print(f"{len(rows)} masks written to {self._target}")
+            path = self._target / _NOT_PREDICTED
+            path.unlink(missing_ok=True)  # that of an earlier run
             if damaged:
-                path = self._target / _NOT_PREDICTED
                 path.write_text("".join(f"{reason}\n" for reason in sorted(damaged)), "utf-8")
                 print(f"{len(damaged)} images could not be read, see {path}")

@@ -92,6 +92,15 @@ def test_a_prediction_lists_them(discs, task, trainer, tmp_path):
     assert len(list((tmp_path / "out").glob("*.png"))) == 2 * 2
 
 
+def test_a_prediction_without_damage_leaves_no_earlier_list(discs, task, trainer, tmp_path):
+    earlier = tmp_path / "out" / "not_predicted.txt"
+    earlier.parent.mkdir()
+    earlier.write_text("row 0 is damaged\n", "utf-8")
+    run = trainer(tmp_path, callbacks=[PredictionWriter(str(earlier.parent))])
+    run.predict(task(), discs(batch_size=2))
+    assert not earlier.exists()
+
+
 def test_more_than_the_share_ends_the_run_and_says_so(discs, task, trainer, tmp_path, monkeypatch):
     monkeypatch.setattr("syncsam_lightning.training.callbacks.damage._ALWAYS_ALLOWED", 1)
     allowed = discs(max_damaged=0.2)
