@@ -28,6 +28,6 @@ def test_the_benchmark_measures_tables_beside_the_plain_way(tmp_path):
     lines = {line["name"]: line for line in json.loads(results.read_text())["lines"]}
     for name in ("load, one process", "load, 2 workers", "open", "growth of a worker"):
         assert lines[name]["value"] > 0
-        assert lines[name]["plain"] > 0
+        assert min(lines[name]["plain"]) > 0
         assert name in done.stdout
     assert (done.returncode == 1) == any(line["verdict"] == "MISSED" for line in lines.values())

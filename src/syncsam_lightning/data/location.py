@@ -17,7 +17,10 @@ _PATIENCE = {"client_max_retries": "8", "client_retry_timeout": "120"}
 # `aws_endpoint`.
 _ENDPOINT = {
     "s3": (
-        ("aws_endpoint_url_s3", "aws_endpoint", "aws_endpoint_url", "endpoint", "endpoint_url"),
+        (
+            *("aws_endpoint_url_s3", "aws_endpoint", "aws_endpoint_url"),
+            *("endpoint_url_s3", "endpoint", "endpoint_url"),
+        ),
         ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     ),
     "az": (
@@ -106,9 +109,19 @@ def store_of(storage_options: Mapping[str, str], uri: str) -> dict[str, str]:
 def _given(
     setting: Mapping[str, tuple[Sequence[str], Sequence[str]]], options: Mapping[str, str], uri: str
 ) -> str:
-    names, variables = setting.get(_KINDS.get(uri[:2], ""), ((), ()))
-    found = [options.get(name) for name in names] + [os.environ.get(name) for name in variables]
+    names, variables = setting.get(_kind(uri), ((), ()))
+    known = _in_lower_case(options)
+    found = [known.get(name) for name in names] + [os.environ.get(name) for name in variables]
     return next(filter(None, found), "")
+
+
+def _kind(uri: str) -> str:
+    return _KINDS.get(uri[:2].lower(), "")
+
+
+def _in_lower_case(options: Mapping[str, str]) -> dict[str, str]:
+    """Return options by the names that count: the libraries take them in any case."""
+    return {name.lower(): value for name, value in options.items()}
 
 
 def with_patience(options: Mapping[str, str], uri: str = "s3://") -> dict[str, str]:
@@ -121,14 +134,14 @@ def with_patience(options: Mapping[str, str], uri: str = "s3://") -> dict[str, s
         options: those that were given.
         uri: of the store. Variables of the environment say nothing of stores of another kind.
     """
-    known = _PATIENCE | dict(options)
+    known = _PATIENCE | _in_lower_case(options)
     endpoint = _given(_ENDPOINT, known, uri)
     if not endpoint:
         return known
     if "://" not in endpoint:
         is_open = known.get("allow_http", "").lower() in ("true", "1", "yes", "on")
         endpoint = f"{'http' if is_open else 'https'}://{endpoint}"
-    names, _ = _ENDPOINT[_KINDS[uri[:2]]]
+    names, _ = _ENDPOINT[_kind(uri)]
     for name in names:  # two that mean one thing are refused
         known.pop(name, None)
     known[names[0]] = endpoint

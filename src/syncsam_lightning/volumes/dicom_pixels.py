@@ -161,13 +161,14 @@ def _is_padding(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray | No
 
 def _is_float_padding(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray | None:
     name = "FloatPixelPadding" if stored.dtype.itemsize == 4 else "DoubleFloatPixelPadding"
-    value = numbers(path, dataset, f"{name}Value", 1)
+    value = dataset.get(f"{name}Value")
     if value is None:
         return None
-    limit = numbers(path, dataset, f"{name}RangeLimit", 1)
-    low, high = sorted((value[0], value[0] if limit is None else limit[0]))
-    is_padding: np.ndarray = (stored >= low) & (stored <= high)
-    return is_padding
+    # Not a number and infinity are what some write for nothing, so neither is refused.
+    with refusing(path, f"has a {name}Value that is none"):
+        limits = (float(value), float(dataset.get(f"{name}RangeLimit", value)))
+    is_padding: np.ndarray = (stored >= min(limits)) & (stored <= max(limits))
+    return is_padding | np.isnan(stored) if np.isnan(limits).any() else is_padding
 
 
 def _grey_of_palette(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray:

@@ -127,7 +127,7 @@ def _frames(masks: Mapping[str, Mask], shape: tuple[int, ...]) -> np.ndarray:
         mask = given() if callable(given) else given
         if mask.shape != shape:
             raise ValueError(f"mask {name} has shape {mask.shape}, not {shape}")
-        inside = mask.transpose(2, 1, 0)
+        inside = mask.transpose(2, 1, 0).astype(bool, copy=False)  # numbers would be places
         if stack is None and labels[inside].any():
             # Zeros that are never written to take no memory.
             stack = np.zeros((*labels.shape, len(masks)), np.uint8)

@@ -30,9 +30,13 @@ def test_requests_are_repeated_for_a_while_unless_options_say_otherwise():
     assert location.open_options() == PATIENCE | {"client_max_retries": "1"}
 
 
-@pytest.mark.parametrize(
-    "name", ["aws_endpoint_url_s3", "aws_endpoint", "aws_endpoint_url", "endpoint", "endpoint_url"]
-)
+NAMES = [
+    *("aws_endpoint_url_s3", "aws_endpoint", "aws_endpoint_url"),
+    *("endpoint_url_s3", "endpoint", "endpoint_url", "AWS_ENDPOINT"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("given", "used", "allow_http"),
     [
@@ -47,6 +51,8 @@ def test_requests_are_repeated_for_a_while_unless_options_say_otherwise():
 def test_an_endpoint_says_whether_it_is_encrypted(name: str, given, used: str, allow_http):
     options = with_patience({key or name: value for key, value in given.items()})
     assert (options["aws_endpoint_url_s3"], options.get("allow_http")) == (used, allow_http)
+    again = with_patience({key or name: value for key, value in given.items()}, "S3://bucket/x")
+    assert again == options
 
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
@@ -67,7 +73,6 @@ def test_the_endpoint_of_the_environment_is_used_where_none_is_given(name: str, 
 
 
 GIVEN = {
-    "aws_endpoint": "http://127.0.0.1:9",
     "aws_region": "here",
     "aws_access_key_id": "a",
     "aws_secret_access_key": "b",
@@ -75,13 +80,17 @@ GIVEN = {
 }
 
 
+@pytest.mark.parametrize("given", NAMES)
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
-def test_an_endpoint_that_is_given_comes_before_that_of_the_environment(name: str, monkeypatch):
+def test_an_endpoint_that_is_given_comes_before_that_of_the_environment(
+    name: str, given: str, monkeypatch
+):
     monkeypatch.setenv(name, "http://127.0.0.1:7")
+    options = GIVEN | {given: "http://127.0.0.1:9"}
     with pytest.raises(OSError, match=r"127\.0\.0\.1:9"):
-        ObjectFolder("s3://bucket/x", GIVEN).list("")
+        ObjectFolder("s3://bucket/x", options).list("")
     with pytest.raises(TableError, match=r"127\.0\.0\.1:9"):
-        Table("s3://bucket/x.lance", GIVEN).exists()
+        Table("s3://bucket/x.lance", options).exists()
 
 
 def test_a_store_is_told_by_what_it_is_reached_by(monkeypatch):

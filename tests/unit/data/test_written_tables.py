@@ -6,6 +6,7 @@ of the tables that people have.
 """
 
 import hashlib
+import logging
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def test_rows_of_an_earlier_table_are_read_in_any_order(table: Table):
 def test_using_a_table_of_an_earlier_version_is_told(
     table: Table, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
+    caplog.set_level(logging.WARNING)
     check_unchanged(table, None)
     (line,) = caplog.messages
     assert f"{table} was prepared by an earlier version" in line

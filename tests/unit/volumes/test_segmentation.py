@@ -45,6 +45,17 @@ def test_every_object_is_read_back_on_its_slices(dicom: Write, tmp_path: Path):
         np.testing.assert_array_equal(frames[..., number], mask.transpose(2, 1, 0))
 
 
+@pytest.mark.parametrize("names", [["liver"], ["liver", "cyst"]])
+def test_masks_of_numbers_are_those_of_true_and_false(
+    dicom: Write, tmp_path: Path, names: list[str]
+):
+    volume = read_series(dicom(VOXELS))
+    given = {name: masks()[name].astype(np.uint8) for name in names}
+    write_segmentation(tmp_path / "seg.dcm", given, volume, algorithm="Tiny")
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert int(seg.pixel_array.astype(bool).sum()) == sum(int(masks()[n].sum()) for n in names)
+
+
 @pytest.mark.parametrize("overlap", ["YES", "NO"])
 def test_masks_may_be_made_when_their_turn_comes_and_one_is_held(
     dicom: Write, tmp_path: Path, overlap: str

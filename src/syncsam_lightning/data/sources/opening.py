@@ -104,8 +104,10 @@ def stored_files(address: str, storage_options: Mapping[str, str] | None = None)
     named = _PART.fullmatch(file)
     store = ObjectFolder(folder if named else address, storage_options)
     if named is not None:
-        found = _listed(store, "")
-        yield from (item for item in found if item.name.startswith(f"{named['stem']}.z"))
+        for item in _listed(store, ""):
+            part = None if item.is_folder else _PART.fullmatch(item.name)
+            if part is not None and part["stem"] == named["stem"]:
+                yield item
         return
     waiting = [""]
     while waiting:

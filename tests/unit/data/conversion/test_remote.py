@@ -275,8 +275,9 @@ def test_a_release_on_a_store_is_looked_at_by_names_sizes_and_times(
 
     put("a.z01", b"part")
     put("a.zip", b"part")
+    put("a.zarr/0", b"not a part")
     folder, archive = put("masks/deep/1.png", b"one")
-    assert (folder.files, archive.files) == (3, 2)
+    assert (folder.files, archive.files) == (4, 2)
     changed, same = put("masks/deep/1.png", b"three")
     assert (changed == folder, same == archive) == (False, True)
     assert put("a.z01", b"longer")[1] != archive
