@@ -102,7 +102,7 @@ def export(
     )
     from syncsam_lightning.commands.named_network import named_network
     from syncsam_lightning.commands.output_folder import check_output_folder
-    from syncsam_lightning.hub import find_folder, holds_its_settings
+    from syncsam_lightning.hub import find_checkpoint
     from syncsam_lightning.prediction import load_trained
     from syncsam_lightning.prediction.trained_window import trained_windows
 
@@ -113,8 +113,7 @@ def export(
     target = Path(output).expanduser()
     check_output_folder(target.parent if format == "weights" else target, "OUTPUT")
     given_model = named_network(network, options, checkpoint)
-    # Once: of a repository, its settings and its window are of one commit.
-    place = find_folder(checkpoint) if holds_its_settings(checkpoint) else Path(checkpoint)
+    place = find_checkpoint(checkpoint)
     model = load_trained(place, given_model, sam_checkpoint=sam_checkpoint)
     if format == "weights":
         export_weights(model, target, layout or "official")

@@ -83,7 +83,7 @@ def predict_files(
 
     from syncsam_lightning.commands.named_network import named_network
     from syncsam_lightning.commands.output_folder import check_output_folder
-    from syncsam_lightning.hub import find_folder, holds_its_settings
+    from syncsam_lightning.hub import find_checkpoint
     from syncsam_lightning.prediction import Predictor, StopRule, VolumePredictor
     from syncsam_lightning.prediction.assignment import assign_prompts
     from syncsam_lightning.prediction.file_predictor import LIST, SKIPPED, FilePredictor
@@ -119,8 +119,7 @@ def predict_files(
     base = None if prompts is None else Path(prompts).parent
     pairs, without = assign_prompts(inputs, listed, base)
     model = named_network(network, options, ckpt_path)
-    # Once: of a repository, its settings and its window are of one commit.
-    place = find_folder(ckpt_path) if holds_its_settings(ckpt_path) else Path(ckpt_path)
+    place = find_checkpoint(ckpt_path)
     predictor = Predictor.from_checkpoint(
         place, model, sam_checkpoint=sam_checkpoint, device=device
     )

@@ -92,14 +92,17 @@ class LanceTable:
 
 
 def _opened(uri: str, storage_options: Mapping[str, str] | None) -> Any:
-    options = None if storage_options is None else dict(storage_options)
     try:
-        return lance.dataset(uri, storage_options=options)
+        return lance.dataset(uri, storage_options=_as_dict(storage_options))
     except (ValueError, OSError) as error:
         # The library has one type for this and for a connection that is refused.
         if any(text in str(error) for text in ("was not found", "Not a directory")):
             raise FileNotFoundError(str(error)) from error
         raise
+
+
+def _as_dict(storage_options: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if storage_options is None else dict(storage_options)  # it takes no other mapping
 
 
 def write_table(batches: pa.RecordBatchReader, folder: Path) -> None:
@@ -140,7 +143,7 @@ def write_fragments(
             schema=batches.schema,
             mode="append" if is_table else "create",
             max_rows_per_file=rows_per_file,
-            storage_options=None if storage_options is None else dict(storage_options),
+            storage_options=_as_dict(storage_options),
         )
         return [fragment.to_json() for fragment in fragments]
 
@@ -156,7 +159,7 @@ def files_at(uri: str, storage_options: Mapping[str, str] | None = None) -> set[
     if "://" not in uri:
         return {path.name for path in Path(folder).glob("*")}
     with _without_panic():
-        return set(LanceFileSession(folder, dict(storage_options or {})).list())
+        return set(LanceFileSession(folder, _as_dict(storage_options)).list())
 
 
 def commit(
@@ -178,7 +181,7 @@ def commit(
         dataset = lance.LanceDataset.commit(
             uri,
             lance.LanceOperation.Overwrite(schema, loaded),
-            storage_options=None if storage_options is None else dict(storage_options),
+            storage_options=_as_dict(storage_options),
         )
         _remove_orphans(dataset)
 

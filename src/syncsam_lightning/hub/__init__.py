@@ -14,6 +14,7 @@ from syncsam_lightning.hub.folder import (
 )
 from syncsam_lightning.hub.remote import (
     check_repository,
+    find_checkpoint,
     find_folder,
     find_weights,
     from_pretrained,
@@ -30,6 +31,7 @@ __all__ = [
     "PretrainedModel",
     "TrainingNotes",
     "check_repository",
+    "find_checkpoint",
     "find_folder",
     "find_weights",
     "from_pretrained",

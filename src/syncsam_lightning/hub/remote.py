@@ -84,8 +84,28 @@ def find_weights(path_or_id: str | os.PathLike[str]) -> Path:
         HubError: see :func:`load_pretrained`.
         MissingPackageError: see :func:`load_pretrained`.
     """
+    place = find_checkpoint(path_or_id)
+    return checked_weights(place) if place.is_dir() else place
+
+
+def find_checkpoint(path_or_id: str | os.PathLike[str]) -> Path:
+    """Return where a model lies on this machine, fetched from a hub where need be.
+
+    What reads a model more than once should ask once: of a repository all is of one commit then.
+
+    Args:
+        path_or_id: a folder or repository (see :func:`find_folder`); anything else is the path of a
+            file, which may not be there.
+
+    Returns:
+        the folder, or the path of the file.
+
+    Raises:
+        HubError: see :func:`find_folder`.
+        MissingPackageError: see :func:`find_folder`.
+    """
     if holds_its_settings(path_or_id):
-        return checked_weights(find_folder(path_or_id))
+        return find_folder(path_or_id)
     return Path(path_or_id).expanduser()
 
 

@@ -11,9 +11,8 @@ from typing import Any, get_args
 
 from syncsam_lightning.errors import ModelSettingsError, WeightsError
 from syncsam_lightning.hub import (
-    find_folder,
+    find_checkpoint,
     find_weights,
-    holds_its_settings,
     read_config,
     read_folder,
 )
@@ -64,10 +63,9 @@ def load_trained(
         HubError: a folder or repository can't be read.
         MissingPackageError: a package of the extra ``hub`` is needed and not installed.
     """
-    place = os.fspath(path)
-    path = Path(path).expanduser()
-    if holds_its_settings(place):
-        return _load_folder(find_folder(place), model)
+    path = find_checkpoint(path)
+    if path.is_dir():
+        return _load_folder(path, model)
     content = read_checkpoint(path)
     settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     settings = settings if isinstance(settings, Mapping) else {}

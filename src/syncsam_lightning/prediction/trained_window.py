@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from syncsam_lightning.hub import find_folder, holds_its_settings, read_config
+from syncsam_lightning.hub import find_checkpoint, read_config
 from syncsam_lightning.models.weights.checkpoint_file import read_checkpoint
 from syncsam_lightning.volumes.windows import UnknownWindowError, Window, parse_window
 
@@ -72,9 +71,10 @@ def trained_windows(checkpoint: str | os.PathLike[str]) -> list[str]:
         WeightsError: the checkpoint can't be read.
         HubError: the folder or repository can't be read.
     """
-    if holds_its_settings(checkpoint):
-        return list(dict.fromkeys(read_config(find_folder(checkpoint))["windows"]))
-    content = read_checkpoint(Path(checkpoint).expanduser())
+    place = find_checkpoint(checkpoint)
+    if place.is_dir():
+        return list(dict.fromkeys(read_config(place)["windows"]))
+    content = read_checkpoint(place)
     data = content.get(_DATA) if isinstance(content, Mapping) else None
     return list(dict.fromkeys(name for name in _named(data) if _is_known(name)))
 

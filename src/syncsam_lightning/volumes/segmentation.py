@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,8 +26,7 @@ _SERIES_NUMBER = 1000
 _LONGEST_LABEL = 64  # characters of a value of LO (PS3.5 6.2)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
-
-Mask = np.ndarray | Callable[[], np.ndarray]
+Mask: TypeAlias = np.ndarray | Callable[[], np.ndarray]
 """``(I, J, K)`` bool, or what gives that when it is called: many masks need not be in memory."""
 
 

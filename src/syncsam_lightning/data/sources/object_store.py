@@ -178,7 +178,7 @@ class _Ahead:
 
 def _settings(options: Mapping[str, str], uri: str) -> tuple[dict[str, str], Any]:
     """Return options as the library takes them, and how often and how long it repeats requests."""
-    given = with_patience({key.lower(): str(value) for key, value in options.items()}, uri)
+    given = with_patience({key: str(value) for key, value in options.items()}, uri)
     given.pop("download_retry_count", None)  # of tables only; requests are repeated as a whole
     retries = {
         "max_retries": _number(given, "client_max_retries"),
