@@ -10,7 +10,7 @@ MINUTES ?= 10
 # What users run, without what needs developers' tools (a loopback object store).
 USER_TESTS ?= tests/unit tests/security --ignore tests/unit/data/sources/test_object_store.py \
 	--ignore tests/unit/data/test_object_store.py --ignore tests/unit/data/conversion/test_remote.py
-USER_EXTRAS := .[surface,dicom,export,hub,aws]
+USER_EXTRAS := .[surface,dicom,itk,coco,export,hub,aws]
 TEST_TOOLS := 'pytest>=8.3' 'hypothesis>=6.110'
 
 .PHONY: help setup demo test test-slow test-faults test-lowest test-newest bench bench-data bench-eval bench-export lint format clean

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-USER_EXTRAS = ("surface", "dicom", "export", "hub", "aws")
+USER_EXTRAS = ("surface", "dicom", "itk", "coco", "export", "hub", "aws")
 """What users install; the tools of developers are pinned by constraints.txt."""
 
 _BOUND = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*>=\s*(?P<version>[0-9][^,; ]*)")
