@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
+from syncsam_lightning.data.conversion import Records, WebRelease, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
+from syncsam_lightning.data.filter import RowFilter
+from syncsam_lightning.data.keys import holds
 from syncsam_lightning.data.source_files import ImageFile
-from syncsam_lightning.data.sources import EntryIndex, open_source
+from syncsam_lightning.data.sources import EntryIndex, Source, is_web, open_source
 from syncsam_lightning.records import (
     DatasetCard,
     LazyMasks,
@@ -17,11 +21,12 @@ from syncsam_lightning.records import (
     Skipped,
     Split,
 )
+from syncsam_lightning.seeding import stable_key
 
 from .files import MaskFiles, find_listed
 from .index import INDEX, DataSet
 from .names import case_and_slice
-from .release import Part, find_data_sets
+from .release import Part, find_data_sets, is_index, wanted_keys
 from .rules import ChannelNames, Rules, Turned
 
 __all__ = ["INDEX", "IMed361M"]
@@ -33,6 +38,10 @@ class IMed361M(PromptableDataModule):
     ``root`` is a folder of data sets, each an archive (which is read in place) or a folder with
     ``dataset.json``; or one of them; local, or the address of such on an object store. Each channel
     of a label is one class; a channel without foreground is a class absent from the slice.
+
+    On a web server ``root`` is the address of one archive, or that of a folder, of which
+    ``filter.source`` names the archives; or a file with the addresses of several. Of these the
+    directory is read, and of the rest what ``filter`` asks for.
 
     With ``pseudo_masks`` the release's pseudo-instances are added to training images, labelled
     ``pseudo``, cleaned as the release's own loader does: regions below 0.05 % of the image are
@@ -69,6 +78,7 @@ class IMed361M(PromptableDataModule):
         ),
     )
     reads_archives: ClassVar[bool] = True
+    archives: ClassVar[tuple[str, ...] | None] = ()
 
     def __init__(
         self,
@@ -116,8 +126,36 @@ class IMed361M(PromptableDataModule):
             DatasetNotFoundError: no ``dataset.json`` in ``root`` or anywhere in it.
             BrokenInputError: a ``dataset.json`` cannot be read; found before the first image.
         """
-        for item in find_data_sets(open_source(root, self.source_options), root):
+        yield from self._records(open_source(root, self.source_options), root, RowFilter())
+
+    def open_records(self, root: Path | str, bench: Workbench) -> Records:
+        """Return what reads the samples; on a web server, after the files were fetched.
+
+        The split is drawn over the data sets that the filter doesn't exclude by their names.
+
+        Args:
+            root: see :meth:`records`.
+            bench: knows what is asked for.
+
+        Raises:
+            DatasetNotFoundError: see :meth:`records`.
+            BrokenInputError: see :meth:`records`.
+        """
+        if not is_web(root):
+            source = open_source(root, self.source_options)
+            return partial(self._records, source, root, bench.chosen)
+        web = WebRelease(root, self.web_names(), bench)
+        web.keep(is_index, f"{INDEX} of each data set")
+        wanted = wanted_keys(web.source, root, bench.chosen, pseudo_masks=self.pseudo_masks)
+        source = web.fetch(lambda name: holds(wanted, stable_key(name)))
+        return partial(self._records, source, root, bench.chosen)
+
+    def _records(
+        self, source: Source, root: Path | str, chosen: RowFilter
+    ) -> Iterator[RawSample | Skipped]:
+        for item in find_data_sets(source, root):
             if isinstance(item, Part):
+                item.data_sets = [one for one in item.data_sets if chosen.keeps_source(one.name)]
                 yield from self._part_records(item)
             else:
                 yield item

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeGuard
 
+import numpy as np
+
+from syncsam_lightning.data.filter import FilterError, RowFilter
 from syncsam_lightning.data.sources import Entry, EntryIndex, Source
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import Skipped
+from syncsam_lightning.seeding import stable_key
 
 from .index import INDEX, DataSet
+from .pseudo import LABEL as PSEUDO
 
 
 @dataclass(slots=True)
@@ -72,7 +77,11 @@ def find_data_sets(source: Source, root: str | os.PathLike[str]) -> Iterator[Par
     names: dict[str, DataSet] = {}
     for part in parts:
         try:
-            entries = [entry for entry in part.entries() if _is_index(entry)]
+            entries = [
+                entry
+                for entry in part.entries()
+                if isinstance(entry, Entry) and is_index(entry.name)
+            ]
         except BrokenInputError as error:
             if len(parts) == 1:
                 raise
@@ -95,5 +104,59 @@ def find_data_sets(source: Source, root: str | os.PathLike[str]) -> Iterator[Par
     yield from found
 
 
-def _is_index(entry: Entry | Skipped) -> TypeGuard[Entry]:
-    return isinstance(entry, Entry) and entry.name.rpartition("/")[2] == INDEX
+def is_index(name: str) -> bool:
+    """Whether a file of a release is the ``dataset.json`` of a data set."""
+    return name.rpartition("/")[2] == INDEX
+
+
+def wanted_keys(
+    source: Source, root: str | os.PathLike[str], chosen: RowFilter, *, pseudo_masks: bool
+) -> np.ndarray:
+    """Return what tells the files that a filter asks for from others.
+
+    Which classes are on an image its label tells alone: where classes are asked for, it is the data
+    sets that have them.
+
+    Args:
+        source: the release.
+        root: its address, for messages.
+        chosen: the filter.
+        pseudo_masks: whether pseudo-instances belong to them.
+
+    Returns:
+        int64, ascending keys of names.
+
+    Raises:
+        DatasetNotFoundError, BrokenInputError: see :func:`find_data_sets`.
+        FilterError: no data set is asked for.
+    """
+    keys = array("q")
+    there: list[str] = []
+    for item in find_data_sets(source, root):
+        for data_set in item.data_sets if isinstance(item, Part) else ():
+            there.append(f"{data_set.name} ({data_set.modality})")
+            if _is_asked_for(data_set, chosen, pseudo_masks):
+                for name in _listed_names(data_set, pseudo_masks):
+                    keys.append(stable_key(name))
+    if not keys:
+        raise FilterError(
+            f"data.filter ({chosen}) leaves no image of {os.fspath(root)}; its data sets are "
+            f"{', '.join(sorted(there))}"
+        )
+    return np.unique(np.frombuffer(keys, np.int64))
+
+
+def _is_asked_for(data_set: DataSet, chosen: RowFilter, pseudo_masks: bool) -> bool:
+    if not chosen.keeps_group(data_set.modality, data_set.name):
+        return False
+    labels = [*data_set.labels.values(), *([PSEUDO] if pseudo_masks else [])]
+    return any(map(chosen.keeps_label, labels))
+
+
+def _listed_names(data_set: DataSet, pseudo_masks: bool) -> Iterator[str]:
+    for split, listed in data_set.listed():
+        kinds = ["image", "label"] + (["imask"] if pseudo_masks and split == "train" else [])
+        for kind in kinds:
+            value = listed.get(kind) if isinstance(listed, dict) else None
+            if isinstance(value, str):
+                yield data_set.folder + value

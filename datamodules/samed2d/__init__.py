@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from syncsam_lightning.data.conversion import Records, Workbench
+from syncsam_lightning.data.conversion import Records, WebRelease, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
-from syncsam_lightning.data.sources import holds_archives, open_source
+from syncsam_lightning.data.sources import holds_archives, is_web, open_source
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import DatasetCard, PublishedCounts, RawSample, Skipped
 
@@ -28,6 +28,9 @@ class SAMed2D(PromptableDataModule):
     store. Archives are read in place, also where an unpacked folder lies beside them. Of an
     unpacked release the images that its index names are used, of an archive all that are in it;
     what the index names and is not there is listed.
+
+    It may also be the address of the archive's folder on a web server, or a file with the addresses
+    of its parts: then the directory is read, and of the rest what ``filter`` asks for.
 
     An object whose class is missing from the mapping keeps its mask and is labelled by its number
     (``class_0003``); a warning says so once per class.
@@ -75,6 +78,7 @@ class SAMed2D(PromptableDataModule):
         ),
     )
     reads_archives: ClassVar[bool] = True
+    archives: ClassVar[tuple[str, ...] | None] = ("SA-Med2D-16M",)
 
     def __init__(
         self,
@@ -131,9 +135,14 @@ class SAMed2D(PromptableDataModule):
             DatasetNotFoundError: this is not the release, or a part of it is missing.
             BrokenInputError: one of the JSON files cannot be read; the message names it.
         """
-        if isinstance(root, Path) and not holds_archives(root) and release_tree(root) is not None:
+        bench.chosen.check_modalities(self.card.modalities, self.card.name)
+        if is_web(root):
+            web = WebRelease(root, self.web_names(), bench)
+            archive = open_archive(web.source, bench, str(root), web)
+        elif isinstance(root, Path) and not holds_archives(root) and release_tree(root) is not None:
             return super().open_records(root, bench)
-        archive = open_archive(open_source(root, self.source_options), bench, str(root))
+        else:
+            archive = open_archive(open_source(root, self.source_options), bench, str(root))
         return lambda: self._ruled(archive())
 
     def _ruled(self, samples: Iterable[RawSample | Skipped]) -> Iterator[RawSample | Skipped]:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -19,7 +19,8 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
-from syncsam_lightning.data.conversion import Records, Workbench
+from syncsam_lightning.data.conversion import Records, WebRelease, Workbench
+from syncsam_lightning.data.conversion.slice import NOT_ASKED_FOR
 from syncsam_lightning.data.conversion.staged_masks import (
     Item,
     MaskFile,
@@ -27,6 +28,7 @@ from syncsam_lightning.data.conversion.staged_masks import (
     stage_masks,
 )
 from syncsam_lightning.data.conversion.unreadable import UnreadableFiles
+from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.data.keys import holds
 from syncsam_lightning.data.readers import read_image, read_mask
 from syncsam_lightning.data.sources import Entry, Source
@@ -41,11 +43,12 @@ from .names import (
     BAD_MASK,
     CLASSES,
     INDEX,
-    SUFFIX,
     ImageName,
     MaskName,
+    kind_of,
     source_of,
 )
+from .slice import NameSlice, in_group
 
 _BATCH = 1 << 16
 
@@ -102,13 +105,16 @@ class Survey:
     folder: str
 
     @classmethod
-    def of(cls, source: Source, where: str, unreadable: UnreadableFiles) -> Survey:
+    def of(
+        cls, source: Source, where: str, unreadable: UnreadableFiles, chosen: RowFilter
+    ) -> Survey:
         """Look through a directory.
 
         Args:
             source: the archive.
             where: it lies, for messages.
             unreadable: counts what is lost with missing parts.
+            chosen: what is asked for of it; nothing else can be lost.
 
         Raises:
             DatasetNotFoundError: it is not that of a release, or lacks the class names.
@@ -118,12 +124,12 @@ class Survey:
         found: dict[str, Entry] = {}
         for entry in source.entries():
             if isinstance(entry, Skipped):
-                if entry.kind == PART_MISSING:
+                if entry.kind == PART_MISSING and in_group(entry.path, chosen):
                     unreadable.add(1, [entry])
-                    lost.append(stable_key(_kind(entry.path)[1]))
+                    lost.append(stable_key(kind_of(entry.path)[1]))
                 continue
             num_read += 1
-            kind, stem = _kind(entry.name)
+            kind, stem = kind_of(entry.name)
             if kind in keys:
                 keys[kind].append(stable_key(stem))
             elif kind in (INDEX, CLASSES):
@@ -148,45 +154,49 @@ class Survey:
         return digest.hexdigest()
 
 
-def open_archive(source: Source, bench: Workbench, where: str) -> Records:
+def open_archive(
+    source: Source, bench: Workbench, where: str, web: WebRelease | None = None
+) -> Records:
     """Stage the masks, compare the archive with its index, and return what reads its samples.
 
     Args:
         source: the archive.
         bench: for the stages.
         where: the archive lies, for messages.
+        web: where it lies on a web server: reads what is needed of it.
 
     Raises:
         DatasetNotFoundError: it is not this release, or lacks the class names.
         BrokenInputError: the index or the class names cannot be read.
+        FilterError: what is asked for is not there.
     """
     lost = UnreadableFiles(bench.options.max_unreadable, None, "files")
-    survey = Survey.of(source, where, lost)
+    survey = Survey.of(source, where, lost, bench.chosen)
     lost.close()  # told now, not after hours of work on the rest
+    if web is not None:
+        web.keep(lambda name: kind_of(name)[0] in (INDEX, CLASSES), f"{INDEX} and {CLASSES}")
     classes = Classes.read(source.read(survey.classes), survey.classes.name)
-    masks = stage_masks(bench, _mask_files(source), len(survey.masks))
+    part = None
+    if bench.chosen.given():
+        part = NameSlice.of(source.entries(), bench.chosen, classes, where)
+    if web is not None:
+        source = web.fetch(part.has_file if part else lambda name: bool(kind_of(name)[1]))
+    masks = stage_masks(
+        bench, _mask_files(source, part), part.num_masks if part else len(survey.masks)
+    )
     mismatches = bench.folder / f"mismatches-{survey.digest()}-{masks.digest}.jsonl"
     if not mismatches.exists():
-        _list_mismatches(source, survey, masks, mismatches)
+        _list_mismatches(_mismatches(source, survey, masks, part), mismatches)
     bench.options.at("reconciled")
-    return partial(_records, source, masks, classes, mismatches)
+    return partial(_records, source, masks, classes, mismatches, part)
 
 
-def _kind(name: str) -> tuple[str, str]:
-    """Return ``images`` or ``masks`` and the stem, or the file name of anything else."""
-    path, _, file = name.rpartition("/")
-    folder = path.rpartition("/")[2]
-    if folder in ("images", "masks") and file.endswith(SUFFIX):
-        return folder, file.removesuffix(SUFFIX)
-    return file, ""
-
-
-def _mask_files(source: Source) -> Iterator[Item]:
+def _mask_files(source: Source, part: NameSlice | None) -> Iterator[Item]:
     for entry in source.entries():
         if isinstance(entry, Skipped):
             continue
-        kind, stem = _kind(entry.name)
-        if kind != "masks":
+        kind, stem = kind_of(entry.name)
+        if kind != "masks" or not (part is None or part.has_mask(stem)):
             continue
         name = MaskName.parse(stem)
         if name is None or ImageName.parse(name.image) is None:
@@ -196,19 +206,27 @@ def _mask_files(source: Source) -> Iterator[Item]:
 
 
 def _records(
-    source: Source, masks: StagedMasks, classes: Classes, mismatches: Path
+    source: Source,
+    masks: StagedMasks,
+    classes: Classes,
+    mismatches: Path,
+    part: NameSlice | None,
 ) -> Iterator[RawSample | Skipped]:
     for entry in source.entries():
         if isinstance(entry, Skipped):
-            yield replace(entry, source=source_of(_kind(entry.path)[1]))
+            yield replace(entry, source=source_of(kind_of(entry.path)[1]))
             continue
-        kind, stem = _kind(entry.name)
+        kind, stem = kind_of(entry.name)
         if kind == "images":
             name = ImageName.parse(stem)
             if name is None:
                 yield Skipped(entry.name, BAD_IMAGE, "malformed name", source_of(stem))
             else:
-                yield from _image(source, entry, stem, name, masks, classes)
+                sample = _image(source, entry, stem, name)
+                if part is not None and not part.has_image(stem):
+                    yield replace(sample, masks=NOT_ASKED_FOR if part.is_masked(stem) else ())
+                else:
+                    yield from _with_masks(sample, masks, classes)
         elif kind not in ("masks", INDEX, CLASSES):
             yield Skipped(entry.name, "neither an image nor a mask", "unknown file")
     with mismatches.open(encoding="utf-8") as file:
@@ -216,27 +234,11 @@ def _records(
             yield Skipped(*json.loads(line))
 
 
-def _image(
-    source: Source,
-    entry: Entry,
-    stem: str,
-    name: ImageName,
-    masks: StagedMasks,
-    classes: Classes,
-) -> Iterator[RawSample | Skipped]:
-    objects: list[NamedMask] = []
-    for path, pixels in masks.of(stem):
-        mask = MaskName.parse(PurePosixPath(path).stem)
-        assert mask is not None
-        if objects and objects[-1].path == path:
-            yield Skipped(path, "stored twice; the first is used", "duplicate mask", name.source)
-            continue
-        label = classes.name(name.source, mask.class_id)
-        objects.append(NamedMask(label, pixels, path, mask.instance))
-    yield RawSample(
+def _image(source: Source, entry: Entry, stem: str, name: ImageName) -> RawSample:
+    return RawSample(
         id=stem,
         image=ImageEntry(source, entry),
-        masks=tuple(objects),
+        masks=(),
         modality=name.modality,
         source=name.source,
         case=name.case,
@@ -245,14 +247,31 @@ def _image(
     )
 
 
-def _list_mismatches(source: Source, survey: Survey, masks: StagedMasks, path: Path) -> None:
+def _with_masks(
+    sample: RawSample, masks: StagedMasks, classes: Classes
+) -> Iterator[RawSample | Skipped]:
+    objects: list[NamedMask] = []
+    for path, pixels in masks.of(sample.id):
+        mask = MaskName.parse(PurePosixPath(path).stem)
+        assert mask is not None
+        if objects and objects[-1].path == path:
+            yield Skipped(path, "stored twice; the first is used", "duplicate mask", sample.source)
+            continue
+        label = classes.name(sample.source, mask.class_id)
+        objects.append(NamedMask(label, pixels, path, mask.instance))
+    yield replace(sample, masks=tuple(objects))
+
+
+def _list_mismatches(found: Iterable[Skipped], path: Path) -> None:
     with whole_file(path) as file:
-        for skip in _mismatches(source, survey, masks):
+        for skip in found:
             line = [skip.path, skip.reason, skip.kind, skip.source]
             file.write(json.dumps(line).encode() + b"\n")
 
 
-def _mismatches(source: Source, survey: Survey, masks: StagedMasks) -> Iterator[Skipped]:
+def _mismatches(
+    source: Source, survey: Survey, masks: StagedMasks, part: NameSlice | None
+) -> Iterator[Skipped]:
     for name in masks.without_image(survey.images):
         stem = PurePosixPath(name).stem
         reason = "its image is not there"
@@ -265,6 +284,8 @@ def _mismatches(source: Source, survey: Survey, masks: StagedMasks) -> Iterator[
         return
     with _open(source, survey.index) as file:
         named = _named(read_index(file, survey.index.name))
+        if part is not None:
+            named = filter(partial(in_group, chosen=part.chosen), named)
         while batch := list(islice(named, _BATCH)):
             yield from _missing(batch, survey)
 
@@ -278,7 +299,7 @@ def _named(pairs: Iterator[tuple[str, list[str]]]) -> Iterator[str]:
 def _missing(names: list[str], survey: Survey) -> Iterator[Skipped]:
     """Yield those names of the index that the archive lacks."""
     found = np.zeros(len(names), bool)
-    kinds = [_kind(name) for name in names]
+    kinds = [kind_of(name) for name in names]
     for folder, keys in (("images", survey.images), ("masks", survey.masks)):
         mine = [number for number, (kind, _) in enumerate(kinds) if kind == folder]
         wanted = np.array([stable_key(kinds[number][1]) for number in mine], np.int64)

@@ -65,6 +65,15 @@ class MaskName:
         return cls(image, int(found["class_id"]), int(found["instance"]))
 
 
+def kind_of(name: str) -> tuple[str, str]:
+    """Return ``images`` or ``masks`` and the stem, or the file name of anything else."""
+    path, _, file = name.rpartition("/")
+    folder = path.rpartition("/")[2]
+    if folder in ("images", "masks") and file.endswith(SUFFIX):
+        return folder, file.removesuffix(SUFFIX)
+    return file, ""
+
+
 def source_of(stem: str) -> str:
     """Return the data set that a name tells, ``""`` if it tells none."""
     fields = stem.split("--")

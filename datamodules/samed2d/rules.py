@@ -21,6 +21,8 @@ ACDC = "ACDC"
 ACDC_CAVITY = "--0003_000.png"
 BINARY_SOURCES = ("Brain_PTM", "QUBIQ2020")
 AUTOPET = "autoPET"
+NEED_ALL_MASKS = (ACDC,)
+"""Data sets of which a rule looks at all masks of an image to judge one."""
 
 
 RULES: Mapping[str, Rule] = {

@@ -11,6 +11,8 @@ from syncsam_lightning.cli.command_parser import CommandParser
 from syncsam_lightning.cli.plugin_options import PluginOptions
 from syncsam_lightning.commands.prepare import check_options, prepare
 
+_FILTER = "--data.filter"
+
 
 def prepare_parser() -> ArgumentParser:
     """Return the parser of the command; building it imports neither torch nor Lightning."""
@@ -30,6 +32,10 @@ def prepare_parser() -> ArgumentParser:
 def run_prepare(args: Sequence[str]) -> int:
     """Parse ``args`` (without the command's name), convert, and return the exit status."""
     others, options = PluginOptions.split_off(args)
+    # The settings of a filter go by the name that they have in every other command.
+    others = [
+        f"--filter{arg.removeprefix(_FILTER)}" if arg.startswith(_FILTER) else arg for arg in others
+    ]
     settings = prepare_parser().parse_args(others).as_dict()
     if names := options.names():
         # Only here: a datamodule brings torch with it.

@@ -33,9 +33,11 @@ from syncsam_lightning.data.order import Stratum
 from syncsam_lightning.data.overlap import UsedRows
 from syncsam_lightning.data.rows import Rows, TableRows
 from syncsam_lightning.data.sampling import Sampling
+from syncsam_lightning.data.sources.web_place import is_web
 from syncsam_lightning.data.splits import SplitBy, SplitRule
 from syncsam_lightning.data.streaming import Groups, StreamingDataModule
 from syncsam_lightning.data.table import Table
+from syncsam_lightning.data.table_settings import SLICE, check_settings
 from syncsam_lightning.errors import DatasetNotFoundError, TableError
 from syncsam_lightning.geometry import Fit
 from syncsam_lightning.records import SPLITS, DatasetCard, RawSample, Skipped, Split
@@ -94,6 +96,9 @@ class PromptableDataModule(StreamingDataModule):
     """False for data sets that an installed package carries."""
     reads_archives: ClassVar[bool] = False
     """True where the root may also be an archive, or an address on an object store."""
+    archives: ClassVar[tuple[str, ...] | None] = None
+    """Names of the release's archives without ``.zip``, for which it is looked on web servers;
+    empty where they are called as its data sets are. None: it isn't read from web servers."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Items of the root that rows are made of; none: all. What changes in them is noticed."""
 
@@ -184,19 +189,26 @@ class PromptableDataModule(StreamingDataModule):
     def prepare_data(self) -> None:
         """Make the table if it is not there, with as many processes as load batches.
 
+        Of a release on a web server only what :attr:`filter` asks for gets into it.
+
         Raises:
             DatasetNotFoundError: neither the table nor the raw release is there.
             ConversionError: not one image of the release could be used.
         """
-        report = self.prepare(WorkOptions(workers=max(1, self.num_workers)))
+        options = WorkOptions(workers=max(1, self.num_workers))
+        report = self.prepare(options, self.filter if self._is_on_web() else None)
         if report is not None:
             log.info("%s", report.details(self.card.published))
 
-    def prepare(self, options: WorkOptions) -> ConversionReport | None:
+    def prepare(
+        self, options: WorkOptions, chosen: RowFilter | None = None
+    ) -> ConversionReport | None:
         """Make the table if it is not there; wait if another process is making it.
 
         Args:
             options: how to work.
+            chosen: which images and masks of the release get into it; None: all. The split is
+                drawn over all of them, so that an image is on the same side whatever is chosen.
 
         Returns:
             the report of the conversion, None if the table was there.
@@ -208,12 +220,15 @@ class PromptableDataModule(StreamingDataModule):
         """
         target = self._target()
         if is_prepared(target):
-            check_unchanged(self.table, self.root, self.reads, self.source_options)
+            check_unchanged(self.table, self.root, self._looked_at(), self.source_options)
             return None
         root = self._require_root()
         settings = self.table_settings() | {"root": address_of(root)}
-        state = state_of(root, self.reads, self.source_options) if self.needs_root else None
-        plan = TablePlan(self.image_size, settings, code_digest(type(self)), state)
+        if chosen is not None and chosen.given():
+            settings[SLICE] = chosen.given()
+        state = state_of(root, self._looked_at(), self.source_options) if self.needs_root else None
+        code = code_digest(type(self))
+        plan = TablePlan(self.image_size, settings, code, state, chosen, self._is_on_web())
         return prepare_table(
             target, plan, partial(self.open_records, root), self.split_rule, options
         )
@@ -247,6 +262,19 @@ class PromptableDataModule(StreamingDataModule):
         if location.is_remote and location.uri.partition("://")[0] != self._scheme():
             return None
         return location.storage_options
+
+    def _is_on_web(self) -> bool:
+        return self.archives is not None and self.root is not None and is_web(self.root)
+
+    def web_names(self) -> Sequence[str]:
+        """Return what the archives of a release on a web server are called, without ``.zip``.
+
+        Where they are called as the data sets are, those that :attr:`filter` names.
+        """
+        return self.archives or self.filter.given().get("source", [])
+
+    def _looked_at(self) -> Sequence[str]:
+        return self.web_names() if self._is_on_web() else self.reads
 
     def _scheme(self) -> str:
         return self.root.partition("://")[0] if isinstance(self.root, str) else ""
@@ -291,32 +319,9 @@ class PromptableDataModule(StreamingDataModule):
         return self.root
 
     def _check_settings(self) -> None:
-        stored = self.table.settings
-        if not stored:
-            return
-        if "seed" in stored:  # the name of split_seed in tables of earlier versions
-            stored = {"split_seed": stored["seed"], **stored}
-        stored = {**self.settings_before, **stored}
-        for key, wanted in self.table_settings().items():
-            # Images are resized when they are read: one table serves models of all sizes.
-            if key != "image_size" and key in stored and stored[key] != wanted:
-                raise TableError(
-                    f"{self.table} was prepared with {key}={stored[key]!r}, but "
-                    f"{key}={wanted!r} is asked for: give another data.table to prepare a new "
-                    "one, or use the setting it was made with"
-                )
-        self._warn_of_small_images(stored.get("image_size"))
+        check_settings(self.table, self.table_settings(), self.settings_before)
         if self._has_default_table:
             self.check_origin()
-
-    def _warn_of_small_images(self, stored: int | None) -> None:
-        if stored is not None and stored < self.image_size:
-            log.warning(
-                "%s keeps training images with a long side of %d pixels, which are enlarged to %d "
-                "here; for sharper ones prepare a table of its own with image_size %d (images for "
-                "validation and testing keep their size in every table)",
-                self.table, stored, self.image_size, self.image_size,
-            )  # fmt: skip
 
     def check_origin(self) -> None:
         """Raise :class:`TableError` if the table was prepared from another release than root."""

@@ -1,4 +1,4 @@
-"""Choosing rows and masks by modality, source and class."""
+"""Choosing images and masks by modality, source and class, of a table or of a release."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Names = str | Sequence[str] | None
 
 
 class FilterError(SyncSAMError):
-    """A filter names what is not in the table, or leaves nothing."""
+    """A filter names what is not in the table or the release, or leaves nothing."""
 
 
 @dataclass(frozen=True)  # no slots: jsonargparse reads defaults from __dict__
 class RowFilter:
-    """Which images and masks of a table are used, in every split.
+    """Which images and masks of a table are used, in every split; or which get into a table.
 
     Each setting is one name or a list of names. Those left out don't restrict anything.
 
@@ -49,17 +49,25 @@ class RowFilter:
         """
         chosen = np.ones(len(index.split.codes), bool)
         for name, column in (("modality", index.modality), ("source", index.source)):
-            self._check(name, column.values, table)
+            self._check(name, column.values, str(table))
             if (wanted := _names(getattr(self, name))) is not None:
                 chosen &= column.among(wanted)
             chosen &= ~column.among(_names(getattr(self, f"{name}_not")) or frozenset())
         if self.restricts_labels:
             has_mask, labels = rows_with_labels(table, self.keeps_label)
-            self._check("label", labels, table)
+            self._check("label", labels, str(table))
             chosen &= has_mask
         if not chosen.any():
-            raise FilterError(f"data.filter ({self._given()}) leaves no image of {table}")
+            raise FilterError(f"data.filter ({self}) leaves no image of {table}")
         return chosen
+
+    def keeps_group(self, modality: str, source: str) -> bool:
+        """Whether images of a modality and a data set may be used."""
+        return self._keeps("modality", modality) and self.keeps_source(source)
+
+    def keeps_source(self, source: str) -> bool:
+        """Whether images of a data set may be used."""
+        return self._keeps("source", source)
 
     @property
     def restricts_labels(self) -> bool:
@@ -73,22 +81,35 @@ class RowFilter:
 
     def keeps_label(self, label: str) -> bool:
         """Whether masks of a class are used."""
-        wanted, unwanted = _names(self.label), _names(self.label_not) or frozenset()
-        return (wanted is None or label in wanted) and label not in unwanted
+        return self._keeps("label", label)
 
-    def _check(self, name: str, known: Iterable[str], table: Table) -> None:
+    def _keeps(self, name: str, value: str) -> bool:
+        wanted = _names(getattr(self, name))
+        return (wanted is None or value in wanted) and value not in (
+            _names(getattr(self, f"{name}_not")) or ()
+        )
+
+    def check_modalities(self, known: Iterable[str], where: str) -> None:
+        """Raise :class:`FilterError` if a modality is named that is not among the known ones."""
+        self._check("modality", known, where)
+
+    def _check(self, name: str, known: Iterable[str], where: str) -> None:
         known = sorted(known)
         for key in (name, f"{name}_not"):
             for value in sorted(_names(getattr(self, key)) or ()):
                 if value not in known:
                     raise FilterError(
-                        f"data.filter.{key}: {table} has no {name} {value!r}; "
+                        f"data.filter.{key}: {where} has no {name} {value!r}; "
                         f"it has {', '.join(known)}"
                     )
 
-    def _given(self) -> str:
+    def given(self) -> dict[str, list[str]]:
+        """Return what was given, as sorted names by setting; empty if nothing is restricted."""
         values = {field.name: _names(getattr(self, field.name)) for field in fields(self)}
-        return ", ".join(f"{k}: {', '.join(sorted(v))}" for k, v in values.items() if v is not None)
+        return {key: sorted(names) for key, names in values.items() if names is not None}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key}: {', '.join(names)}" for key, names in self.given().items())
 
 
 def _names(value: Names) -> frozenset[str] | None:

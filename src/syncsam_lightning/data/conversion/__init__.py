@@ -20,6 +20,7 @@ from syncsam_lightning.data.conversion.source_state import (
     state_of,
 )
 from syncsam_lightning.data.conversion.target import Target, skipped_path
+from syncsam_lightning.data.conversion.web_release import WebRelease
 from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Records",
     "TablePlan",
     "Target",
+    "WebRelease",
     "WorkOptions",
     "Workbench",
     "address_of",

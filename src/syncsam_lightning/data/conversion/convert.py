@@ -18,10 +18,12 @@ from syncsam_lightning.data.conversion.row_units import (
     assign,
     identify,
 )
+from syncsam_lightning.data.conversion.slice import in_slice
 from syncsam_lightning.data.conversion.source_state import SOURCE, SourceState
 from syncsam_lightning.data.conversion.target import Target
 from syncsam_lightning.data.conversion.units import cut_units
 from syncsam_lightning.data.conversion.workbench import Workbench, WorkOptions
+from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.data.keys import SeenKeys
 from syncsam_lightning.data.lance_files import Fragment, files_of
 from syncsam_lightning.data.schema import FORMAT_VERSION, table_schema
@@ -51,12 +53,24 @@ class TablePlan:
         code: digest of the code that makes the rows, see :func:`code_digest`; work that other code
             began is not gone on with. ``""`` where that is the caller's affair.
         source: state of the release, kept with the table, see :class:`SourceState`; None: unknown.
+        chosen: which images and masks of the release the table is made of; None: all.
+        begins_anew: whether unfinished work is only gone on with while the release is in the same
+            state. Of files on this machine it is told one by one whether they were mended.
     """
 
     image_size: int
     settings: Mapping[str, Any]
     code: str = ""
     source: SourceState | None = None
+    chosen: RowFilter | None = None
+    begins_anew: bool = False
+
+    def made_of(self) -> dict[str, Any]:
+        """Return all that the unfinished work depends on."""
+        whole = {"format": FORMAT_VERSION, "image_size": self.image_size, "code": self.code}
+        if self.begins_anew and self.source is not None:
+            whole[SOURCE] = self.source.digest
+        return whole | dict(self.settings)
 
     def text(self) -> str:
         """Return the settings, and the state of the release, as JSON."""
@@ -108,7 +122,11 @@ def prepare_table(
         with _workbench(target, plan, options) as bench:
             records = open_records(bench)
             splitter = Splitter(records(), split_rule)
-            report = _build(bench, target, plan, records(), splitter, splitter.num_samples)
+            samples: Iterable[RawSample | Skipped] = records()
+            total: int | None = splitter.num_samples
+            if bench.chosen.given():
+                samples, total = in_slice(samples, bench.chosen), None
+            report = _build(bench, target, plan, samples, splitter, total)
             report.notes += splitter.notes()
             return report
 
@@ -159,9 +177,7 @@ def _busy(target: Target) -> str:
 
 @contextmanager
 def _workbench(target: Target, plan: TablePlan, options: WorkOptions) -> Iterator[Workbench]:
-    made_of = {"format": FORMAT_VERSION, "image_size": plan.image_size, "code": plan.code}
-    whole = made_of | target.address | dict(plan.settings)
-    bench = Workbench(target.work, whole, options)
+    bench = Workbench(target.work, plan.made_of() | target.address, options, plan.chosen)
     try:
         with told_when_full(bench.folder):
             yield bench

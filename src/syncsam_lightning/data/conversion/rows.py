@@ -60,7 +60,9 @@ class RowMaker:
             plan = ResizePlan(height, width, self._image_size)
         kept = self._usable_masks(sample, (height, width), plan)
         if not kept:
-            self._skip(Skipped(path, "no usable mask", "image without usable mask", sample.source))
+            what = "usable mask" if len(sample.masks) else "masks"
+            reason, kind = f"no {what}", f"image without {what}"
+            self._skip(Skipped(path, reason, kind, sample.source))
             return None
         pixels = collapse_grey(image)
         digest = image_digest(pixels)  # before it is resized

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from syncsam_lightning.data.sources.opening import stored_files
+from syncsam_lightning.data.sources.web_files import WebFolder
+from syncsam_lightning.data.sources.web_place import WebPlace, is_web
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import SyncSAMError, TableError
+from syncsam_lightning.seeding import stable_key
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +76,13 @@ class SourceState:
 
         The time of writing counts on an object store too, of which each tells it with each listing.
         What a store calls the tag of a file says less: it differs by store and by the way in which
-        a file was uploaded, and is not always there.
+        a file was uploaded, and is not always there. Of archives on web servers, where nothing is
+        listed, size and tag of the parts count that are named.
 
         Args:
             root: a folder or an archive on this machine, or an address on an object store.
-            names: the items of a folder that count; none: all.
+            names: the items of a folder that count; none: all. On a web server what the archives
+                are called.
             storage_options: of an object store, see
                 :func:`~syncsam_lightning.data.sources.opening.open_source`.
 
@@ -191,8 +196,14 @@ def address_of(root: Path | str) -> str:
 def _found(
     root: Path | str, names: Sequence[str], storage_options: Mapping[str, str] | None
 ) -> Iterator[tuple[str, int, int]]:
-    """Yield name, bytes and time of writing in nanoseconds."""
-    if isinstance(root, str):
+    """Yield name, bytes and time of writing in nanoseconds, on web servers a key of the tag."""
+    if is_web(root):
+        place = WebPlace.of(root, names)
+        files = WebFolder(place.folder, place.addresses)
+        for name in place.names:
+            version = files.version(name)
+            yield name, version.size, stable_key(version.tag)
+    elif isinstance(root, str):
         for entry in stored_files(root, storage_options):
             yield entry.name, entry.size, entry.written
     elif root.is_dir():

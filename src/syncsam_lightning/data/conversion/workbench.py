@@ -14,6 +14,7 @@ from syncsam_lightning.data.conversion.pool import run_in_processes
 from syncsam_lightning.data.conversion.progress import Progress
 from syncsam_lightning.data.conversion.units import Unit
 from syncsam_lightning.data.conversion.unreadable import UnreadableFiles
+from syncsam_lightning.data.filter import RowFilter
 from syncsam_lightning.errors import LOST
 from syncsam_lightning.records import Skipped
 from syncsam_lightning.whole_files import whole_file
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 Moment: TypeAlias = Callable[[str], None]
 """Called with the name of each point that a conversion passes."""
 
+MAX_DOWNLOAD = 1_000_000_000
+"""Bytes that a conversion reads from web servers without asking."""
+
 _PLAN = "plan.json"
 _STATE = "*.json"
 _SMALLEST_UNIT, _LARGEST_UNIT, _UNITS = 256, 4096, 64
@@ -30,6 +34,10 @@ _SMALLEST_UNIT, _LARGEST_UNIT, _UNITS = 256, 4096, 64
 
 def _ignore(moment: str) -> None:
     pass
+
+
+def _no(question: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,8 @@ class WorkOptions:
         max_unreadable: share of a stage's items that may be files which can't be read or are not
             there before the conversion stops; ten files are never too many.
         progress: tell on the standard error stream how far it has come.
+        max_download: bytes to read from web servers without asking.
+        ask: called with a question before more is read; returns whether to.
         at: called at each point passed, such as ``"rows:3"`` or ``"committed"``. For tests that
             interrupt a conversion there.
     """
@@ -50,6 +60,8 @@ class WorkOptions:
     unit_size: int | None = None
     max_unreadable: float = 0.01
     progress: bool = True
+    max_download: int = MAX_DOWNLOAD
+    ask: Callable[[str], bool] = _no
     at: Moment = _ignore
 
     def __post_init__(self) -> None:
@@ -100,12 +112,20 @@ class Workbench:
         parent: where the folder is made.
         plan: all that shapes the result; kept in the folder, for who finds it.
         options: how to work.
+        chosen: which images and masks of the release the table is made of.
     """
 
-    def __init__(self, parent: Path, plan: Mapping[str, Any], options: WorkOptions) -> None:
+    def __init__(
+        self,
+        parent: Path,
+        plan: Mapping[str, Any],
+        options: WorkOptions,
+        chosen: RowFilter | None = None,
+    ) -> None:
         text = json.dumps(dict(plan), sort_keys=True, indent=2).encode()
         self.folder = parent / hashlib.blake2b(text, digest_size=8).hexdigest()
         self.options = options
+        self.chosen = chosen or RowFilter()
         self._counts: dict[str, int] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole_file(self.folder / _PLAN) as file:

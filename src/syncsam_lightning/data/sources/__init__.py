@@ -3,6 +3,7 @@
 from syncsam_lightning.data.sources.index import EntryIndex
 from syncsam_lightning.data.sources.opening import holds_archives, local_tree, open_source
 from syncsam_lightning.data.sources.source import Entry, Position, Source
+from syncsam_lightning.data.sources.web_place import is_web
 
 __all__ = [
     "Entry",
@@ -10,6 +11,7 @@ __all__ = [
     "Position",
     "Source",
     "holds_archives",
+    "is_web",
     "local_tree",
     "open_source",
 ]

@@ -114,9 +114,9 @@ class ObjectFolder:
         """Open a file; nothing is asked for before it is read."""
         return _Ahead(self, path)
 
-    def read_at(self, path: str, offset: int, length: int) -> bytes:
+    def read_at(self, path: str, offset: int, length: int, *, slack: int = 0) -> bytes:
         """Return bytes of a file, of which more is read ahead while few others are read."""
-        return self._files.get(path, self.open).read_at(offset, length)
+        return self._files.get(path, self.open).read_at(offset, length + slack)
 
     def read(self, path: str, length: int) -> bytes:
         """Return the start of a file."""

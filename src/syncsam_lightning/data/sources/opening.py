@@ -168,15 +168,44 @@ def _folder(storage: Storage, archive_storage: Storage) -> Source:
     if len(archives) == 1 and not loose:
         (parts,) = archives.values()
         return _archive(archive_storage, parts)
+    return _several(archive_storage, archives.values(), Tree(storage), loose)
+
+
+def _several(
+    storage: Storage, archives: Iterable[_Parts], tree: Tree, loose: tuple[Found, ...] = ()
+) -> ArchiveFolder:
     opened: list[ZipSource] = []
     broken: list[Skipped] = []
-    for parts in archives.values():
+    for parts in archives:
         try:
-            opened.append(_archive(archive_storage, parts, len(opened)))
+            opened.append(_archive(storage, parts, len(opened)))
         except (BrokenInputError, DatasetNotFoundError) as error:
             reason = error.reason if isinstance(error, BrokenInputError) else str(error)
             broken.append(Skipped(parts.last or parts.stem, reason, kind=ARCHIVE_DAMAGED))
-    return ArchiveFolder(Tree(storage), tuple(opened), loose, tuple(broken))
+    return ArchiveFolder(tree, tuple(opened), loose, tuple(broken))
+
+
+def open_named(storage: Storage, names: Iterable[str]) -> ZipSource | ArchiveFolder:
+    """Open archives where nothing can be listed.
+
+    Args:
+        storage: that holds them.
+        names: of files; of an archive in parts the last one does, whose end tells the others.
+
+    Raises:
+        DatasetNotFoundError: no name is that of an archive, or an archive lacks its last part.
+        BrokenInputError: the end of the only archive is damaged.
+        OSError: the storage fails, or has no such file.
+    """
+    archives = _archives(Found(name) for name in names)
+    if not archives:
+        raise DatasetNotFoundError(
+            f"no archive is named: expected NAME.zip, and got {', '.join(names) or 'nothing'}"
+        )
+    if len(archives) == 1:
+        (parts,) = archives.values()
+        return _archive(storage, parts)
+    return _several(storage, archives.values(), Tree(storage))
 
 
 @dataclass(slots=True)

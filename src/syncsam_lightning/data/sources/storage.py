@@ -72,8 +72,8 @@ class Storage(Protocol):
         """Open a file; let go of it when it is read."""
         ...
 
-    def read_at(self, path: str, offset: int, length: int) -> bytes:
-        """Return bytes of a file, as :class:`OpenFile` does.
+    def read_at(self, path: str, offset: int, length: int, *, slack: int = 0) -> bytes:
+        """Return bytes of a file, as :class:`OpenFile` does, and up to ``slack`` more.
 
         The few that were read last stay open, as suits the parts of an archive.
         """
@@ -173,9 +173,9 @@ class LocalFolder:
         """Open a file, which is read by position: processes that share it don't interfere."""
         return _Descriptor(self._at(path, _open))
 
-    def read_at(self, path: str, offset: int, length: int) -> bytes:
+    def read_at(self, path: str, offset: int, length: int, *, slack: int = 0) -> bytes:
         """Return bytes of a file that stays open while few others are read."""
-        return self._files.get(path, self.open).read_at(offset, length)
+        return self._files.get(path, self.open).read_at(offset, length + slack)
 
     def read(self, path: str, length: int) -> bytes:
         """Return the start of a file."""

@@ -84,11 +84,16 @@ class Volumes:
                 raise
             if count := min(missing, size - offset):
                 place = self.parts[part]
-                piece = self.storage.read_at(place.path, place.start + offset, count)
-                if len(piece) < count:
+                needed = max(0, min(count, missing - slack))
+                piece = self.storage.read_at(
+                    place.path, place.start + offset, needed, slack=count - needed
+                )
+                if len(piece) < needed:
                     raise LostError(f"{place.path} has become shorter while it was read")
                 pieces.append(piece)
-                missing -= count
+                missing -= len(piece)
+                if len(piece) < count:
+                    break
             part, offset = part + 1, 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

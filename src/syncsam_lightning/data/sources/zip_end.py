@@ -17,6 +17,7 @@ from syncsam_lightning.errors import BrokenInputError
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
+_USUAL_TAIL = _END.size + _LOCATOR.size + _END64.size
 _LONGEST_TAIL = _END.size + (1 << 16) + _LOCATOR.size + _END64.size
 _MOST_PARTS = 10_000
 _DIRECTORY_ENTRY = b"PK\1\2"
@@ -66,8 +67,12 @@ def read_end(
         OSError: the storage fails.
     """
     size = storage.size(path)
-    at = max(0, size - _LONGEST_TAIL)
-    tail = storage.read_at(path, at, size - at)
+    for length in (_USUAL_TAIL, _LONGEST_TAIL):
+        at = max(0, size - length)
+        tail = storage.read_at(path, at, size - at)
+        # Without a comment the records are the last bytes, which saves the rest of the tail.
+        if tail[-_END.size :][:4] == b"PK\5\6":
+            break
     end = _parse(storage, path, tail, at)
     if end.num_parts == 1:
         return _of_one_file(storage, path, size, end)
