@@ -9,7 +9,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,7 +55,13 @@ def stems(images: int, every: int) -> Iterator[str]:
 
 
 def write_release(
-    folder: Path, images: int, *, every: int = 7, part_size: int = 1 << 20, seed: int = 0
+    folder: Path,
+    images: int,
+    *,
+    every: int = 7,
+    part_size: int = 1 << 20,
+    seed: int = 0,
+    lost: Sequence[int] = (),
 ) -> Written:
     """Write the archive with two masks for each image: all masks first, then all images.
 
@@ -65,8 +71,10 @@ def write_release(
         every: see :func:`stems`.
         part_size: bytes of each part but the last.
         seed: other seeds store the files in another order; masks and images by themselves.
+        lost: numbers of images that the index names and that are not in the archive.
     """
     order = np.random.default_rng(seed).permutation(images).tolist() if seed else range(images)
+    order = [number for number in order if number not in lost]
     names = list(stems(images, every))
     parts = _Parts(folder, part_size)
     directory = io.BytesIO()
@@ -97,7 +105,7 @@ def write_release(
         sizes[name] = put(name, _image(number % 97))
     head += put("SAMed2D_v1_class_mapping_id.json", json.dumps(CLASSES).encode())
     begin = parts.address()
-    count = 3 * images + 2
+    count = 3 * len(order) + 2
     table = directory.getvalue()
     parts.write(table)
     last, at = parts.address()

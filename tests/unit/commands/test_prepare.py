@@ -79,7 +79,7 @@ def test_a_mapping_among_the_arguments_is_given_entry_by_entry(
 ):
     prepared = []
 
-    def remember(self: SAMed2D, options: object) -> SimpleNamespace:
+    def remember(self: SAMed2D, options: object, chosen: object) -> SimpleNamespace:
         prepared.append(self)
         return SimpleNamespace(details=lambda published: "")
 

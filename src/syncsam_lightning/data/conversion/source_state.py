@@ -27,6 +27,9 @@ SOURCE = "source_files"
 LOOKED_AT = 300_000
 """Files of which size and time are asked for; of the folders after those, only their own time."""
 
+_TRIES = 2
+"""How often a web server is asked: a table can be used without its release."""
+
 # The working folder may be the root: tables, programs, configs and logs there are no part of it.
 _TABLES = (".lance", ".partial", ".lock", ".soft", ".skipped.jsonl")
 _PROGRAMS = (".py", "__pycache__", ".ipynb", ".sh", ".yaml", ".yml", ".toml")
@@ -200,6 +203,7 @@ def _found(
     if is_web(root):
         place = WebPlace.of(root, names)
         files = WebFolder(place.folder, place.addresses)
+        files.tries = _TRIES
         for name in place.names:
             version = files.version(name)
             yield name, version.size, stable_key(version.tag)

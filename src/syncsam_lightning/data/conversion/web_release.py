@@ -114,7 +114,7 @@ class WebRelease:
         busy = f"{self._shelf.folder} is being written by another process"
         with only_one(self._shelf.folder / "lock", busy):
             self._shelf.forget()  # another process may have read it since
-            self._read(self._storage, pieces, f"{what} (kept in {self._shelf.folder})")
+            self._read(self._storage, pieces, f"{what}, kept in {self._shelf.folder}")
 
     def _pieces(self, wanted: Callable[[str], bool]) -> tuple[list[Piece], int, int]:
         pieces: list[Piece] = []
@@ -129,10 +129,11 @@ class WebRelease:
         missing = storage.missing(pieces)
         size = sum(piece.end - piece.begin for piece in missing)
         whole = sum(piece.end - piece.begin for piece in pieces)
-        here = f", {_bytes(whole - size)} of it here already" if size < whole else ""
-        log.info("%s: %s to read for %s%s", self._place.folder_name, _bytes(size), what, here)
         if not size:
+            log.info("%s: all of %s is here", self._place.folder_name, what)
             return
+        here = f"; {_bytes(whole - size)} are here" if size < whole else ""
+        log.info("%s: %s to read for %s%s", self._place.folder_name, _bytes(size), what, here)
         self._allow(size, what)
         options = self._bench.options
         with (

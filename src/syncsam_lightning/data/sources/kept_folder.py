@@ -38,7 +38,10 @@ class KeptFolder:
     def size(self, path: str) -> int:
         """Return the bytes of a file; what is kept of another version of it is forgotten."""
         if path not in self._sizes:
-            version = self._files.version(path)
+            try:
+                version = self._files.version(path)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{self.where(path)} is not there: {error}") from error
             for shelf in self._shelves:
                 shelf.expect(path, f"{version.size} {version.tag}")
             self._sizes[path] = version.size
@@ -50,11 +53,11 @@ class KeptFolder:
             if data := shelf.read(path, offset, length + slack):
                 break
         else:
-            data, length = b"", length + slack
+            data, length = b"", (length + slack if length else 0)
         begin, end = offset + len(data), min(offset + length, self.size(path))
-        return (
-            data + b"".join(self._files.stream(path, begin, end - begin)) if begin < end else data
-        )
+        if begin >= end:
+            return data
+        return data + b"".join(self._files.stream(path, begin, end - begin))
 
     def read(self, path: str, length: int) -> NoReturn:
         """Raise: only archives are read."""
