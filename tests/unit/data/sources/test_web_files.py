@@ -18,6 +18,8 @@ from syncsam_lightning.data.sources.web_files import (
     RangesIgnoredError,
     WebFolder,
 )
+from syncsam_lightning.data.sources.zip_end import read_end
+from syncsam_lightning.data.sources.zip_source import ZipSource
 from syncsam_lightning.errors import DatasetNotFoundError
 from tests.web_server import WebServer
 
@@ -365,3 +367,12 @@ def test_silence_is_told(monkeypatch: pytest.MonkeyPatch, server: WebServer):
     monkeypatch.setattr(WebFolder, "tries", 1)
     server.delay = 5.0
     assert "(it was silent for too long, tried 1 times)" in why(WebFolder(server.address))
+
+
+def test_an_archive_in_parts_is_read_where_it_is_served(
+    server: WebServer, folder: WebFolder, archive, files: dict[str, bytes], content
+):
+    archive(files, 3000).save(server.folder, "r")
+    volumes, directory = read_end(folder, "r.zip", "r.z{:02d}".format)
+    whole, lost = content(ZipSource(volumes, directory))
+    assert (whole, lost) == (files, {})
