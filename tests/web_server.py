@@ -61,11 +61,14 @@ class WebServer:
         token: what each request must have as ``Authorization: Bearer``: 401 without, 403 if wrong.
         redirect_to: a server that has the same files, to which each request for a file is sent,
             signed with its ``signature``; or the text of a ``Location``.
+        redirects: how many requests are redirected.
         redirect_status: of these answers.
         signature: what each request must have as ``?signature=``, else 403. Changing it makes the
             addresses that were given out before expire.
         refuse: statuses that the next requests are answered with, in order.
         retry_after: header of these answers.
+        rate_limit: header of these answers.
+        delay: seconds before an answer.
         whole: ranges are ignored, and files are sent whole with status 200.
         cuts: how many answers are cut.
         cut_after: bytes of body that are sent before a cut.
@@ -87,10 +90,13 @@ class WebServer:
     certificate: Path | None = None
     token: str = ""
     redirect_to: WebServer | str | None = None
+    redirects: int = _FAR
     redirect_status: int = 302
     signature: str = ""
     refuse: list[int] = field(default_factory=list)
     retry_after: str = ""
+    rate_limit: str = ""
+    delay: float = 0.0
     whole: bool = False
     cuts: int = 0
     cut_after: int = 0
@@ -200,13 +206,16 @@ class _Handler(BaseHTTPRequestHandler):
             owner.requests.append(asked)
             changed = len(owner.requests) > owner.changes_after
             refused = owner.refuse.pop(0) if owner.refuse else 0
+        owner.stopped.wait(owner.delay)
         if refused:
-            self._answer(asked, refused, {"Retry-After": owner.retry_after})
+            told = {"Retry-After": owner.retry_after, "RateLimit": owner.rate_limit}
+            self._answer(asked, refused, told)
         elif owner.token and "authorization" not in headers:
             self._answer(asked, 401)
         elif self._is_forbidden(owner, headers):
             self._answer(asked, 403)
-        elif owner.redirect_to is not None:
+        elif owner.redirect_to is not None and owner.redirects > 0:
+            owner.redirects -= 1
             self._answer(asked, owner.redirect_status, {"Location": self._location(owner)})
         else:
             self._hand_out(asked, changed)

@@ -73,11 +73,11 @@ def no_answer(url: Url, error: HTTPError) -> OSError:
 def _cause(error: HTTPError) -> str:
     if isinstance(error, NameResolutionError):
         return "its name is not known"
-    if isinstance(error, TimeoutError):
-        return "it was silent for too long"
     for inner in (error.__cause__, *error.args):
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror
+    if isinstance(error, TimeoutError):
+        return "it was silent for too long"
     return "the connection was cut"
 
 

@@ -48,9 +48,8 @@ class FileVersion(NamedTuple):
 
     def differs(self, other: FileVersion) -> bool:
         """Return whether two versions can't be the same; tags of two kinds say nothing."""
-        tags = {self.tag, other.tag} - {""}
-        alike = len({tag[0] == '"' for tag in tags}) == 1
-        return self.size != other.size or (alike and len(tags) > 1)
+        comparable = self.tag and other.tag and (self.tag[0] == '"') == (other.tag[0] == '"')
+        return self.size != other.size or bool(comparable and self.tag != other.tag)
 
 
 class WebFolder:
@@ -228,7 +227,7 @@ class WebFolder:
         version = FileVersion(int(found[3]), _tag(answer))
         if version.differs(self._versions.get(path, version)):
             raise ChangedFileError(
-                f"the file has changed on {name} while it was read: run the same command again"
+                f"{path} has changed on {name} while it was read: run the same command again"
             )
         is_empty = answer.status == 416 and version.size == 0
         if not is_empty and told != f"bytes {first}-{last}/{version.size}":

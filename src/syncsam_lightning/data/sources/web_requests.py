@@ -46,7 +46,7 @@ class PartRequests:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._pools: dict[str, PoolManager] = {}
-        self._led_to: dict[str, Url] = {}
+        self._led_to: dict[Url, Url] = {}
 
     def get(self, address: str, first: int, last: int) -> BaseHTTPResponse:
         """Return the answer to a request for a part; nobody has looked whether it is that part.
@@ -64,23 +64,22 @@ class PartRequests:
             FileNotFoundError: there is no such file.
             OSError: the server refuses it.
         """
-        asked, known = parsed(address), self._led_to.get(address)
+        asked, part = parsed(address), (first, last)
+        known = self._led_to.get(asked)
         if known is not None:
             try:
-                return self._follow(known, asked, address, (first, last))
+                return self._follow(known, asked, part)
             except (NoAnswerError, PermissionError, FileNotFoundError):
                 # It has expired, or that server is gone.
-                self._led_to.pop(address, None)
-        return self._follow(asked, asked, address, (first, last))
+                self._led_to.pop(asked, None)
+        return self._follow(asked, asked, part)
 
-    def _follow(
-        self, url: Url, asked: Url, address: str, part: tuple[int, int]
-    ) -> BaseHTTPResponse:
+    def _follow(self, url: Url, asked: Url, part: tuple[int, int]) -> BaseHTTPResponse:
         for _ in range(_MOST_REDIRECTS + 1):
             answer = self._ask(url, asked, part)
             if answer.status not in _REDIRECTS:
                 if url != asked:
-                    self._led_to[address] = url
+                    self._led_to[asked] = url
                 return answer
             self.let_go(answer)
             url = _target(url, answer.headers.get("Location", ""))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.web_server import WebServer
 
 
 @dataclass
@@ -193,3 +195,28 @@ def content() -> Callable[[Any], tuple[dict[str, bytes], dict[str, str]]]:
         return whole, lost
 
     return read
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """A web server with an empty folder, read without long pauses, with no tokens and proxies."""
+    from syncsam_lightning.data.sources.web_files import WebFolder
+
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("HF_TOKEN", "HF_ENDPOINT", "SYNCSAM_TOKEN", "SYNCSAM_TOKEN_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(WebFolder, "first_pause", 0.0)
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with WebServer(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def elsewhere(server: WebServer) -> Iterator[WebServer]:
+    """The server to which the other one leads, under another name."""
+    with WebServer(server.folder, host="localhost", signature="SECRET-1") as second:
+        server.redirect_to = second
+        yield second
