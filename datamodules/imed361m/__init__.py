@@ -146,9 +146,9 @@ class IMed361M(PromptableDataModule):
             return partial(self._records, source, root, bench.chosen)
         web = WebRelease(root, self.web_names(), bench)
         web.keep(is_index, f"{INDEX} of each data set")
-        wanted = wanted_keys(web.source, root, bench.chosen, pseudo_masks=self.pseudo_masks)
+        wanted = wanted_keys(web.source, web.name, bench.chosen, pseudo_masks=self.pseudo_masks)
         source = web.fetch(lambda name: holds(wanted, stable_key(name)))
-        return partial(self._records, source, root, bench.chosen)
+        return partial(self._records, source, web.name, bench.chosen)
 
     def _records(
         self, source: Source, root: Path | str, chosen: RowFilter

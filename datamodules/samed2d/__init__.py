@@ -138,7 +138,7 @@ class SAMed2D(PromptableDataModule):
         bench.chosen.check_modalities(self.card.modalities, self.card.name)
         if is_web(root):
             web = WebRelease(root, self.web_names(), bench)
-            archive = open_archive(web.source, bench, str(root), web)
+            archive = open_archive(web.source, bench, web.name, web)
         elif isinstance(root, Path) and not holds_archives(root) and release_tree(root) is not None:
             return super().open_records(root, bench)
         else:

@@ -14,7 +14,7 @@ from typing import Any
 
 from syncsam_lightning.data.sources.opening import stored_files
 from syncsam_lightning.data.sources.web_files import WebFolder
-from syncsam_lightning.data.sources.web_place import WebPlace, is_web
+from syncsam_lightning.data.sources.web_place import WebPlace, is_web, without_query
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import SyncSAMError, TableError
 from syncsam_lightning.seeding import stable_key
@@ -131,7 +131,10 @@ def state_of(
     try:
         return SourceState.of(root, names, storage_options)
     except (OSError, SyncSAMError) as error:
-        log.warning("%s can't be listed, so later changes in it won't be noticed: %s", root, error)
+        log.warning(
+            "%s can't be listed, so later changes in it won't be noticed: %s",
+            address_of(root), error,
+        )  # fmt: skip
         return None
 
 
@@ -193,7 +196,7 @@ def check_unchanged(
 
 def address_of(root: Path | str) -> str:
     """Return what a table keeps of where its release lies."""
-    return os.fspath(root.resolve()) if isinstance(root, Path) else root
+    return os.fspath(root.resolve()) if isinstance(root, Path) else without_query(root)
 
 
 def _found(

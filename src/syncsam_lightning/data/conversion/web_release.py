@@ -74,6 +74,11 @@ class WebRelease:
         self._keep(pieces, f"the directory of about {count:,} files")
 
     @property
+    def name(self) -> str:
+        """Its address, for messages."""
+        return self._place.folder_name
+
+    @property
     def source(self) -> Source:
         """The release; its directory costs nothing to read, each of its files a request."""
         return self._opened
@@ -130,10 +135,10 @@ class WebRelease:
         size = sum(piece.end - piece.begin for piece in missing)
         whole = sum(piece.end - piece.begin for piece in pieces)
         if not size:
-            log.info("%s: all of %s is here", self._place.folder_name, what)
+            log.info("%s: all of %s is here", self.name, what)
             return
         here = f"; {_bytes(whole - size)} are here" if size < whole else ""
-        log.info("%s: %s to read for %s%s", self._place.folder_name, _bytes(size), what, here)
+        log.info("%s: %s to read for %s%s", self.name, _bytes(size), what, here)
         self._allow(size, what)
         options = self._bench.options
         with (
@@ -155,7 +160,7 @@ class WebRelease:
         if self._planned <= self._limit:
             return
         question = (
-            f"{_bytes(size)} would be read from {self._place.folder_name} for {what}, "
+            f"{_bytes(size)} would be read from {self.name} for {what}, "
             f"{_bytes(self._planned)} with what was read before"
         )
         if not self._bench.options.ask(f"{question}. Read them?"):
@@ -188,7 +193,7 @@ class WebRelease:
             if error.errno is not None:  # of this machine: a full disk, for example
                 raise
             raise SourceError(
-                f"{self._place.folder_name} cannot be read: {error}. What was read is kept, and "
+                f"{self.name} cannot be read: {error}. What was read is kept, and "
                 "the same command goes on from there"
             ) from error
 

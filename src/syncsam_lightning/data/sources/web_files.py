@@ -147,9 +147,9 @@ class WebFolder:
         """Return the start of a file."""
         return self.read_at(path, 0, length)
 
-    def read_at(self, path: str, offset: int, length: int) -> bytes:
+    def read_at(self, path: str, offset: int, length: int, *, slack: int = 0) -> bytes:
         """Return bytes of a file; fewer only at its end."""
-        return b"".join(self.stream(path, offset, length))
+        return b"".join(self.stream(path, offset, length + slack))
 
     def stream(self, path: str, offset: int, length: int) -> Iterator[bytes]:
         """Yield bytes of a file as they come, in small pieces; fewer only at its end.

@@ -57,14 +57,14 @@ class WebPlace:
         text = os.fspath(root)
         if "://" not in text:
             return cls._listed(Path(text))
-        folder, _, file = _without_query(text).rstrip("/").rpartition("/")
+        folder, _, file = without_query(text).rstrip("/").rpartition("/")
         query = text.partition("?")[2]
         stem, dot, ending = unquote(file).rpartition(".")
         if dot and (ending.lower() == ZIP[1:] or (ending[:1] in "zZ" and ending[1:].isdecimal())):
             return cls(_with_query(folder, query), (f"{stem}{ZIP}",))
         if not usual:
             raise DatasetNotFoundError(
-                f"which archives are to be read at {_without_query(text)}? Web servers give no "
+                f"which archives are to be read at {without_query(text)}? Web servers give no "
                 "list of a folder: name the data sets by data.filter.source, give the address of "
                 f"one archive, or a file NAME{LIST} with the addresses of several"
             )
@@ -81,14 +81,14 @@ class WebPlace:
                 raise DatasetNotFoundError(
                     f"{path}, line {number}: expected an address https://HOST/PATH/NAME.zip"
                 )
-            name = unquote(_without_query(address).rpartition("/")[2])
+            name = unquote(without_query(address).rpartition("/")[2])
             if name in addresses:
                 raise DatasetNotFoundError(f"{path}, line {number}: {name} is listed twice")
             addresses[name] = address
         if not addresses:
             raise DatasetNotFoundError(f"{path} holds no address")
         first = next(iter(addresses.values()))
-        folder = _without_query(first).rpartition("/")[0]
+        folder = without_query(first).rpartition("/")[0]
         return cls(_with_query(folder, first.partition("?")[2]), tuple(addresses), addresses)
 
     @property
@@ -102,8 +102,8 @@ class WebPlace:
         usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "syncsam-lightning"
         # A query may change from day to day, as signatures do.
         key = repr(
-            [_without_query(self.folder), *self.names]
-            + [_without_query(address) for address in self.addresses.values()]
+            [without_query(self.folder), *self.names]
+            + [without_query(address) for address in self.addresses.values()]
         )
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
         host = urlsplit(self.folder).hostname or ""
@@ -112,7 +112,7 @@ class WebPlace:
     @property
     def folder_name(self) -> str:
         """The address of the folder, for messages."""
-        return _without_query(self.folder)
+        return without_query(self.folder)
 
     def advice(self) -> str:
         """Return what to try where a file is not there, ``""`` if nothing comes to mind."""
@@ -122,7 +122,8 @@ class WebPlace:
         return ""
 
 
-def _without_query(address: str) -> str:
+def without_query(address: str) -> str:
+    """Return an address that may be shown and kept: a query may be signed."""
     return address.partition("#")[0].partition("?")[0]
 
 

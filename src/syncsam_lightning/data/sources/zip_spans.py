@@ -78,9 +78,9 @@ def spans_of(
             follows = open_end <= begin <= open_end + _FARTHEST
             ends.append(begin if follows else min(open_end + _SLACK, bases[-1]))
         open_end = -1
-        if position is not None and wanted(entry.name):  # type: ignore[union-attr]
+        if isinstance(entry, Entry) and position is not None and wanted(entry.name):
             begins.append(begin)
-            open_end = begin + LOCAL_HEADER + len(entry.name.encode()) + position.stored  # type: ignore[union-attr]
+            open_end = begin + LOCAL_HEADER + len(entry.name.encode()) + position.stored
     if open_end >= 0:
         ends.append(min(open_end + _SLACK, bases[-1]))
     needed = sum(ends) - sum(begins)
