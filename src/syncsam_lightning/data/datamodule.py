@@ -97,8 +97,8 @@ class PromptableDataModule(StreamingDataModule):
     reads_archives: ClassVar[bool] = False
     """True where the root may also be an archive, or an address on an object store."""
     archives: ClassVar[tuple[str, ...] | None] = None
-    """Names of the release's archives without ``.zip``, for which it is looked on web servers;
-    empty where they are called as its data sets are. None: it isn't read from web servers."""
+    """What archives are called on web servers, without ``.zip``; empty: as the data sets are. None:
+    the release isn't read from there."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Items of the root that rows are made of; none: all. What changes in them is noticed."""
 
@@ -267,10 +267,7 @@ class PromptableDataModule(StreamingDataModule):
         return self.archives is not None and self.root is not None and is_web(self.root)
 
     def web_names(self) -> Sequence[str]:
-        """Return what the archives of a release on a web server are called, without ``.zip``.
-
-        Where they are called as the data sets are, those that :attr:`filter` names.
-        """
+        """Return what the archives on a web server are called that :attr:`filter` asks for."""
         return self.archives or self.filter.given().get("source", [])
 
     def _looked_at(self) -> Sequence[str]:

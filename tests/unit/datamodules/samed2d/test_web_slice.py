@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from syncsam_datamodules.samed2d import SAMed2D
 
+from syncsam_lightning.cli.main import main
+from syncsam_lightning.commands.prepare import prepare as command
 from syncsam_lightning.data.conversion import ConversionReport, WorkOptions
 from syncsam_lightning.data.filter import FilterError, RowFilter
 from syncsam_lightning.data.sources.opening import SourceError
@@ -303,8 +306,6 @@ def test_nothing_is_read_above_what_is_allowed_without_asking(
 
 
 def test_a_table_holds_one_slice(release: Written, tmp_path: Path, caplog):
-    from syncsam_lightning.commands.prepare import prepare as command
-
     caplog.set_level(logging.INFO)
     root, table = str(release.parts[0].parent), str(tmp_path / "a.lance")
     command("SAMed2D", root, table, filter={"modality": "ct"})
@@ -327,3 +328,32 @@ def test_training_from_an_address_makes_a_table_of_what_its_filter_asks_for(
     datamodule.setup()
     assert len(datamodule.table) == IMAGES // 7
     assert datamodule.table.settings["slice"] == {"modality": ["fundus_photography"]}
+
+
+PAGE = Path(__file__).parents[4] / "docs" / "prepare.md"
+
+
+def test_the_commands_of_the_page_make_tables(
+    release: Written, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        line.removeprefix("syncsam ")
+        .replace("/data/SA-Med2D-20M", str(release.parts[0].parent))
+        .replace(
+            "https://huggingface.co/datasets/OpenGVLab/SA-Med2D-20M/resolve/main", server.address
+        )
+        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith("syncsam prepare SAMed2D")
+    ]
+    assert len(commands) == 3
+    found = []
+    for number, line in enumerate(commands):
+        words = shlex.split(line)
+        words[3] = f"{number}.lance"
+        assert main([*words, "--options.image_size", "16"]) == 0
+        found.append(SAMed2D(table=words[3], image_size=16).table)
+    whole, here, there = (table.read(range(len(table))) for table in found)
+    assert len(whole) == IMAGES
+    assert same(here, there)
+    assert {row.modality for row in here} == {"fundus_photography"}
