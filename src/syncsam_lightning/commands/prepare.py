@@ -8,7 +8,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from syncsam_lightning.errors import SyncSAMError
@@ -114,12 +114,10 @@ def prepare(
 def _filter(settings: dict[str, Any]) -> RowFilter:
     from syncsam_lightning.data.filter import RowFilter
 
-    known = {field.name for field in dataclasses.fields(RowFilter)}
+    known = sorted(field.name for field in dataclasses.fields(RowFilter))
     for name in settings:
         if name not in known:
-            raise UnknownOptionError(
-                f"data.filter has no {name!r}; it has {', '.join(sorted(known))}"
-            )
+            raise UnknownOptionError(f"data.filter has no {name!r}; {_hint(name, known)}")
     return RowFilter(**settings)
 
 
@@ -163,9 +161,14 @@ def check_options(cls: type, names: Iterable[str]) -> None:
                 f"test, as data.{name}"
             )
         if name not in known:
-            close = difflib.get_close_matches(name, known)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(known)}"
-            raise UnknownOptionError(f"{cls.__name__} has no argument {name!r}; {hint}")
+            raise UnknownOptionError(
+                f"{cls.__name__} has no argument {name!r}; {_hint(name, known)}"
+            )
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known)
+    return f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(known)}"
 
 
 def _arguments(cls: type) -> Iterator[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from syncsam_datamodules.samed2d import SAMed2D
 
 from syncsam_lightning.cli.main import main
 from syncsam_lightning.commands.prepare import UnknownOptionError, prepare
+from syncsam_lightning.data.table import Table
 from syncsam_lightning.errors import DatasetNotFoundError, UnknownPluginError
 
 
@@ -143,3 +145,74 @@ def test_a_table_of_another_source_is_not_taken_for_this_one(
     assert f"{table} is there already; remove it to prepare it again" in capsys.readouterr().out
     assert main(["prepare", "MaskFolder", str(second), table]) == 2
     assert f"was prepared from {first}, not from {second}" in capsys.readouterr().err
+
+
+def said(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    assert main(["prepare", *args]) == 2
+    return capsys.readouterr().err
+
+
+def test_a_filter_with_a_wrong_name_or_value_is_told(capsys: pytest.CaptureFixture[str]):
+    args = ("MNI152", "-", "m.lance", "--options.image_size", "32")
+    told = said(capsys, *args, "--data.filter.modalty", "mr")
+    assert "data.filter has no 'modalty'; did you mean modality" in told
+    told = said(capsys, *args, "--data.filter.modality", "ct")
+    assert "data.filter (modality: ct) leaves no image" in told
+    told = said(capsys, *args, "--options.filter.modality", "ct")
+    assert "give it as --data.filter.modality" in told
+    assert not [*Path().iterdir()]
+
+
+def test_a_filter_shapes_the_table_of_any_data_set(capsys: pytest.CaptureFixture[str]):
+    args = ["MNI152", "-", "m.lance", "--options.image_size", "32", "--workers", "1"]
+    assert main(["prepare", *args, "--data.filter.label", "[brain]"]) == 0
+    told = capsys.readouterr().out
+    assert main(["prepare", *args[:2], "whole.lance", *args[3:]]) == 0
+    whole, part = Table("whole.lance"), Table("m.lance")
+    rows = part.read(range(len(part)))
+    assert {label for row in rows for label in row.labels} == {"brain"}
+    sides = {row.id: row.split for row in whole.read(range(len(whole)))}
+    assert all(sides[row.id] == row.split for row in rows)
+    assert f"{len(rows)} images" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1GB", 10**9), ("1.5 MB", 1_500_000), ("20", 20), ("3T", 3 * 10**12)]
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: int, monkeypatch):
+    found = []
+    monkeypatch.setattr(
+        SAMed2D, "prepare", lambda self, options, chosen: found.append(options) or Nothing()
+    )
+    prepare("SAMed2D", ".", "t.lance", max_download=text)
+    assert found[0].max_download == size
+
+
+class Nothing:
+    def details(self, published: object) -> str:
+        return ""
+
+
+def test_a_size_that_is_none_is_told(capsys: pytest.CaptureFixture[str]):
+    told = said(capsys, "SAMed2D", ".", "t.lance", "--max_download", "much")
+    assert "max_download is 'much', expected a size such as 500MB" in told
+
+
+@pytest.mark.parametrize(("answer", "is_yes"), [("y\n", True), ("n\n", False), ("", False)])
+def test_a_person_at_a_terminal_is_asked(
+    answer: str, is_yes: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    found = []
+    monkeypatch.setattr(
+        SAMed2D, "prepare", lambda self, options, chosen: found.append(options) or Nothing()
+    )
+    prepare("SAMed2D", ".", "t.lance")
+    assert not found[0].ask("3 GB would be read. Read them?"), "nobody is there"
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    monkeypatch.setattr("sys.stderr", told := Terminal())
+    assert found[0].ask("3 GB would be read. Read them?") == is_yes
+    assert told.getvalue() == "3 GB would be read. Read them? [y/N] "

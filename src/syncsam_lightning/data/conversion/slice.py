@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from syncsam_lightning.data.filter import RowFilter
+from syncsam_lightning.data.filter import FilterError, RowFilter
 from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped
 
 NOT_ASKED_FOR = (NamedMask("", np.zeros((0, 0), bool)),)
@@ -25,18 +25,30 @@ def in_slice(
 
     What was skipped is left out where it is known to belong to another data set. Masks that are
     told only by reading are chosen when they are read.
+
+    Raises:
+        FilterError: nothing is left, when all samples have been looked at.
     """
+    groups: set[tuple[str, str]] = set()
+    is_empty = True
     for sample in samples:
         if isinstance(sample, Skipped):
             if not sample.source or chosen.keeps_source(sample.source):
                 yield sample
-        elif sample.masks is not NOT_ASKED_FOR and chosen.keeps_group(
-            sample.modality, sample.source
-        ):
+            continue
+        groups.add((sample.modality, sample.source))
+        if sample.masks is not NOT_ASKED_FOR and chosen.keeps_group(sample.modality, sample.source):
             masks = _chosen_masks(sample.masks, chosen)
             # An image that had no masks from the start is listed as such.
             if masks or not sample.masks:
+                is_empty = False
                 yield replace(sample, masks=masks)
+    if groups and is_empty:
+        modalities, sources = (sorted(set(names)) for names in zip(*groups, strict=True))
+        raise FilterError(
+            f"data.filter ({chosen}) leaves no image of the release; its modalities are "
+            f"{', '.join(modalities)}, its data sets {', '.join(sources)}"
+        )
 
 
 def _chosen_masks(masks: Sequence[NamedMask], chosen: RowFilter) -> Sequence[NamedMask]:
