@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from syncsam_lightning.records import Skipped
 from syncsam_lightning.seeding import stable_key
 
 from .index import Classes
-from .names import ImageName, MaskName, kind_of
+from .names import SUFFIX, ImageName, MaskName, kind_of
 from .rules import NEED_ALL_MASKS
 
 _MOST_TOLD = 30
@@ -38,6 +38,7 @@ class NameSlice:
     masked: np.ndarray
     labelled: np.ndarray | None
     num_masks: int = 0
+    _outside: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -60,13 +61,15 @@ class NameSlice:
         """
         masked, labelled = array("q"), array("q")
         num_masks = 0
-        groups: set[tuple[str, str]] = set()
+        groups: dict[tuple[str, str], bool] = {}
         labels: set[str] = set()
         for image, mask in _masks(entries):
-            groups.add((image.modality, image.source))
+            group = image.modality, image.source
+            if group not in groups:
+                groups[group] = chosen.keeps_group(*group)
             key = stable_key(mask.image)
             _append(masked, key)
-            if chosen.keeps_group(image.modality, image.source):
+            if groups[group]:
                 label = classes.name(image.source, mask.class_id)
                 labels.add(label)
                 num_masks += chosen.keeps_label(label)
@@ -82,14 +85,14 @@ class NameSlice:
 
     def has_image(self, stem: str) -> bool:
         """Whether an image is in the slice, by its name without ``.png``."""
-        name = ImageName.parse(stem)
-        return self._in_group(name) and (
-            self.labelled is None or holds(self.labelled, stable_key(stem))
-        )
+        name = None if self._is_outside(stem) else ImageName.parse(stem)
+        if name is None or not self.chosen.keeps_group(name.modality, name.source):
+            return False
+        return self.labelled is None or holds(self.labelled, stable_key(stem))
 
     def has_mask(self, stem: str) -> bool:
         """Whether a mask is in the slice, or what tells whether one in it is right."""
-        mask = MaskName.parse(stem)
+        mask = None if self._is_outside(stem) else MaskName.parse(stem)
         if mask is None or not self.has_image(mask.image):
             return False
         image = ImageName.parse(mask.image)
@@ -109,8 +112,13 @@ class NameSlice:
         """Whether an image has a mask, in the slice or not."""
         return holds(self.masked, stable_key(stem))
 
-    def _in_group(self, name: ImageName | None) -> bool:
-        return name is not None and self.chosen.keeps_group(name.modality, name.source)
+    def _is_outside(self, stem: str) -> bool:
+        """Tell by the begin of a name, once for all of a data set, what is not asked for."""
+        token, _, rest = stem.partition("--")
+        begin = token, rest.partition("--")[0]
+        if begin not in self._outside:
+            self._outside[begin] = not in_group(f"images/{stem}{SUFFIX}", self.chosen)
+        return self._outside[begin]
 
 
 def in_group(name: str, chosen: RowFilter) -> bool:
@@ -138,7 +146,7 @@ def _unique(keys: array[int]) -> np.ndarray:
     return np.unique(np.frombuffer(keys, np.int64))
 
 
-def _there(chosen: RowFilter, groups: set[tuple[str, str]], labels: set[str]) -> str:
+def _there(chosen: RowFilter, groups: Iterable[tuple[str, str]], labels: set[str]) -> str:
     """Return what there is, of what was asked for in vain."""
     if labels:
         what, names = "classes", labels

@@ -78,6 +78,7 @@ def test_a_slice_costs_what_it_takes_and_no_more(
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+@pytest.mark.promise("Resume: a conversion killed at any moment goes on and ends in the same table")
 def test_five_kills_change_nothing_and_what_was_read_is_not_read_again(
     release: Written, undisturbed: Path, tmp_path: Path
 ):
