@@ -308,7 +308,7 @@ def test_nothing_is_read_above_what_is_allowed_without_asking(
 def test_a_table_holds_one_slice(release: Written, tmp_path: Path, caplog):
     caplog.set_level(logging.INFO)
     root, table = str(release.parts[0].parent), str(tmp_path / "a.lance")
-    command("SAMed2D", root, table, filter={"modality": "ct"})
+    command("SAMed2D", root, table, workers=1, filter={"modality": "ct"})
     command("SAMed2D", root, table, filter={"modality": ["ct"]})
     for other in ({"modality": "pet"}, {}, {"modality": "ct", "label": "liver"}):
         with pytest.raises(TableError, match=r"holds modality: ct, but (modality: |all of it)"):
@@ -351,7 +351,7 @@ def test_the_commands_of_the_page_make_tables(
     for number, line in enumerate(commands):
         words = shlex.split(line)
         words[3] = f"{number}.lance"
-        assert main([*words, "--options.image_size", "16"]) == 0
+        assert main([*words, "--options.image_size", "16", "--workers", "1"]) == 0
         found.append(SAMed2D(table=words[3], image_size=16).table)
     whole, here, there = (table.read(range(len(table))) for table in found)
     assert len(whole) == IMAGES
