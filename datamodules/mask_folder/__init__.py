@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,12 +15,12 @@ from syncsam_lightning.data.label_volumes import Labels, SliceRule, WholeLabels
 from syncsam_lightning.data.mask_layout import MaskFile
 from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.slices import LabelledVolume, Slicer, surveyed
-from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped
+from syncsam_lightning.records import SPLITS, DatasetCard, LazyMasks, NamedMask, RawSample, Skipped
 from syncsam_lightning.volumes import parse_window
 
 from .cases import CasePattern
 from .folders import ImageFile, images_with_masks
-from .pictures import picture_masks
+from .pictures import PictureMasks, picture_masks
 
 __all__ = ["MaskFolder"]
 
@@ -31,7 +31,8 @@ class MaskFolder(PromptableDataModule):
     A mask belongs to the image called ``NAME`` if it is
 
     - ``masks/NAME.png``: a label map, one mask for each value above 0. A value is labelled by
-      ``label_names``; else 255 is ``object`` and any other value ``class_VALUE``.
+      ``label_names``; else 255 is ``object`` and any other value ``class_VALUE``. With
+      ``instance_label`` values are the numbers of objects of that class.
     - ``masks/NAME/LABEL.png`` or ``masks/NAME/LABEL--2.png``: one object; 2 is its number.
     - ``masks/NAME--LABEL.png`` or ``masks/NAME--LABEL--2.png``: the same in one folder.
 
@@ -53,6 +54,7 @@ class MaskFolder(PromptableDataModule):
     settings_before: ClassVar[Mapping[str, Any]] = {
         "window": "percentiles",
         "components": False,
+        "instance_label": None,
         "mask_threshold": None,
     }
     # Where a working folder is the root, predictions and reports lie beside them.
@@ -80,6 +82,7 @@ class MaskFolder(PromptableDataModule):
         source: str | None = None,
         label_names: dict[int, str] | None = None,
         case_pattern: str | None = None,
+        instance_label: str | None = None,
         mask_threshold: float | None = None,
         window: str = "percentiles",
         components: bool = False,
@@ -95,6 +98,9 @@ class MaskFolder(PromptableDataModule):
             label_names: class names by value, for label maps.
             case_pattern: regular expression searched for in an image's name; its first group, or
                 all that matches, is the patient or volume. By default each file is a case.
+            instance_label: class of the objects of instance maps, for example ``cell``: each value
+                above 0 of a label map then is one object, and there may be any number of them.
+                By default the values of a label map are classes.
             mask_threshold: for masks with soft edges, JPEG masks and probability maps: the value
                 from which on a pixel belongs to the object, such as 128 or 0.5. Each mask file
                 then holds one object, ``object`` where its name says no label. By default each
@@ -109,7 +115,8 @@ class MaskFolder(PromptableDataModule):
 
         Raises:
             ValueError: ``case_pattern`` is no regular expression, ``mask_threshold`` is not
-                finite, or a value in ``label_names`` is no whole number.
+                finite, a value in ``label_names`` is no whole number, or ``instance_label`` is
+                given with one of the latter two.
             UnknownWindowError: there is no such window.
         """
         super().__init__(root, table, **kwargs)
@@ -118,10 +125,10 @@ class MaskFolder(PromptableDataModule):
         self.modality = modality
         self.source = source
         self.label_names = _by_value(label_names or {})
-        self.mask_threshold = mask_threshold
+        self.instance_label, self.mask_threshold = instance_label, mask_threshold
         self.window, self.components = window, components
         self._rule = SliceRule(parse_window(window), by_component=components)
-        self._label_rule = LabelRule(self.label_names, mask_threshold)
+        self._label_rule = LabelRule(self.label_names, mask_threshold, instance_label)
 
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table."""
@@ -130,6 +137,7 @@ class MaskFolder(PromptableDataModule):
             "source": self.source,
             "label_names": {str(value): name for value, name in self.label_names.items()},
             "case_pattern": self.case_pattern,
+            "instance_label": self.instance_label,
             "mask_threshold": self.mask_threshold,
             "window": self.window,
             "components": self.components,
@@ -188,9 +196,14 @@ class MaskFolder(PromptableDataModule):
         )
 
     def _picture(self, image: ImageFile, source: str) -> Iterator[RawSample | Skipped]:
-        found = [*picture_masks(image.masks, self._label_rule)]
-        yield from (one for one in found if isinstance(one, Skipped))
-        masks = tuple(one for one in found if isinstance(one, NamedMask))
+        masks: Sequence[NamedMask]
+        if self.instance_label is not None:  # 70,000 of them are nothing to send to a worker
+            load = PictureMasks(image.masks, self._label_rule)
+            masks = LazyMasks(load, str(image.path), [str(file.path) for file in image.masks])
+        else:
+            found = [*picture_masks(image.masks, self._label_rule)]
+            yield from (one for one in found if isinstance(one, Skipped))
+            masks = tuple(one for one in found if isinstance(one, NamedMask))
         yield RawSample(
             id=image.id,
             image=image.path,
@@ -216,7 +229,8 @@ def _labels(file: MaskFile, rule: LabelRule) -> Labels:
     path = str(file.path)
     read = WholeLabels(VolumeFile(path), rule, holds_one=file.label is not None)
     if file.label is None:
-        return Labels(read, path, rule.name, instance=0)
+        number: Any = 0 if rule.instance_label is None else "value"
+        return Labels(read, path, rule.name, instance=number)
     return Labels(read, path, partial(_given, label=file.label), instance=file.instance)
 
 
