@@ -75,7 +75,8 @@ def coco_images(file: CocoFile, names: Mapping[int, str]) -> Iterator[CocoImage 
     """
     content = _Content(file)
     yield from content.read()
-    labels: dict[Hashable, str] = {**content.categories, **names}
+    labels = dict(content.categories)
+    labels.update(names.items())
     paths: dict[Path, Hashable] = {}
     for number, image in content.images.items():
         where = f"{file.path}[image {number}]"

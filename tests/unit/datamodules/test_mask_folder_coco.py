@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as tools
 from pycocotools.coco import COCO
 from syncsam_datamodules.mask_folder import MaskFolder
+from syncsam_datamodules.mask_folder.outlines import OutlinedMask, Runs
 
 from syncsam_lightning.data.readers import resolve_mask
 from syncsam_lightning.errors import (
@@ -133,6 +136,22 @@ def test_random_polygons_and_runs_are_those_of_pycocotools(tmp_path: Path):
     for mask, one in zip(sample.masks, theirs.anns.values(), strict=True):
         expected = theirs.annToMask(one) != 0
         np.testing.assert_array_equal(resolve_mask(mask.mask, mask.path), expected)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=30), st.booleans())
+def test_a_text_is_refused_or_means_what_pycocotools_reads(text: str, is_whole: bool):
+    if is_whole:  # one that adds up
+        mask = np.random.default_rng(len(text)).random((HEIGHT, WIDTH)) < len(text) / 30
+        text = compressed(mask)["counts"]
+    size = [HEIGHT, WIDTH]
+    try:
+        outline = Runs.of({"size": size, "counts": text}, "x")
+        found = OutlinedMask(outline, HEIGHT, WIDTH, "x")().whole()
+    except BrokenInputError:
+        assert not is_whole
+        return
+    np.testing.assert_array_equal(found, tools.decode({"size": size, "counts": text.encode()}))
 
 
 WRONG = {
