@@ -27,6 +27,7 @@ from syncsam_lightning.errors import (
     ConversionError,
     DatasetNotFoundError,
     MissingPackageError,
+    TableError,
 )
 from syncsam_lightning.records import RawSample, Skipped
 
@@ -342,7 +343,7 @@ def test_which_file_is_meant_is_asked_for(tmp_path: Path):
     coco = content(annotation(1, [SQUARE]))
     root_with(tmp_path, coco, "annotations/train_a.json")
     shutil.copy(tmp_path / "annotations/train_a.json", tmp_path / "annotations/train_b.json")
-    with pytest.raises(DatasetNotFoundError, match="both COCO files for train: say with"):
+    with pytest.raises(DatasetNotFoundError, match="both COCO files for train images: say"):
         records(tmp_path)
     (sample,), _ = records(tmp_path, annotations="annotations/train_a.json")
     assert sample.split is None
@@ -351,6 +352,9 @@ def test_which_file_is_meant_is_asked_for(tmp_path: Path):
     assert (sample.split, skip.reason) == (
         "train", "its name holds none of train, val, test: which split is it?",
     )  # fmt: skip
+    root_with(tmp_path, coco)  # which would bring the images of a split a second time
+    with pytest.raises(DatasetNotFoundError, match="both COCO files for train images"):
+        records(tmp_path)
     with pytest.raises(DatasetNotFoundError, match=r"there is no .*nowhere\.json"):
         records(tmp_path, annotations="nowhere.json")
 
@@ -387,6 +391,24 @@ def test_polygons_need_a_package_and_runs_do_not(tmp_path: Path, monkeypatch: py
     root_with(tmp_path, content(annotation(1, [SQUARE])))
     with pytest.raises(MissingPackageError, match=r"pip install 'syncsam-lightning\[coco\]'"):
         records(tmp_path)
+
+
+@pytest.mark.parametrize("changed", ["annotations.json", "train2017/b.png"])
+def test_a_table_of_another_state_of_the_files_is_refused(tmp_path: Path, changed: str):
+    picture(tmp_path / "r" / "train2017" / "b.png")
+    coco = content(annotation(1, [SQUARE]), images=[image(), image(2, "train2017/b.png")])
+    root_with(tmp_path / "r", coco)
+    options: dict[str, Any] = {"batch_size": 1, "num_workers": 0, "test_fraction": 1}
+
+    def prepare() -> None:
+        table = str(tmp_path / "t.lance")
+        MaskFolder(str(tmp_path / "r"), table, **options).prepare_data()
+
+    prepare()
+    prepare()
+    (tmp_path / "r" / changed).write_bytes((tmp_path / "r" / changed).read_bytes() + b"\n\n")
+    with pytest.raises(TableError, match="changed"):
+        prepare()
 
 
 @pytest.mark.parametrize("option", [{"mask_threshold": 0.5}, {"instance_label": "cell"}])
