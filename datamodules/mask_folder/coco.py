@@ -201,7 +201,7 @@ def _id(item: object, key: str, where: str) -> Hashable:
         raise BrokenInputError(where, "is no object", "unusable entry")
     number = item.get(key)
     if type(number) not in (int, str):
-        raise BrokenInputError(where, f"its {key} is {number!r}, no number", "unusable entry")
+        raise BrokenInputError(where, f"its {key} is {number!r}, no whole number or text", "unusable entry")
     found: Hashable = number
     return found
 
