@@ -99,7 +99,7 @@ class PromptableDataModule(StreamingDataModule):
     archives: ClassVar[tuple[str, ...] | None] = None
     """What archives are called on web servers, without ``.zip``; empty: as the data sets are. None:
     the release isn't read from there."""
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: tuple[str, ...] = ()
     """Items of the root that rows are made of; none: all. What changes in them is noticed."""
 
     def __init__(

@@ -1,30 +1,31 @@
-"""Images and masks of one's own: PNG, TIFF, BMP, JPEG (images) and NIfTI volumes."""
+"""Images and masks of one's own: pictures, NIfTI volumes, and COCO files."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
-
-import numpy as np
 
 from syncsam_lightning.data.components import by_component
 from syncsam_lightning.data.conversion import Records, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.label_maps import LabelRule
 from syncsam_lightning.data.label_volumes import Labels, SliceRule, WholeLabels
-from syncsam_lightning.data.mask_layout import MaskFile, find_masks, split_name, visible_files
+from syncsam_lightning.data.mask_layout import MaskFile
 from syncsam_lightning.data.nifti import VolumeFile
-from syncsam_lightning.data.readers import IMAGE_SUFFIXES, read_values
 from syncsam_lightning.data.slices import LabelledVolume, Slicer, surveyed
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
-from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.errors import ConversionError
+from syncsam_lightning.records import DatasetCard, LazyMasks, NamedMask, RawSample, Skipped
 from syncsam_lightning.volumes import parse_window
-from syncsam_lightning.volumes.nifti import SUFFIXES as VOLUME_SUFFIXES
+
+from .cases import CasePattern
+from .coco import coco_images
+from .coco_files import FILES, FOLDER, IMAGE_FOLDERS, NONE, CocoFile, coco_files
+from .folders import ImageFile, images_with_masks
+from .pictures import PictureMasks, picture_masks
+
+__all__ = ["MaskFolder"]
 
 
 class MaskFolder(PromptableDataModule):
@@ -33,13 +34,18 @@ class MaskFolder(PromptableDataModule):
     A mask belongs to the image called ``NAME`` if it is
 
     - ``masks/NAME.png``: a label map, one mask for each value above 0. A value is labelled by
-      ``label_names``; else 255 is ``object`` and any other value ``class_VALUE``.
+      ``label_names``; else 255 is ``object`` and any other value ``class_VALUE``. With
+      ``instance_label`` values are the numbers of objects of that class.
     - ``masks/NAME/LABEL.png`` or ``masks/NAME/LABEL--2.png``: one object; 2 is its number.
     - ``masks/NAME--LABEL.png`` or ``masks/NAME--LABEL--2.png``: the same in one folder.
 
     The three may be mixed. A file for one object has one value beside 0, whichever it is. Any
     lossless format does; JPEG blurs label values and is refused, unless ``mask_threshold`` says
     where the object begins.
+
+    Instead of masks there may be a COCO file, ``annotations.json`` or what the option
+    ``annotations`` names: each annotation with polygons or run lengths is one object, of the class
+    that its category is called. Crowds and boxes are listed.
 
     ``images`` and ``masks`` lie in ``root``, or in its folders ``train``, ``val``, ``test``, which
     then are the split. Links are followed wherever they lead, unlike those of a release: the folder
@@ -53,12 +59,14 @@ class MaskFolder(PromptableDataModule):
     """
 
     settings_before: ClassVar[Mapping[str, Any]] = {
+        "annotations": None,
         "window": "percentiles",
         "components": False,
+        "instance_label": None,
         "mask_threshold": None,
     }
     # Where a working folder is the root, predictions and reports lie beside them.
-    reads: ClassVar[tuple[str, ...]] = ("images", "masks", *SPLITS)
+    reads: tuple[str, ...] = ("masks", FOLDER, *FILES, *IMAGE_FOLDERS)
     card: ClassVar[DatasetCard] = DatasetCard(
         name="MaskFolder",
         description="Images and masks of one's own.",
@@ -70,6 +78,9 @@ class MaskFolder(PromptableDataModule):
             "masks/NAME/LABEL.png            one object; further ones LABEL--2.png, LABEL--3.png",
             "masks/NAME--LABEL.png           the same without folders; NAME--LABEL--2.png",
             "train/images, train/masks, val/..., test/...   instead: an official split",
+            "annotations.json or _annotations.coco.json     instead of masks: a COCO file",
+            "annotations/instances_train.json, ..._val.json, ..._test.json   the same with a split",
+            "train/_annotations.coco.json, valid/..., test/...   the same, images beside them",
         ),
     )
 
@@ -80,8 +91,10 @@ class MaskFolder(PromptableDataModule):
         *,
         modality: str = "unknown",
         source: str | None = None,
+        annotations: str | None = None,
         label_names: dict[int, str] | None = None,
         case_pattern: str | None = None,
+        instance_label: str | None = None,
         mask_threshold: float | None = None,
         window: str = "percentiles",
         components: bool = False,
@@ -94,9 +107,15 @@ class MaskFolder(PromptableDataModule):
             table: the prepared table.
             modality: what the images are, for example ``ct``; reports are grouped by it.
             source: name of the data set in reports; by default the name of the folder ``root``.
-            label_names: class names by value, for label maps.
+            annotations: a COCO file, or a folder of several, relative to ``root``, where it does
+                not lie where one usually does; ``none``: COCO files are left alone.
+            label_names: class names by value, for label maps; for COCO files by category, before
+                those of the file.
             case_pattern: regular expression searched for in an image's name; its first group, or
                 all that matches, is the patient or volume. By default each file is a case.
+            instance_label: class of the objects of instance maps, for example ``cell``: each value
+                above 0 of a label map then is one object, and there may be any number of them.
+                By default the values of a label map are classes.
             mask_threshold: for masks with soft edges, JPEG masks and probability maps: the value
                 from which on a pixel belongs to the object, such as 128 or 0.5. Each mask file
                 then holds one object, ``object`` where its name says no label. By default each
@@ -111,32 +130,32 @@ class MaskFolder(PromptableDataModule):
 
         Raises:
             ValueError: ``case_pattern`` is no regular expression, ``mask_threshold`` is not
-                finite, or a value in ``label_names`` is no whole number.
+                finite, a value in ``label_names`` is no whole number, or ``instance_label`` is
+                given with one of the latter two.
             UnknownWindowError: there is no such window.
         """
         super().__init__(root, table, **kwargs)
-        try:
-            self._case = re.compile(case_pattern) if case_pattern else None
-        except re.error as error:
-            raise ValueError(
-                f"case_pattern {case_pattern!r} is no regular expression: {error}"
-            ) from error
+        self._cases = CasePattern(case_pattern)
         self.case_pattern = case_pattern
         self.modality = modality
-        self.source = source
+        self.source, self.annotations = source, annotations
+        if annotations not in (None, NONE):
+            self.reads = ()  # its images may lie anywhere
         self.label_names = _by_value(label_names or {})
-        self.mask_threshold = mask_threshold
+        self.instance_label, self.mask_threshold = instance_label, mask_threshold
         self.window, self.components = window, components
         self._rule = SliceRule(parse_window(window), by_component=components)
-        self._label_rule = LabelRule(self.label_names, mask_threshold)
+        self._label_rule = LabelRule(self.label_names, mask_threshold, instance_label)
 
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table."""
         return super().table_settings() | {
             "modality": self.modality,
             "source": self.source,
+            "annotations": self.annotations,
             "label_names": {str(value): name for value, name in self.label_names.items()},
             "case_pattern": self.case_pattern,
+            "instance_label": self.instance_label,
             "mask_threshold": self.mask_threshold,
             "window": self.window,
             "components": self.components,
@@ -146,10 +165,14 @@ class MaskFolder(PromptableDataModule):
         """Yield the images by name; of volumes, the slices.
 
         Args:
-            root: the folder with ``images`` and ``masks``, or with ``train``, ``val``, ``test``.
+            root: the folder with ``images`` and ``masks``, or with ``train``, ``val``, ``test``, or
+                with a COCO file.
 
         Raises:
-            DatasetNotFoundError: there is no such folder.
+            BrokenInputError: a COCO file can't be read.
+            ConversionError: an option is given that says nothing about COCO files.
+            DatasetNotFoundError: there is no such folder, or what is to be read is not clear.
+            MissingPackageError: a COCO file holds polygons, and pycocotools is not installed.
         """
         yield from self._samples(root, Slicer(self._rule))
 
@@ -161,136 +184,91 @@ class MaskFolder(PromptableDataModule):
             bench: for the stage that reads them.
         """
         place = Path(root)
-        images = (image for image in self._images(place) if isinstance(image, _Image))
-        volumes = (self._volume(image) for image in images if image.is_volume)
+        if coco_files(place, self.annotations):
+            return partial(self.records, place)
+        source = self._source(place)
+        images = (image for image in self._images(place) if isinstance(image, ImageFile))
+        volumes = (self._volume(image, source) for image in images if image.is_volume)
         return partial(self._samples, place, surveyed(bench, volumes, self._rule))
 
-    def _images(self, root: Path) -> Iterator[_Image | Skipped]:
-        parts: list[tuple[Path, Split | None]] = [(root, None), *((root / s, s) for s in SPLITS)]
-        found = [(folder, split) for folder, split in parts if (folder / "images").is_dir()]
-        if not found:
-            raise DatasetNotFoundError(
-                f"no images in {root}: expected the folders images and masks in it, or train, val, "
-                "test with images and masks in each"
-            )
-        for folder, split in found:
-            if not (folder / "masks").is_dir():
-                raise DatasetNotFoundError(f"{folder} has a folder images but no folder masks")
-            yield from self._part(folder, split, self.source or root.resolve().name)
+    def _images(self, root: Path) -> Iterator[ImageFile | Skipped]:
+        takes_lossy = self.mask_threshold is not None
+        return images_with_masks(root, self._cases, takes_lossy=takes_lossy)
 
-    def _part(self, folder: Path, split: Split | None, source: str) -> Iterator[_Image | Skipped]:
-        images: dict[str, Path] = {}
-        for path in visible_files(folder / "images"):
-            name, suffix = split_name(path)
-            if path.is_dir():
-                reason = "is a folder, and images lie in the folder images itself: put them there, "
-                reason += "with the patient in their names for case_pattern"
-                yield Skipped(str(path), reason)
-            elif suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
-                known = " ".join(IMAGE_SUFFIXES + VOLUME_SUFFIXES)
-                yield Skipped(str(path), f"{suffix or 'a name without suffix'} is not of {known}")
-            elif name in images:
-                yield Skipped(str(path), f"has the same name as {images[name].name}, which is used")
-            else:
-                images[name] = path
-        masks: dict[str, list[MaskFile]] = defaultdict(list)
-        lossy = self.mask_threshold is not None
-        for found in find_masks(folder / "masks", images, takes_lossy=lossy):
-            if isinstance(found, Skipped):
-                yield found
-            else:
-                masks[found.image].append(found)
-        for name, path in images.items():
-            case = self._case_of(name)
-            if case is None:
-                reason = f"case_pattern {self.case_pattern!r} does not match its name"
-                yield Skipped(str(path), reason)
-            elif not masks[name]:
-                yield Skipped(str(path), "no file in the folder masks has its name")
-            else:
-                full = f"{split}/{name}" if split else name
-                yield _Image(full, path, tuple(masks[name]), case, source, split)
+    def _source(self, root: Path) -> str:
+        return self.source or root.resolve().name
 
     def _samples(self, root: Path, slicer: Slicer) -> Iterator[RawSample | Skipped]:
+        source = self._source(root)
+        if files := coco_files(root, self.annotations):
+            yield from self._outlined(files, source)
+            return
         for image in self._images(root):
             if isinstance(image, Skipped):
                 yield image
             elif image.is_volume:
-                yield from slicer.samples(self._volume(image))
+                yield from slicer.samples(self._volume(image, source))
             else:
-                yield from self._picture(image)
+                yield from self._picture(image, source)
 
-    def _volume(self, image: _Image) -> LabelledVolume:
+    def _outlined(
+        self, files: Sequence[CocoFile | Skipped], source: str
+    ) -> Iterator[RawSample | Skipped]:
+        for option in ("instance_label", "mask_threshold"):
+            if getattr(self, option) is not None:
+                raise ConversionError(f"{option} is of mask files, and {files[0].path} is read")
+        for file in files:
+            if isinstance(file, Skipped):
+                yield file
+                continue
+            for image in coco_images(file, self.label_names):
+                if isinstance(image, Skipped):
+                    yield image
+                elif (case := self._cases.case(image.name)) is None:
+                    yield Skipped(str(image.path), self._cases.mismatch)
+                else:
+                    yield RawSample(
+                        id=f"{file.split}/{image.name}" if file.split else image.name,
+                        image=image.path,
+                        masks=self._objects(image.masks, image.path),
+                        modality=self.modality,
+                        source=source,
+                        case=case,
+                        split=file.split,
+                    )
+
+    def _objects(self, masks: Sequence[NamedMask], path: Path) -> Sequence[NamedMask]:
+        return by_component(masks, str(path)) if self.components and masks else masks
+
+    def _volume(self, image: ImageFile, source: str) -> LabelledVolume:
         return LabelledVolume(
             id=image.id,
             case=image.case,
             image=VolumeFile(str(image.path)),
             labels=[_labels(file, self._label_rule) for file in image.masks],
             modality=self.modality,
-            source=image.source,
+            source=source,
             split=image.split,
         )
 
-    def _picture(self, image: _Image) -> Iterator[RawSample | Skipped]:
-        found = [*_picture_masks(image.masks, self._label_rule)]
-        yield from (one for one in found if isinstance(one, Skipped))
-        masks = tuple(one for one in found if isinstance(one, NamedMask))
+    def _picture(self, image: ImageFile, source: str) -> Iterator[RawSample | Skipped]:
+        masks: Sequence[NamedMask]
+        if self.instance_label is not None:  # 70,000 of them are nothing to send to a worker
+            load = PictureMasks(image.masks, self._label_rule)
+            masks = LazyMasks(load, str(image.path), [str(file.path) for file in image.masks])
+        else:
+            found = [*picture_masks(image.masks, self._label_rule)]
+            yield from (one for one in found if isinstance(one, Skipped))
+            masks = tuple(one for one in found if isinstance(one, NamedMask))
         yield RawSample(
             id=image.id,
             image=image.path,
-            masks=by_component(masks, str(image.path)) if self.components and masks else masks,
+            masks=self._objects(masks, image.path),
             modality=self.modality,
-            source=image.source,
+            source=source,
             case=image.case,
             split=image.split,
         )
-
-    def _case_of(self, name: str) -> str | None:
-        if self._case is None:
-            return name
-        found = self._case.search(name)
-        return found and (found[1] if self._case.groups else found[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """An image file or a volume with its mask files."""
-
-    id: str
-    path: Path
-    masks: Sequence[MaskFile]
-    case: str
-    source: str
-    split: Split | None
-
-    @property
-    def is_volume(self) -> bool:
-        return split_name(self.path)[1] in VOLUME_SUFFIXES
-
-
-@dataclass(frozen=True, slots=True)
-class _ValueOf:
-    """Draws one value of a label map when called; the map is decoded once for all of them."""
-
-    labels: np.ndarray
-    value: int
-
-    def __call__(self) -> np.ndarray:
-        return np.asarray(self.labels == self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class _OneObject:
-    """Reads a file that holds one object when called."""
-
-    path: Path
-    rule: LabelRule
-
-    def __call__(self) -> np.ndarray:
-        name = str(self.path)
-        labels = self.rule.labels(read_values(self.path), name)
-        self.rule.only_value(labels, name)
-        return np.asarray(labels != 0)
 
 
 def _by_value(names: Mapping[Any, str]) -> dict[int, str]:
@@ -303,26 +281,12 @@ def _by_value(names: Mapping[Any, str]) -> dict[int, str]:
         ) from error
 
 
-def _picture_masks(files: Sequence[MaskFile], rule: LabelRule) -> Iterator[NamedMask | Skipped]:
-    for file in files:
-        name = str(file.path)
-        if file.label is not None:
-            yield NamedMask(file.label, _OneObject(file.path, rule), name, file.instance)
-            continue
-        try:
-            labels = rule.labels(read_values(file.path), name)
-            for value in rule.values(labels, name):
-                drawn, path = _ValueOf(labels, value), f"{name}[{value}]"
-                yield NamedMask(rule.name(value), drawn, path, files=(name,))
-        except BrokenInputError as error:
-            yield Skipped(error.path, error.reason, error.kind)
-
-
 def _labels(file: MaskFile, rule: LabelRule) -> Labels:
     path = str(file.path)
     read = WholeLabels(VolumeFile(path), rule, holds_one=file.label is not None)
     if file.label is None:
-        return Labels(read, path, rule.name, instance=0)
+        number: Any = 0 if rule.instance_label is None else "value"
+        return Labels(read, path, rule.name, instance=number)
     return Labels(read, path, partial(_given, label=file.label), instance=file.instance)
 
 
