@@ -1,4 +1,4 @@
-"""Images and masks of one's own: PNG, TIFF, BMP, JPEG (images) and NIfTI volumes."""
+"""Images and masks of one's own: PNG, TIFF, BMP, JPEG (images), volumes and DICOM."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from syncsam_lightning.data.components import by_component
 from syncsam_lightning.data.conversion import Records, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.label_maps import LabelRule
-from syncsam_lightning.data.label_volumes import Labels, SliceRule, WholeLabels
-from syncsam_lightning.data.mask_layout import MaskFile, find_masks, split_name, visible_files
-from syncsam_lightning.data.nifti import VolumeFile
+from syncsam_lightning.data.label_volumes import SliceRule
+from syncsam_lightning.data.mask_labels import mask_labels
+from syncsam_lightning.data.mask_layout import (
+    MaskFile,
+    find_masks,
+    image_name,
+    split_name,
+    visible_files,
+)
 from syncsam_lightning.data.readers import IMAGE_SUFFIXES, read_values
 from syncsam_lightning.data.slices import LabelledVolume, Slicer, surveyed
+from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
 from syncsam_lightning.volumes import parse_window
-from syncsam_lightning.volumes.nifti import SUFFIXES as VOLUME_SUFFIXES
 
 
 class MaskFolder(PromptableDataModule):
@@ -181,14 +187,9 @@ class MaskFolder(PromptableDataModule):
     def _part(self, folder: Path, split: Split | None, source: str) -> Iterator[_Image | Skipped]:
         images: dict[str, Path] = {}
         for path in visible_files(folder / "images"):
-            name, suffix = split_name(path)
-            if path.is_dir():
-                reason = "is a folder, and images lie in the folder images itself: put them there, "
-                reason += "with the patient in their names for case_pattern"
+            name, reason = image_name(path)
+            if reason:
                 yield Skipped(str(path), reason)
-            elif suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
-                known = " ".join(IMAGE_SUFFIXES + VOLUME_SUFFIXES)
-                yield Skipped(str(path), f"{suffix or 'a name without suffix'} is not of {known}")
             elif name in images:
                 yield Skipped(str(path), f"has the same name as {images[name].name}, which is used")
             else:
@@ -221,11 +222,12 @@ class MaskFolder(PromptableDataModule):
                 yield from self._picture(image)
 
     def _volume(self, image: _Image) -> LabelledVolume:
+        place, rule = VolumeFile(str(image.path)), self._label_rule
         return LabelledVolume(
             id=image.id,
             case=image.case,
-            image=VolumeFile(str(image.path)),
-            labels=[_labels(file, self._label_rule) for file in image.masks],
+            image=place,
+            labels=[one for file in image.masks for one in mask_labels(file, place, rule)],
             modality=self.modality,
             source=image.source,
             split=image.split,
@@ -265,7 +267,7 @@ class _Image:
 
     @property
     def is_volume(self) -> bool:
-        return split_name(self.path)[1] in VOLUME_SUFFIXES
+        return split_name(self.path)[1] not in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,15 +318,3 @@ def _picture_masks(files: Sequence[MaskFile], rule: LabelRule) -> Iterator[Named
                 yield NamedMask(rule.name(value), drawn, path, files=(name,))
         except BrokenInputError as error:
             yield Skipped(error.path, error.reason, error.kind)
-
-
-def _labels(file: MaskFile, rule: LabelRule) -> Labels:
-    path = str(file.path)
-    read = WholeLabels(VolumeFile(path), rule, holds_one=file.label is not None)
-    if file.label is None:
-        return Labels(read, path, rule.name, instance=0)
-    return Labels(read, path, partial(_given, label=file.label), instance=file.instance)
-
-
-def _given(value: int, label: str) -> str:
-    return label

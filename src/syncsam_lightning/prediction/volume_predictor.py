@@ -117,14 +117,15 @@ class VolumePredictor:
         """Make a volume the one that is asked about; one that can't be used leaves none.
 
         Args:
-            volume: a volume, or the path of a NIfTI file or of a folder with one DICOM series.
+            volume: a volume, or the path of a file (NIfTI, NRRD, MetaImage) or of a folder with
+                one DICOM series.
 
         Returns:
             the volume.
 
         Raises:
             BrokenInputError: it can't be read.
-            MissingPackageError: it is DICOM and pydicom is not installed.
+            MissingPackageError: a package for its format is not installed.
         """
         self._volume = None
         if not isinstance(volume, Volume):

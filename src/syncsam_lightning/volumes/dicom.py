@@ -14,6 +14,7 @@ from syncsam_lightning.volumes.dicom_header import number
 from syncsam_lightning.volumes.dicom_pixels import measured, read_pixels
 from syncsam_lightning.volumes.dicom_series import SORTING_TAGS, no_image
 from syncsam_lightning.volumes.frames import PER_FRAME, SHARED, FileSlice, file_slices
+from syncsam_lightning.volumes.place import Place
 from syncsam_lightning.volumes.slice_geometry import pixel_spacing, place_slices
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
 
@@ -58,16 +59,8 @@ def read_series(files: Sequence[Path]) -> Volume:
             there twice; the message names the file.
         MissingPackageError: pydicom is not installed.
     """
-    slices = read_slices(files)
-    by_place = {one.place: one for one in slices}
-    places, affine = place_slices({place: one.header for place, one in by_place.items()})
-    ordered = [by_place[place] for place in places]
-    rows, columns = _size(places[0], ordered[0].header)
-    shape = (len(ordered), rows, columns)
-    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
-        raise BrokenInputError(
-            str(places[0]), f"its series has {shape[::-1]} voxels, over the limit"
-        )
+    ordered, place = _arranged(files)
+    shape = place.shape[::-1]
     of_files: dict[Path, list[int]] = {}
     for k, one in enumerate(ordered):
         of_files.setdefault(one.path, []).append(k)
@@ -76,12 +69,34 @@ def read_series(files: Sequence[Path]) -> Volume:
         _fill(stack, path, {k: ordered[k] for k in numbers})
     return Volume(
         stack.transpose(2, 1, 0),
-        affine,
+        place.affine,
         tuple(one.path for one in ordered),
         modality=str(ordered[0].header.get("Modality", "")),
         frames=tuple(one.frame or 0 for one in ordered),
-        has_spacing=pixel_spacing(places[0], ordered[0].header) is not None,
+        has_spacing=pixel_spacing(ordered[0].place, ordered[0].header) is not None,
     )
+
+
+def read_series_place(files: Sequence[Path]) -> Place:
+    """Read where the voxels of a series lie; see :func:`read_series`.
+
+    Raises:
+        BrokenInputError: see :func:`read_series`; pixels are not looked at.
+        MissingPackageError: pydicom is not installed.
+    """
+    return _arranged(files)[1]
+
+
+def _arranged(files: Sequence[Path]) -> tuple[list[FileSlice], Place]:
+    """Return the slices of a series in order, and where their voxels lie."""
+    by_place = {one.place: one for one in read_slices(files)}
+    places, affine = place_slices({place: one.header for place, one in by_place.items()})
+    ordered = [by_place[place] for place in places]
+    rows, columns = _size(places[0], ordered[0].header)
+    shape = (columns, rows, len(ordered))
+    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
+        raise BrokenInputError(str(places[0]), f"its series has {shape} voxels, over the limit")
+    return ordered, Place(shape, affine)
 
 
 def read_slices(files: Sequence[Path]) -> list[FileSlice]:

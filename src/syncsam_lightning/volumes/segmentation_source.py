@@ -111,7 +111,7 @@ def _common(one: FileSlice, volume: Volume) -> Any:
         setattr(image, name, _fitting(path, name, image.get(name)))
     image.SpecificCharacterSet = UNICODE
     image.Modality = image.get("Modality") or "OT"
-    if "ImagePositionPatient" in place:
+    if place.get("ImagePositionPatient"):
         _required(path, image, "FrameOfReferenceUID")
         image.SOPClassUID = _CT
         image.ImageOrientationPatient = place.ImageOrientationPatient
@@ -120,7 +120,8 @@ def _common(one: FileSlice, volume: Volume) -> Any:
         image.SliceThickness = place.get("SliceThickness") or round(float(distance), 6)
     else:
         image.SOPClassUID = _SECONDARY_CAPTURE
-        image.pop("FrameOfReferenceUID", None)
+        for name in ("FrameOfReferenceUID", "ImageOrientationPatient"):
+            image.pop(name, None)
     if volume.has_spacing:
         columns, rows = (round(distance, 9) for distance in volume.spacing[:2])
         image.PixelSpacing = [rows, columns]

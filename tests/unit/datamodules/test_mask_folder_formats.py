@@ -1,0 +1,318 @@
+"""Volumes of every format as images and masks of MaskFolder: NRRD, MetaImage, DICOM, its SEG."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from syncsam_datamodules.mask_folder import MaskFolder
+
+from syncsam_lightning.data.readers import resolve_image, resolve_mask
+from syncsam_lightning.records import RawSample, Skipped
+from syncsam_lightning.volumes.dicom import read_series
+from syncsam_lightning.volumes.segmentation import write_segmentation
+from tests.dicom_files import save_slice
+from tests.itk_files import nrrd, save_itk
+
+AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
+VOXELS = np.arange(60, dtype=np.int16).reshape(4, 5, 3)
+LABELS = np.zeros((4, 5, 3), dtype=np.uint8)
+LABELS[3, 4, 0] = 1
+LABELS[0, :, 2] = 2
+
+
+def records(root: Path, **options: Any) -> tuple[list[RawSample], list[Skipped]]:
+    found = list(MaskFolder(**options).records(root))
+    samples = [item for item in found if isinstance(item, RawSample)]
+    return samples, [item for item in found if isinstance(item, Skipped)]
+
+
+def drawn(samples: list[RawSample]) -> list[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+    return [
+        (
+            sample.slice,
+            resolve_image(sample.image, sample.path)[..., 0],
+            {mask.label: resolve_mask(mask.mask, mask.path) for mask in sample.masks},
+        )
+        for sample in samples
+    ]
+
+
+def assert_alike(one: list[RawSample], other: list[RawSample]) -> None:
+    assert len(one) == len(other) > 0
+    for (place, image, masks), (other_place, other_image, other_masks) in zip(
+        drawn(one), drawn(other), strict=True
+    ):
+        assert place == other_place
+        np.testing.assert_array_equal(image, other_image)
+        assert masks.keys() == other_masks.keys()
+        for label, mask in masks.items():
+            np.testing.assert_array_equal(mask, other_masks[label])
+
+
+def nifti(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, affine), path)
+    return path
+
+
+def turned(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same voxels with the axes posterior, superior, left, and their affine."""
+    affine = np.zeros((4, 4))
+    affine[0, 2], affine[1, 0], affine[2, 1], affine[3, 3] = -1, -1, 3, 1
+    affine[0, 3], affine[1, 3] = 3, 4
+    return np.ascontiguousarray(voxels.transpose(1, 2, 0)[::-1, :, ::-1]), affine
+
+
+# NRRD and MetaImage
+
+
+@pytest.mark.parametrize("mask", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("image", [".nii.gz", ".nrrd", ".mha"])
+def test_every_format_gives_the_slices_of_nifti(tmp_path: Path, image: str, mask: str):
+    nifti(tmp_path / "nifti/images/p1.nii", VOXELS)
+    nifti(tmp_path / "nifti/masks/p1.nii", LABELS)
+    for folder, suffix, voxels in (("images", image, VOXELS), ("masks", mask, LABELS)):
+        path = tmp_path / "mixed" / folder / f"p1{suffix}"
+        if suffix == ".nii.gz":
+            nifti(path, voxels)
+        else:
+            save_itk(path, *turned(voxels))
+    expected, _ = records(tmp_path / "nifti")
+    found, skipped = records(tmp_path / "mixed")
+    assert_alike(found, expected)
+    assert [skip.kind for skip in skipped] == ["slice without object"]
+
+
+def segmentation(path: Path, voxels: np.ndarray, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    vectors, kinds = "(1,0,0) (0,1,0) (0,0,3)", "domain domain domain"
+    if voxels.ndim == 4:
+        vectors, kinds = f"none {vectors}", f"list {kinds}"
+    space = "right-anterior-superior"
+    path.write_bytes(nrrd(voxels, *lines, space=space, directions=vectors, kinds=kinds))
+    return path
+
+
+NAMES = ("Segment0_Name:=liver", "Segment0_LabelValue:=1", "Segment0_Layer:=0")
+NAMES += ("Segment1_Name:=cyst", "Segment1_LabelValue:=2", "Segment1_Layer:=0")
+
+
+@pytest.mark.parametrize("label_names", [{}, {2: "tumour"}])
+def test_a_segmentation_of_slicer_names_its_objects(tmp_path: Path, label_names: dict[int, str]):
+    nifti(tmp_path / "images/p1.nii", VOXELS)
+    segmentation(tmp_path / "masks/p1.seg.nrrd", LABELS, *NAMES)
+    samples, _ = records(tmp_path, label_names=label_names)
+    labels = [mask.label for sample in samples for mask in sample.masks]
+    assert labels == ["liver", label_names.get(2, "cyst")]
+
+
+def test_objects_of_several_layers_may_overlap(tmp_path: Path):
+    nifti(tmp_path / "images/p1.nii", VOXELS)
+    lines = (*NAMES, "Segment2_Name:=abdomen", "Segment2_LabelValue:=1", "Segment2_Layer:=1")
+    layers = np.stack([LABELS, np.ones_like(LABELS)])
+    segmentation(tmp_path / "masks/p1.seg.nrrd", layers, *lines)
+    samples, skipped = records(tmp_path)
+    assert skipped == []
+    found = [(place, {label: int(m.sum()) for label, m in masks.items()})
+             for place, _, masks in drawn(samples)]  # fmt: skip
+    assert found == [
+        ("0000", {"liver": 1, "abdomen": 20}),
+        ("0001", {"abdomen": 20}),
+        ("0002", {"cyst": 5, "abdomen": 20}),
+    ]
+
+
+def test_a_volume_in_two_files_is_a_listed_skip(tmp_path: Path):
+    nifti(tmp_path / "images/p1.nii", VOXELS)
+    detached = save_itk(tmp_path / "masks/p1.nhdr", LABELS, AFFINE)
+    nifti(tmp_path / "masks/p2.nii", LABELS)
+    other = save_itk(tmp_path / "images/p2.mhd", VOXELS, AFFINE)
+    samples, skipped = records(tmp_path)
+    assert samples == []
+    reasons = {skip.path: skip.reason for skip in skipped}
+    assert "another file, p1.raw.gz: save it as one file (.nrrd" in reasons[str(detached)]
+    assert "another file, p2.zraw: save it as one file (.mha" in reasons[str(other)]
+
+
+# DICOM
+
+
+@pytest.fixture
+def series(dicom: Callable[..., list[Path]], tmp_path: Path) -> Path:
+    """A root with the series ``images/p1``, beside which its masks are to lie."""
+    files = dicom(VOXELS)
+    (tmp_path / "root/images").mkdir(parents=True)
+    (tmp_path / "root/masks").mkdir()
+    files[0].parent.rename(tmp_path / "root/images/p1")
+    return tmp_path / "root"
+
+
+def volume_of(root: Path) -> Any:
+    return read_series(sorted((root / "images/p1").iterdir()))
+
+
+def as_nifti(root: Path, target: Path) -> Path:
+    """Write a series and its labels as the NIfTI files that they are compared with."""
+    volume = volume_of(root)
+    nifti(target / "images/p1.nii", volume.voxels, volume.affine)
+    nifti(target / "masks/p1.nii", LABELS, volume.affine)
+    return target
+
+
+def seg(path: Path, root: Path, **masks: np.ndarray) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    write_segmentation(path, masks, volume_of(root))
+    return path
+
+
+def write_masks(root: Path, kind: str) -> None:
+    affine = volume_of(root).affine
+    if kind in (".nii.gz", ".nrrd", ".mha"):
+        save = nifti if kind == ".nii.gz" else save_itk
+        save(root / f"masks/p1{kind}", LABELS, affine)
+    elif kind == "folder":
+        for value in (1, 2):
+            save_itk(root / f"masks/p1/class_{value}.nrrd", LABELS // value % 2, affine)
+    else:
+        seg(root / f"masks/p1{kind}", root, class_1=LABELS == 1, class_2=LABELS == 2)
+
+
+@pytest.mark.parametrize("kind", [".nii.gz", ".nrrd", ".mha", "folder", ".seg.dcm", ".dcm"])
+def test_a_folder_with_a_series_is_a_volume(series: Path, tmp_path: Path, kind: str):
+    write_masks(series, kind)
+    expected, _ = records(as_nifti(series, tmp_path / "nifti"), window="soft_tissue")
+    found, skipped = records(series, window="soft_tissue")
+    assert_alike(found, expected)
+    assert {skip.kind for skip in skipped} <= {"slice without object"}
+    files = sorted(str(path) for path in (series / "images/p1").iterdir())
+    assert list(found[0].files) == files
+
+
+def test_segments_may_overlap_and_keep_label_and_number(series: Path):
+    everything = np.ones(LABELS.shape, bool)
+    masks = {"left kidney": LABELS == 1, "cyst--2": LABELS == 2, "x" * 70: everything}
+    seg(series / "masks/p1.seg.dcm", series, **masks)
+    samples, skipped = records(series)
+    assert skipped == []
+    found = [[(m.label, m.instance) for m in sample.masks] for sample in samples]
+    whole = ("x" * 70, 0)
+    assert found == [[("left kidney", 0), whole], [whole], [("cyst", 2), whole]]
+    np.testing.assert_array_equal(drawn(samples)[1][2]["x" * 70], np.ones((5, 4), bool))
+
+
+def test_a_seg_lies_by_its_positions_on_a_volume_of_other_axes(series: Path, tmp_path: Path):
+    volume = volume_of(series)
+    seg(tmp_path / "m.dcm", series, class_1=LABELS == 1, class_2=LABELS == 2)
+    root = tmp_path / "other"
+    nifti(root / "images/p1.nii", volume.voxels, volume.affine)
+    nifti(root / "masks/p1.nii", LABELS, volume.affine)
+    other = volume.oriented("SRP")
+    nifti(root / "images/p2.nii", other.voxels, other.affine)
+    shutil.copy(tmp_path / "m.dcm", root / "masks/p2.seg.dcm")
+    samples, _ = records(root)
+    half = len(samples) // 2
+    assert_alike(samples[:half], samples[half:])
+
+
+def test_a_seg_of_another_place_is_a_listed_skip(series: Path):
+    path = seg(series / "masks/p1.seg.dcm", series, liver=LABELS == 1)
+    for file in (series / "images/p1").iterdir():
+        image = pydicom.dcmread(file)
+        image.ImagePositionPatient = [image.ImagePositionPatient[0] + 0.35, *list(
+            image.ImagePositionPatient)[1:]]  # fmt: skip
+        image.save_as(file)
+    samples, skipped = records(series)
+    assert samples == []
+    assert "lies between the voxels of its image" in skipped[0].reason
+    assert skipped[0].path.startswith(str(path))
+
+
+def test_what_is_dicom_and_no_seg_is_no_mask(series: Path):
+    shutil.copy(sorted((series / "images/p1").iterdir())[0], series / "masks/p1.dcm")
+    samples, skipped = records(series)
+    assert samples == []
+    assert skipped[0].reason == "is DICOM, but no DICOM SEG, which alone of DICOM holds masks"
+
+
+@pytest.mark.parametrize("tags", [["SeriesInstanceUID"], ["SeriesInstanceUID", "StudyInstanceUID"]])
+def test_a_folder_of_two_series_or_studies_is_a_listed_skip_that_names_them(
+    series: Path, tags: list[str]
+):
+    write_masks(series, ".nii.gz")
+    first = sorted((series / "images/p1").iterdir())[0]
+    image = pydicom.dcmread(first)
+    image.SeriesDescription = "portal"
+    for tag in tags:
+        setattr(image, tag, f"{image[tag].value}.9")
+    image.save_as(first)
+    samples, (skipped,) = records(series)
+    assert samples == []
+    assert skipped.path == str(series / "images/p1")
+    assert "portal (1)" in skipped.reason
+    assert "give a folder with one" in skipped.reason
+
+
+def test_what_lies_beside_the_series_is_left_out_and_told(series: Path):
+    write_masks(series, ".nii.gz")
+    alone, _ = records(series)
+    seg(series / "images/p1/old.seg.dcm", series, liver=LABELS == 1)
+    (series / "images/p1/notes.txt").write_text("x")
+    found, skipped = records(series)
+    assert_alike(found, alone)
+    assert skipped[0].path == str(series / "images/p1")
+    assert skipped[0].reason.startswith("1 DICOM file is left out, being no image of a series")
+
+
+def test_a_folder_of_a_damaged_file_is_a_listed_skip(series: Path):
+    write_masks(series, ".nii.gz")
+    file = sorted((series / "images/p1").iterdir())[1]
+    file.write_bytes(file.read_bytes()[:200])
+    samples, (skipped,) = records(series)
+    assert samples == []
+    assert skipped.path == str(file)
+
+
+# DICOM files of one image
+
+
+@pytest.mark.parametrize("image", ["r1.dcm", "r1", "1.2.840.1"])
+@pytest.mark.parametrize("mask", ["png", "nii.gz", "seg.dcm"])
+def test_a_radiograph_is_a_picture(tmp_path: Path, image: str, mask: str):
+    name = "r1" if image.startswith("r1") else image
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    stored = np.arange(30).reshape(5, 6)
+    path = save_slice(
+        tmp_path / "images" / image, stored, (0.0, 0.0, 0.0), Modality="DX", PixelSpacing=[2, 2],
+        ImagePositionPatient=None, ImageOrientationPatient=None,
+    )  # fmt: skip
+    bones = np.zeros((5, 6), np.uint8)
+    bones[1:3, 2:5] = 1
+    volume = read_series([path])
+    target = tmp_path / "masks" / f"{name}.{mask}"
+    if mask == "png":
+        Image.fromarray(bones).save(target)
+    elif mask == "nii.gz":
+        nifti(target, bones.T[..., None], volume.affine)
+    else:
+        write_segmentation(target, {"class_1": bones.T[..., None] == 1}, volume)
+    samples, skipped = records(tmp_path, window="minmax")
+    assert skipped == []
+    ((_, pixels, masks),) = drawn(samples)
+    np.testing.assert_array_equal(pixels, np.round(stored / 29 * 255))
+    np.testing.assert_array_equal(masks["class_1"], bones == 1)
+    assert samples[0].case == name
+
+
+def test_a_picture_is_no_mask_of_a_stack(tmp_path: Path, series: Path):
+    Image.fromarray(np.ones((5, 4), np.uint8)).save(series / "masks/p1.png")
+    _, (skipped, _) = records(series)
+    assert skipped.reason.startswith("a mask of p1 must be one of .nii .nii.gz .nrrd")
