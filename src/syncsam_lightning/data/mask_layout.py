@@ -155,7 +155,7 @@ def _expected(image: Path, takes_lossy: bool) -> tuple[str, ...]:
     """Return the endings that masks of an image may have."""
     pictures: tuple[str, ...] = IMAGE_SUFFIXES if takes_lossy else MASK_SUFFIXES
     suffix = split_name(image)[1]
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES and not image.is_dir():
         return pictures
     # A DICOM file may be a single picture; whether it is one shows when it is read.
     is_dicom_file = suffix not in VOLUME_SUFFIXES and not image.is_dir()

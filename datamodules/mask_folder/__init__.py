@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
-
-import numpy as np
 
 from syncsam_lightning.data.components import by_component
 from syncsam_lightning.data.conversion import Records, Workbench
@@ -18,19 +13,16 @@ from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.label_maps import LabelRule
 from syncsam_lightning.data.label_volumes import SliceRule
 from syncsam_lightning.data.mask_labels import mask_labels
-from syncsam_lightning.data.mask_layout import (
-    MaskFile,
-    find_masks,
-    image_name,
-    split_name,
-    visible_files,
-)
-from syncsam_lightning.data.readers import IMAGE_SUFFIXES, read_values
 from syncsam_lightning.data.slices import LabelledVolume, Slicer, surveyed
 from syncsam_lightning.data.volume_files import VolumeFile
-from syncsam_lightning.errors import BrokenInputError, DatasetNotFoundError
-from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped, Split
+from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped
 from syncsam_lightning.volumes import parse_window
+
+from .cases import CasePattern
+from .folders import ImageFile, images_with_masks
+from .pictures import picture_masks
+
+__all__ = ["MaskFolder"]
 
 
 class MaskFolder(PromptableDataModule):
@@ -121,12 +113,7 @@ class MaskFolder(PromptableDataModule):
             UnknownWindowError: there is no such window.
         """
         super().__init__(root, table, **kwargs)
-        try:
-            self._case = re.compile(case_pattern) if case_pattern else None
-        except re.error as error:
-            raise ValueError(
-                f"case_pattern {case_pattern!r} is no regular expression: {error}"
-            ) from error
+        self._cases = CasePattern(case_pattern)
         self.case_pattern = case_pattern
         self.modality = modality
         self.source = source
@@ -167,61 +154,29 @@ class MaskFolder(PromptableDataModule):
             bench: for the stage that reads them.
         """
         place = Path(root)
-        images = (image for image in self._images(place) if isinstance(image, _Image))
-        volumes = (self._volume(image) for image in images if image.is_volume)
+        source = self._source(place)
+        images = (image for image in self._images(place) if isinstance(image, ImageFile))
+        volumes = (self._volume(image, source) for image in images if image.is_volume)
         return partial(self._samples, place, surveyed(bench, volumes, self._rule))
 
-    def _images(self, root: Path) -> Iterator[_Image | Skipped]:
-        parts: list[tuple[Path, Split | None]] = [(root, None), *((root / s, s) for s in SPLITS)]
-        found = [(folder, split) for folder, split in parts if (folder / "images").is_dir()]
-        if not found:
-            raise DatasetNotFoundError(
-                f"no images in {root}: expected the folders images and masks in it, or train, val, "
-                "test with images and masks in each"
-            )
-        for folder, split in found:
-            if not (folder / "masks").is_dir():
-                raise DatasetNotFoundError(f"{folder} has a folder images but no folder masks")
-            yield from self._part(folder, split, self.source or root.resolve().name)
+    def _images(self, root: Path) -> Iterator[ImageFile | Skipped]:
+        takes_lossy = self.mask_threshold is not None
+        return images_with_masks(root, self._cases, takes_lossy=takes_lossy)
 
-    def _part(self, folder: Path, split: Split | None, source: str) -> Iterator[_Image | Skipped]:
-        images: dict[str, Path] = {}
-        for path in visible_files(folder / "images"):
-            name, reason = image_name(path)
-            if reason:
-                yield Skipped(str(path), reason)
-            elif name in images:
-                yield Skipped(str(path), f"has the same name as {images[name].name}, which is used")
-            else:
-                images[name] = path
-        masks: dict[str, list[MaskFile]] = defaultdict(list)
-        lossy = self.mask_threshold is not None
-        for found in find_masks(folder / "masks", images, takes_lossy=lossy):
-            if isinstance(found, Skipped):
-                yield found
-            else:
-                masks[found.image].append(found)
-        for name, path in images.items():
-            case = self._case_of(name)
-            if case is None:
-                reason = f"case_pattern {self.case_pattern!r} does not match its name"
-                yield Skipped(str(path), reason)
-            elif not masks[name]:
-                yield Skipped(str(path), "no file in the folder masks has its name")
-            else:
-                full = f"{split}/{name}" if split else name
-                yield _Image(full, path, tuple(masks[name]), case, source, split)
+    def _source(self, root: Path) -> str:
+        return self.source or root.resolve().name
 
     def _samples(self, root: Path, slicer: Slicer) -> Iterator[RawSample | Skipped]:
+        source = self._source(root)
         for image in self._images(root):
             if isinstance(image, Skipped):
                 yield image
             elif image.is_volume:
-                yield from slicer.samples(self._volume(image))
+                yield from slicer.samples(self._volume(image, source))
             else:
-                yield from self._picture(image)
+                yield from self._picture(image, source)
 
-    def _volume(self, image: _Image) -> LabelledVolume:
+    def _volume(self, image: ImageFile, source: str) -> LabelledVolume:
         place, rule = VolumeFile(str(image.path)), self._label_rule
         return LabelledVolume(
             id=image.id,
@@ -229,12 +184,12 @@ class MaskFolder(PromptableDataModule):
             image=place,
             labels=[one for file in image.masks for one in mask_labels(file, place, rule)],
             modality=self.modality,
-            source=image.source,
+            source=source,
             split=image.split,
         )
 
-    def _picture(self, image: _Image) -> Iterator[RawSample | Skipped]:
-        found = [*_picture_masks(image.masks, self._label_rule)]
+    def _picture(self, image: ImageFile, source: str) -> Iterator[RawSample | Skipped]:
+        found = [*picture_masks(image.masks, self._label_rule)]
         yield from (one for one in found if isinstance(one, Skipped))
         masks = tuple(one for one in found if isinstance(one, NamedMask))
         yield RawSample(
@@ -242,57 +197,10 @@ class MaskFolder(PromptableDataModule):
             image=image.path,
             masks=by_component(masks, str(image.path)) if self.components and masks else masks,
             modality=self.modality,
-            source=image.source,
+            source=source,
             case=image.case,
             split=image.split,
         )
-
-    def _case_of(self, name: str) -> str | None:
-        if self._case is None:
-            return name
-        found = self._case.search(name)
-        return found and (found[1] if self._case.groups else found[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """An image file or a volume with its mask files."""
-
-    id: str
-    path: Path
-    masks: Sequence[MaskFile]
-    case: str
-    source: str
-    split: Split | None
-
-    @property
-    def is_volume(self) -> bool:
-        return split_name(self.path)[1] not in IMAGE_SUFFIXES
-
-
-@dataclass(frozen=True, slots=True)
-class _ValueOf:
-    """Draws one value of a label map when called; the map is decoded once for all of them."""
-
-    labels: np.ndarray
-    value: int
-
-    def __call__(self) -> np.ndarray:
-        return np.asarray(self.labels == self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class _OneObject:
-    """Reads a file that holds one object when called."""
-
-    path: Path
-    rule: LabelRule
-
-    def __call__(self) -> np.ndarray:
-        name = str(self.path)
-        labels = self.rule.labels(read_values(self.path), name)
-        self.rule.only_value(labels, name)
-        return np.asarray(labels != 0)
 
 
 def _by_value(names: Mapping[Any, str]) -> dict[int, str]:
@@ -303,18 +211,3 @@ def _by_value(names: Mapping[Any, str]) -> dict[int, str]:
         raise ValueError(
             f"label_names are names by value, such as {{1: femur, 2: tibia}}: {error}"
         ) from error
-
-
-def _picture_masks(files: Sequence[MaskFile], rule: LabelRule) -> Iterator[NamedMask | Skipped]:
-    for file in files:
-        name = str(file.path)
-        if file.label is not None:
-            yield NamedMask(file.label, _OneObject(file.path, rule), name, file.instance)
-            continue
-        try:
-            labels = rule.labels(read_values(file.path), name)
-            for value in rule.values(labels, name):
-                drawn, path = _ValueOf(labels, value), f"{name}[{value}]"
-                yield NamedMask(rule.name(value), drawn, path, files=(name,))
-        except BrokenInputError as error:
-            yield Skipped(error.path, error.reason, error.kind)
