@@ -12,7 +12,6 @@ from syncsam_lightning.data.label_maps import LabelRule
 from syncsam_lightning.data.label_volumes import LabelReader, Labels, WholeLabels
 from syncsam_lightning.data.mask_layout import MaskFile, split_name
 from syncsam_lightning.data.readers import IMAGE_SUFFIXES, read_values
-from syncsam_lightning.data.source_files import Unusable
 from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes import Volume
@@ -73,6 +72,16 @@ class _PictureLabels:
         return Volume(labels.T[..., None], place.affine)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Stands for the labels of a file whose header is damaged."""
+
+    error: BrokenInputError
+
+    def __call__(self) -> Volume:
+        raise self.error
+
+
 @lru_cache(maxsize=1)
 def _segment_masks(path: str, image: VolumeFile) -> SegmentMasks:
     return read_segment_masks(Path(path), image.header())
@@ -126,7 +135,7 @@ def mask_labels(file: MaskFile, image: VolumeFile, rule: LabelRule) -> list[Labe
             found.append(_labels(one, _SegmentLabels(path, image, number), rule))
         return found
     except BrokenInputError as error:
-        return [Labels(Unusable(error), path, rule.name)]
+        return [Labels(_Unreadable(error), path, rule.name)]
 
 
 def _check_one(file: MaskFile, count: int) -> None:

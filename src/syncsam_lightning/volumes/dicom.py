@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,19 @@ from syncsam_lightning.volumes.dicom_file import read_dataset, read_header, refu
 from syncsam_lightning.volumes.dicom_header import number
 from syncsam_lightning.volumes.dicom_pixels import measured, read_pixels
 from syncsam_lightning.volumes.dicom_series import SORTING_TAGS, no_image
-from syncsam_lightning.volumes.frames import PER_FRAME, SHARED, FileSlice, file_slices
+from syncsam_lightning.volumes.frames import (
+    CONCATENATION,
+    PER_FRAME,
+    SHARED,
+    FileSlice,
+    file_slices,
+    missing_parts,
+)
 from syncsam_lightning.volumes.place import Place
 from syncsam_lightning.volumes.slice_geometry import pixel_spacing, place_slices
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
+
+log = logging.getLogger(__name__)
 
 _TAGS = (
     *SORTING_TAGS,
@@ -36,6 +46,7 @@ _TAGS = (
     "RescaleIntercept",
     SHARED,
     PER_FRAME,
+    *CONCATENATION,
 )
 MAX_SLICE_PIXELS = 1 << 26
 """Largest slice that is read; a header that declares more is refused before any allocation."""
@@ -60,6 +71,12 @@ def read_series(files: Sequence[Path]) -> Volume:
         MissingPackageError: pydicom is not installed.
     """
     ordered, place = _arranged(files)
+    if missing := missing_parts(ordered):
+        log.warning(
+            "%s: %s, so the volume ends early: give the folder that holds all parts",
+            ordered[0].path if len(files) == 1 else ordered[0].path.parent,
+            missing,
+        )
     shape = place.shape[::-1]
     of_files: dict[Path, list[int]] = {}
     for k, one in enumerate(ordered):

@@ -20,7 +20,10 @@ _PLACES = {
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
 }
-_OF_FILE = ("SOPClassUID", "SOPInstanceUID", "Modality", "Rows", "Columns")
+CONCATENATION = ("ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber")
+"""What files say that are parts of one image of many frames (PS3.3 C.7.6.16.2.2.4)."""
+
+_OF_FILE = ("SOPClassUID", "SOPInstanceUID", "Modality", "Rows", "Columns", *CONCATENATION)
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 
 
@@ -79,6 +82,32 @@ def file_slices(path: Path, header: Any) -> list[FileSlice]:
         FileSlice(path, frame, _header(header, (groups, shared)))
         for frame, groups in enumerate(own)
     ]
+
+
+def missing_parts(slices: Iterable[FileSlice]) -> str:
+    """Return in one clause which part of a concatenated image is not among its files, or ``""``.
+
+    Args:
+        slices: of all files that there are.
+
+    Raises:
+        BrokenInputError: a file does not say readably which part it is.
+    """
+    parts: dict[str, set[int]] = {}
+    totals: dict[str, int] = {}
+    for path, header in {one.path: one.header for one in slices}.items():
+        if uid := str(header.get("ConcatenationUID") or ""):
+            part, total = (number(path, header, name, 0) for name in CONCATENATION[1:])
+            parts.setdefault(uid, set()).add(part)
+            # The total may be left out; then only parts before the last one here can be missed.
+            totals[uid] = max(totals.get(uid, 0), total, part)
+    for uid, there in parts.items():
+        missing = next((one for one in range(1, totals[uid] + 1) if one not in there), None)
+        if missing is not None:
+            return (
+                f"part {missing} of {totals[uid]} of the image that they are parts of is not there"
+            )
+    return ""
 
 
 def _header(of_file: Any, groups: Iterable[Any]) -> Any:

@@ -45,9 +45,12 @@ _ENCODINGS = {"raw": _RAW, "gzip": _GZIP, "gz": _GZIP}
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9 ]*): ?(.*)")
 _PAIR = re.compile(r"([^:=]+):=(.*)")
 _META_LINE = re.compile(r"([A-Za-z][A-Za-z0-9_]*) *= *(.*)")
-_META_VECTORS = ("DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin")
-_META_VECTORS += ("CenterOfRotation",)
+_META_VECTORS = (
+    *("DimSize", "ElementSpacing", "ElementSize"),
+    *("Offset", "Position", "Origin", "CenterOfRotation"),
+)
 _META_MATRICES = ("TransformMatrix", "Rotation", "Orientation")
+_MOST_DIGITS = 20  # of a label and a layer
 _SEGMENT = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
 
 
@@ -182,15 +185,14 @@ def _segments(path: Path, pairs: Mapping[str, str], *, is_layered: bool) -> list
             found.setdefault(int(part[1][:9]), {})[part[2]] = value
     segments = []
     for number, about in sorted(found.items()):
-        try:
-            # Files of before 3D Slicer 4.11 have a layer for each segment, and no further word.
-            value, layer = int(about.get("LabelValue", 1)), int(about.get("Layer", number))
-        except ValueError as error:
-            raise BrokenInputError(
-                str(path), f"its Segment{number} has a LabelValue or Layer that is no number"
-            ) from error
         name = " ".join(about.get("Name", "").split()) or f"Segment {number + 1}"
-        segments.append(Segment(name, value, layer if is_layered else 0))
+        # Files of before 3D Slicer 4.11 have a layer for each segment, and no further word.
+        label, layer = about.get("LabelValue", "1"), about.get("Layer", str(number))
+        if not (label.isdecimal() and layer.isdecimal() and len(label + layer) < _MOST_DIGITS):
+            raise BrokenInputError(
+                str(path), f"its Segment{number} has LabelValue {label[:20]}, Layer {layer[:20]}"
+            )
+        segments.append(Segment(name, int(label), int(layer) if is_layered else 0))
     return segments
 
 

@@ -17,8 +17,9 @@ from syncsam_datamodules.mask_folder import MaskFolder
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
 from syncsam_lightning.records import RawSample, Skipped
 from syncsam_lightning.volumes.dicom import read_series
+from syncsam_lightning.volumes.reading import read_volume
 from syncsam_lightning.volumes.segmentation import write_segmentation
-from tests.dicom_files import save_slice
+from tests.dicom_files import save_frames, save_slice
 from tests.itk_files import nrrd, save_itk
 
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -316,3 +317,28 @@ def test_a_picture_is_no_mask_of_a_stack(tmp_path: Path, series: Path):
     Image.fromarray(np.ones((5, 4), np.uint8)).save(series / "masks/p1.png")
     _, (skipped, _) = records(series)
     assert skipped.reason.startswith("a mask of p1 must be one of .nii .nii.gz .nrrd")
+
+
+# Enhanced DICOM
+
+
+@pytest.mark.parametrize("place", ["p1", "p1.dcm"])
+def test_enhanced_files_are_volumes_in_a_folder_or_alone(tmp_path: Path, place: str):
+    voxels, heights = VOXELS.transpose(1, 0, 2), (0.0, 3.0, 6.0)
+    path = tmp_path / "root/images" / place
+    path.parent.mkdir(parents=True)
+    (tmp_path / "root/masks").mkdir()
+    if place == "p1":
+        path.mkdir()
+        for number, held in enumerate(([0, 2], [1])):
+            save_frames(path / f"{number}.dcm", voxels[..., held], [heights[k] for k in held])
+    else:
+        save_frames(path, voxels, heights)
+    volume = read_volume(path)
+    masks = {"class_1": LABELS == 1, "class_2": LABELS == 2}
+    write_segmentation(tmp_path / "root/masks/p1.seg.dcm", masks, volume)
+    nifti(tmp_path / "nifti/images/p1.nii", VOXELS, volume.affine)
+    nifti(tmp_path / "nifti/masks/p1.nii", LABELS, volume.affine)
+    found, _ = records(tmp_path / "root")
+    expected, _ = records(tmp_path / "nifti")
+    assert_alike(found, expected)
