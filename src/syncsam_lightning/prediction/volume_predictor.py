@@ -142,7 +142,7 @@ class VolumePredictor:
         Raises:
             NoImageError: there is no volume.
         """
-        slices, rows, columns = self._slices.stack.shape
+        slices, rows, columns = self._slices.stack.shape[:3]
         return slices, rows, columns
 
     @property
@@ -173,7 +173,7 @@ class VolumePredictor:
         prompts = [prompts] if isinstance(prompts, SlicePrompt) else prompts
         slices, given = self._slices, self._checked(prompts)
         numbers = sorted(given)
-        drawing = _Drawing(np.zeros(slices.stack.shape, bool), progress)
+        drawing = _Drawing(np.zeros(slices.stack.shape[:3], bool), progress)
         fronts: list[_Front] = []
         for number, (lowest, highest) in zip(numbers, self._reaches(numbers), strict=True):
             first = slices.ask(number, given[number])

@@ -65,7 +65,7 @@ def check_segmentation(volume: Volume) -> None:
         BrokenInputError: the series lacks what the standard demands of the source of a SEG.
         MissingPackageError: highdicom is not installed.
     """
-    mask = np.zeros(volume.voxels.shape, bool)
+    mask = np.zeros(volume.shape, bool)
     mask[0, 0, 0] = True
     _saved(io.BytesIO(), {"object": mask}, volume, "SyncSAM")
 
@@ -99,7 +99,7 @@ def _saved(
     target: Path | io.BytesIO, masks: Mapping[str, Mask], volume: Volume, algorithm: str
 ) -> None:
     need("highdicom")
-    frames = _frames(masks, volume.voxels.shape)
+    frames = _frames(masks, volume.shape)
     sources = sources_of(volume)
     try:
         written = _segmentation(frames, list(masks), sources, algorithm)

@@ -79,6 +79,11 @@ def sources_of(volume: Volume) -> Sources:
     files = list(dict.fromkeys(volume.files))
     slices = {(one.path, one.frame or 0): one for one in read_slices(files)}
     ordered = [slices[place] for place in zip(volume.files, volume.frames, strict=True)]
+    if ordered[0].is_film:
+        raise BrokenInputError(
+            str(ordered[0].path),
+            "is a film, whose frames lie nowhere that a DICOM SEG can refer to",
+        )
     num_slices = Counter(one.path for one in slices.values())
     common = _common(ordered[0], volume)
     images: list[Any] = []

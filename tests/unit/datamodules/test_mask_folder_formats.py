@@ -19,7 +19,7 @@ from syncsam_lightning.records import RawSample, Skipped
 from syncsam_lightning.volumes.dicom import read_series
 from syncsam_lightning.volumes.reading import read_volume
 from syncsam_lightning.volumes.segmentation import write_segmentation
-from tests.dicom_files import save_frames, save_slice
+from tests.dicom_files import save_colours, save_frames, save_slice
 from tests.itk_files import nrrd, save_itk
 
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -342,3 +342,52 @@ def test_enhanced_files_are_volumes_in_a_folder_or_alone(tmp_path: Path, place: 
     found, _ = records(tmp_path / "root")
     expected, _ = records(tmp_path / "nifti")
     assert_alike(found, expected)
+
+
+# Colour and films
+
+
+def colours(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("mask", ["png", "nii.gz", "nrrd"])
+def test_an_ultrasound_in_colour_is_a_picture_in_colour(tmp_path: Path, mask: str):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    pixels, drawn_mask = colours(5, 6), np.zeros((5, 6), np.uint8)
+    drawn_mask[1:3, 2:5] = 1
+    path = save_colours(tmp_path / "images/u1.dcm", pixels)
+    target = tmp_path / f"masks/u1.{mask}"
+    if mask == "png":
+        Image.fromarray(drawn_mask).save(target)
+    else:
+        save = nifti if mask == "nii.gz" else save_itk
+        save(target, drawn_mask.T[..., None], read_volume(path).affine)
+    (sample,), skipped = records(tmp_path, window="soft_tissue")
+    assert skipped == []
+    np.testing.assert_array_equal(resolve_image(sample.image, sample.path), pixels)
+    np.testing.assert_array_equal(resolve_mask(sample.masks[0].mask, ""), drawn_mask)
+
+
+def test_each_frame_of_a_film_is_an_image(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    frames, masks = colours(4, 5, 6), np.zeros((4, 5, 6), np.uint8)
+    masks[1, 1:3, 2:5] = masks[3, 0] = 1
+    save_colours(tmp_path / "images/u1.dcm", frames)
+    nifti(tmp_path / "masks/u1.nii.gz", masks.T, np.diag([-1.0, -1.0, 1.0, 1.0]))
+    samples, _ = records(tmp_path)
+    assert [sample.slice for sample in samples] == ["0001", "0003"]
+    for sample, frame in zip(samples, (1, 3), strict=True):
+        np.testing.assert_array_equal(resolve_image(sample.image, ""), frames[frame])
+        np.testing.assert_array_equal(resolve_mask(sample.masks[0].mask, ""), masks[frame])
+
+
+def test_a_picture_is_no_mask_of_a_film(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    save_colours(tmp_path / "images/u1.dcm", colours(4, 5, 6))
+    Image.fromarray(np.ones((5, 6), np.uint8)).save(tmp_path / "masks/u1.png")
+    samples, (skipped,) = records(tmp_path)
+    assert samples == []
+    assert skipped.reason == "has shape (6, 5, 1), its image (6, 5, 4)"

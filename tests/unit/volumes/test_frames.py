@@ -114,7 +114,7 @@ def test_frames_that_say_not_where_they_lie_are_refused(file: Path):
     ("number", "reason"),
     [
         ([2, 4], "expected a finite number"),
-        (200_000_000, "holds 200000000 frames and does not say"),
+        (200_000_000, "declares 200000000 frames, over the limit"),
     ],
 )
 def test_a_number_of_frames_that_makes_no_sense_is_named(file: Path, number: object, reason: str):
