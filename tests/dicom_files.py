@@ -137,6 +137,7 @@ def save_colours(path: Path, pixels: np.ndarray, kind: str = "RGB", **tags: obje
     """Write ``([T,] H, W, 3)`` samples as they are, or ``([T,] H, W)`` ones, as ultrasound."""
     from pydicom.uid import UltrasoundImageStorage
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     count = pixels.ndim - 2 - (pixels.shape[-1] == 3)
     height, width = pixels.shape[count : count + 2]
     tags = {

@@ -105,24 +105,39 @@ def find_masks(
 def _named(
     folder: Path, images: Mapping[str, Path], takes_lossy: bool
 ) -> Iterator[MaskFile | Skipped]:
+    called = _names_of(images)
     for path in visible_files(folder):
         if path.is_dir():
             image = unicodedata.normalize("NFC", path.name)
+            image = called.get(image, image)
             for file in visible_files(path):
                 label, _, number = split_name(file)[0].partition(_NUMBER)
                 yield _checked(file, image, label, number, images, takes_lossy)
             continue
         stem, _ = split_name(path)
-        if stem in images:
-            yield _checked(path, stem, None, "", images, takes_lossy)
+        if stem in called:
+            yield _checked(path, called[stem], None, "", images, takes_lossy)
             continue
         # The image's own name may contain dashes: the longest name that exists wins.
         image, _, label = stem.rpartition(_NUMBER)
         number = ""
-        if image not in images and label.isdecimal():
+        if image not in called and label.isdecimal():
             number = label
             image, _, label = image.rpartition(_NUMBER)
-        yield _checked(path, image or stem, label, number, images, takes_lossy)
+        yield _checked(path, called.get(image, image) or stem, label, number, images, takes_lossy)
+
+
+def _names_of(images: Mapping[str, Path]) -> dict[str, str]:
+    """Return the images by all names that masks may call them by.
+
+    ``syncsam predict`` calls the masks of ``scan.dcm`` by its whole name, as it has others of none.
+    """
+    whole = {
+        unicodedata.normalize("NFC", path.name): name
+        for name, path in images.items()
+        if path.suffix.lower() in DICOM_SUFFIXES
+    }
+    return whole | {name: name for name in images}
 
 
 def _checked(
