@@ -11,7 +11,11 @@ from syncsam_lightning.data.source_files import read_file
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.place import Place
-from syncsam_lightning.volumes.reading import find_dicom, read_stored_volume, read_volume_place
+from syncsam_lightning.volumes.reading import (
+    find_folder_series,
+    read_stored_volume,
+    read_volume_place,
+)
 from syncsam_lightning.volumes.stored import read_place, read_stored
 from syncsam_lightning.volumes.volume import Volume
 
@@ -56,15 +60,11 @@ class VolumeFile:
         return tuple(str(path) for path in visible_files(folder) if path.is_file())
 
     def left_out(self) -> str:
-        """Return in one clause which files beside a DICOM series are no images; empty for none.
-
-        Raises:
-            BrokenInputError: the folder is not to be read.
-        """
+        """Return in one clause which files beside a DICOM series are no images; empty for none."""
         folder = Path(self.path)
         if self.entry is not None or not folder.is_dir():
             return ""
-        return find_dicom(folder).left_out
+        return find_folder_series(folder).left_out
 
     def header(self) -> Place:
         """Read where the voxels lie, and none of them.

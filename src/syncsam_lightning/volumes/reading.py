@@ -50,10 +50,12 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     place = Path(path)
     if not place.is_dir() and (is_volume_file(place) or not place.exists()):
         return read_volume_file(place)
-    found = find_dicom(place)
-    if found.others:
-        log.warning("%s: %s", place, found.left_out)
-    return read_series(_only_series(place, found))
+    if place.is_dir():
+        found = find_folder_series(place)
+        if found.others:
+            log.warning("%s: %s", place, found.left_out)
+        return read_series(_only_series(place, found))
+    return read_series(_dicom_files(place))
 
 
 def read_stored_volume(path: Path, *, nan_is_background: bool = False) -> Volume:
@@ -71,7 +73,7 @@ def read_stored_volume(path: Path, *, nan_is_background: bool = False) -> Volume
         return read_itk_stored(path, nan_is_background=nan_is_background)
     if not path.is_dir() and (is_nifti(path) or not path.exists()):
         return read_stored(path, nan_is_background=nan_is_background)
-    return read_series(_only_series(path, find_dicom(path)))
+    return read_series(_dicom_files(path))
 
 
 def read_volume_place(path: Path) -> Place:
@@ -87,7 +89,7 @@ def read_volume_place(path: Path) -> Place:
     if is_itk(path) and not path.is_dir():
         return read_itk_place(path)
     if path.is_dir() or not is_nifti(path):
-        return read_series_place(_only_series(path, find_dicom(path)))
+        return read_series_place(_dicom_files(path))
     try:
         with path.open("rb") as file:
             return read_place(file, str(path), path.stat().st_size)
@@ -95,30 +97,28 @@ def read_volume_place(path: Path) -> Place:
         raise BrokenInputError(str(path), f"cannot be read ({error})") from error
 
 
-def find_dicom(path: Path) -> SortedFiles:
-    """Find the series of a folder, or the one that a file is of.
+def find_folder_series(folder: Path) -> SortedFiles:
+    """Find what the DICOM files are that lie in a folder.
 
     Raises:
-        BrokenInputError: the file is no DICOM.
         MissingPackageError: pydicom is not installed.
     """
+    return find_series(sorted(file for file in folder.iterdir() if is_dicom(file)))
+
+
+def _dicom_files(path: Path) -> Sequence[Path]:
+    """Return the files of the one series of a folder, or a file that is DICOM."""
     if path.is_dir():
-        return find_series(sorted(file for file in path.iterdir() if is_dicom(file)))
-    if not is_dicom(path):
-        known = " or ".join(VOLUME_SUFFIXES)
-        raise BrokenInputError(str(path), f"is neither {known} nor a DICOM file or folder")
-    return find_series([path])
+        return _only_series(path, find_folder_series(path))
+    if is_dicom(path):
+        return [path]
+    known = " or ".join(VOLUME_SUFFIXES)
+    raise BrokenInputError(str(path), f"is neither {known} nor a DICOM file or folder")
 
 
 def _only_series(path: Path, found: SortedFiles) -> Sequence[Path]:
     if found.broken:
         raise found.broken[0]
-    if path.is_file() and found.others:
-        raise BrokenInputError(
-            str(path),
-            f"is no image of a patient ({found.others[0][1]}): give the folder or the files of the "
-            "images",
-        )
     if len(found.series) != 1:
         names = [f"{one.description or one.uid} ({len(one.files)})" for one in found.series]
         raise BrokenInputError(
