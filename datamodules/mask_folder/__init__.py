@@ -1,8 +1,8 @@
-"""Images and masks of one's own: PNG, TIFF, BMP, JPEG (images), volumes and DICOM."""
+"""Images and masks of one's own: pictures, volumes, DICOM, and COCO files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,12 +15,15 @@ from syncsam_lightning.data.label_volumes import SliceRule
 from syncsam_lightning.data.mask_labels import mask_labels
 from syncsam_lightning.data.slices import LabelledVolume, Slicer, surveyed
 from syncsam_lightning.data.volume_files import VolumeFile
-from syncsam_lightning.records import SPLITS, DatasetCard, NamedMask, RawSample, Skipped
+from syncsam_lightning.errors import ConversionError
+from syncsam_lightning.records import DatasetCard, LazyMasks, NamedMask, RawSample, Skipped
 from syncsam_lightning.volumes import parse_window
 
 from .cases import CasePattern
+from .coco import coco_images
+from .coco_files import FILES, FOLDER, IMAGE_FOLDERS, NONE, CocoFile, coco_files
 from .folders import ImageFile, images_with_masks
-from .pictures import picture_masks
+from .pictures import PictureMasks, picture_masks
 
 __all__ = ["MaskFolder"]
 
@@ -31,13 +34,18 @@ class MaskFolder(PromptableDataModule):
     A mask belongs to the image called ``NAME`` if it is
 
     - ``masks/NAME.png``: a label map, one mask for each value above 0. A value is labelled by
-      ``label_names``; else 255 is ``object`` and any other value ``class_VALUE``.
+      ``label_names``; else 255 is ``object`` and any other value ``class_VALUE``. With
+      ``instance_label`` values are the numbers of objects of that class.
     - ``masks/NAME/LABEL.png`` or ``masks/NAME/LABEL--2.png``: one object; 2 is its number.
     - ``masks/NAME--LABEL.png`` or ``masks/NAME--LABEL--2.png``: the same in one folder.
 
     The three may be mixed. A file for one object has one value beside 0, whichever it is. Any
     lossless format does; JPEG blurs label values and is refused, unless ``mask_threshold`` says
     where the object begins.
+
+    Instead of masks there may be a COCO file, ``annotations.json`` or what the option
+    ``annotations`` names: each annotation with polygons or run lengths is one object, of the class
+    that its category is called. Crowds and boxes are listed.
 
     ``images`` and ``masks`` lie in ``root``, or in its folders ``train``, ``val``, ``test``, which
     then are the split. Links are followed wherever they lead, unlike those of a release: the folder
@@ -51,12 +59,14 @@ class MaskFolder(PromptableDataModule):
     """
 
     settings_before: ClassVar[Mapping[str, Any]] = {
+        "annotations": None,
         "window": "percentiles",
         "components": False,
+        "instance_label": None,
         "mask_threshold": None,
     }
     # Where a working folder is the root, predictions and reports lie beside them.
-    reads: ClassVar[tuple[str, ...]] = ("images", "masks", *SPLITS)
+    reads: tuple[str, ...] = ("masks", FOLDER, *FILES, *IMAGE_FOLDERS)
     card: ClassVar[DatasetCard] = DatasetCard(
         name="MaskFolder",
         description="Images and masks of one's own.",
@@ -68,6 +78,9 @@ class MaskFolder(PromptableDataModule):
             "masks/NAME/LABEL.png            one object; further ones LABEL--2.png, LABEL--3.png",
             "masks/NAME--LABEL.png           the same without folders; NAME--LABEL--2.png",
             "train/images, train/masks, val/..., test/...   instead: an official split",
+            "annotations.json or _annotations.coco.json     instead of masks: a COCO file",
+            "annotations/instances_train.json, ..._val.json, ..._test.json   the same with a split",
+            "train/_annotations.coco.json, valid/..., test/...   the same, images beside them",
         ),
     )
 
@@ -78,8 +91,10 @@ class MaskFolder(PromptableDataModule):
         *,
         modality: str = "unknown",
         source: str | None = None,
+        annotations: str | None = None,
         label_names: dict[int, str] | None = None,
         case_pattern: str | None = None,
+        instance_label: str | None = None,
         mask_threshold: float | None = None,
         window: str = "percentiles",
         components: bool = False,
@@ -92,9 +107,15 @@ class MaskFolder(PromptableDataModule):
             table: the prepared table.
             modality: what the images are, for example ``ct``; reports are grouped by it.
             source: name of the data set in reports; by default the name of the folder ``root``.
-            label_names: class names by value, for label maps.
+            annotations: a COCO file, or a folder of several, relative to ``root``, where it does
+                not lie where one usually does; ``none``: COCO files are left alone.
+            label_names: class names by value, for label maps; for COCO files by category, before
+                those of the file.
             case_pattern: regular expression searched for in an image's name; its first group, or
                 all that matches, is the patient or volume. By default each file is a case.
+            instance_label: class of the objects of instance maps, for example ``cell``: each value
+                above 0 of a label map then is one object, and there may be any number of them.
+                By default the values of a label map are classes.
             mask_threshold: for masks with soft edges, JPEG masks and probability maps: the value
                 from which on a pixel belongs to the object, such as 128 or 0.5. Each mask file
                 then holds one object, ``object`` where its name says no label. By default each
@@ -109,27 +130,32 @@ class MaskFolder(PromptableDataModule):
 
         Raises:
             ValueError: ``case_pattern`` is no regular expression, ``mask_threshold`` is not
-                finite, or a value in ``label_names`` is no whole number.
+                finite, a value in ``label_names`` is no whole number, or ``instance_label`` is
+                given with one of the latter two.
             UnknownWindowError: there is no such window.
         """
         super().__init__(root, table, **kwargs)
         self._cases = CasePattern(case_pattern)
         self.case_pattern = case_pattern
         self.modality = modality
-        self.source = source
+        self.source, self.annotations = source, annotations
+        if annotations not in (None, NONE):
+            self.reads = ()  # its images may lie anywhere
         self.label_names = _by_value(label_names or {})
-        self.mask_threshold = mask_threshold
+        self.instance_label, self.mask_threshold = instance_label, mask_threshold
         self.window, self.components = window, components
         self._rule = SliceRule(parse_window(window), by_component=components)
-        self._label_rule = LabelRule(self.label_names, mask_threshold)
+        self._label_rule = LabelRule(self.label_names, mask_threshold, instance_label)
 
     def table_settings(self) -> dict[str, Any]:
         """Return what shapes the table."""
         return super().table_settings() | {
             "modality": self.modality,
             "source": self.source,
+            "annotations": self.annotations,
             "label_names": {str(value): name for value, name in self.label_names.items()},
             "case_pattern": self.case_pattern,
+            "instance_label": self.instance_label,
             "mask_threshold": self.mask_threshold,
             "window": self.window,
             "components": self.components,
@@ -139,10 +165,14 @@ class MaskFolder(PromptableDataModule):
         """Yield the images by name; of volumes, the slices.
 
         Args:
-            root: the folder with ``images`` and ``masks``, or with ``train``, ``val``, ``test``.
+            root: the folder with ``images`` and ``masks``, or with ``train``, ``val``, ``test``, or
+                with a COCO file.
 
         Raises:
-            DatasetNotFoundError: there is no such folder.
+            BrokenInputError: a COCO file can't be read.
+            ConversionError: an option is given that says nothing about COCO files.
+            DatasetNotFoundError: there is no such folder, or what is to be read is not clear.
+            MissingPackageError: a COCO file holds polygons, and pycocotools is not installed.
         """
         yield from self._samples(root, Slicer(self._rule))
 
@@ -154,6 +184,8 @@ class MaskFolder(PromptableDataModule):
             bench: for the stage that reads them.
         """
         place = Path(root)
+        if coco_files(place, self.annotations):
+            return partial(self.records, place)
         source = self._source(place)
         images = (image for image in self._images(place) if isinstance(image, ImageFile))
         volumes = (self._volume(image, source) for image in images if image.is_volume)
@@ -168,6 +200,9 @@ class MaskFolder(PromptableDataModule):
 
     def _samples(self, root: Path, slicer: Slicer) -> Iterator[RawSample | Skipped]:
         source = self._source(root)
+        if files := coco_files(root, self.annotations):
+            yield from self._outlined(files, source)
+            return
         for image in self._images(root):
             if isinstance(image, Skipped):
                 yield image
@@ -175,6 +210,38 @@ class MaskFolder(PromptableDataModule):
                 yield from slicer.samples(self._volume(image, source))
             else:
                 yield from self._picture(image, source)
+
+    def _outlined(
+        self, files: Sequence[CocoFile | Skipped], source: str
+    ) -> Iterator[RawSample | Skipped]:
+        for option in ("instance_label", "mask_threshold"):
+            if getattr(self, option) is not None:
+                raise ConversionError(f"{option} is of mask files, and {files[0].path} is read")
+        for file in files:
+            if isinstance(file, Skipped):
+                yield file
+                continue
+            for image in coco_images(file, self.label_names):
+                if isinstance(image, Skipped):
+                    yield image
+                elif (case := self._cases.case(image.name)) is None:
+                    yield Skipped(str(image.path), self._cases.mismatch)
+                else:
+                    masks = image.masks
+                    yield RawSample(
+                        id=f"{file.split}/{image.name}" if file.split else image.name,
+                        image=image.path,
+                        masks=by_component(masks, str(image.path))
+                        if self._splits(masks)
+                        else masks,
+                        modality=self.modality,
+                        source=source,
+                        case=case,
+                        split=file.split,
+                    )
+
+    def _splits(self, masks: Sequence[NamedMask]) -> bool:
+        return self.components and bool(masks)
 
     def _volume(self, image: ImageFile, source: str) -> LabelledVolume:
         place, rule = VolumeFile(str(image.path)), self._label_rule
@@ -189,13 +256,18 @@ class MaskFolder(PromptableDataModule):
         )
 
     def _picture(self, image: ImageFile, source: str) -> Iterator[RawSample | Skipped]:
-        found = [*picture_masks(image.masks, self._label_rule)]
-        yield from (one for one in found if isinstance(one, Skipped))
-        masks = tuple(one for one in found if isinstance(one, NamedMask))
+        masks: Sequence[NamedMask]
+        if self.instance_label is not None:  # 70,000 of them are nothing to send to a worker
+            load = PictureMasks(image.masks, self._label_rule)
+            masks = LazyMasks(load, str(image.path), [str(file.path) for file in image.masks])
+        else:
+            found = [*picture_masks(image.masks, self._label_rule)]
+            yield from (one for one in found if isinstance(one, Skipped))
+            masks = tuple(one for one in found if isinstance(one, NamedMask))
         yield RawSample(
             id=image.id,
             image=image.path,
-            masks=by_component(masks, str(image.path)) if self.components and masks else masks,
+            masks=by_component(masks, str(image.path)) if self._splits(masks) else masks,
             modality=self.modality,
             source=source,
             case=image.case,

@@ -63,11 +63,14 @@ def images_with_masks(
     if not found:
         raise DatasetNotFoundError(
             f"no images in {root}: expected the folders images and masks in it, or train, val, "
-            "test with images and masks in each"
+            "test with images and masks in each, or a COCO file such as annotations.json"
         )
     for folder, split in found:
         if not (folder / "masks").is_dir():
-            raise DatasetNotFoundError(f"{folder} has a folder images but no folder masks")
+            raise DatasetNotFoundError(
+                f"{folder} has a folder images but no folder masks, nor is there a COCO file where "
+                "one usually lies: the option annotations says where it is"
+            )
         yield from _part(folder, split, cases, takes_lossy)
 
 

@@ -18,8 +18,44 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 UNKNOWN_KIND = "other"
 """Kind of what was skipped for a reason that its plugin gave no kind."""
 
-Loadable = np.ndarray | str | os.PathLike[str] | Callable[[], np.ndarray]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CroppedMask:
+    """A mask of which only a box is kept; all beside the box is background.
+
+    For images of many small objects, of which whole masks would take hours to make.
+
+    Args:
+        shape: height and width of the mask.
+        top, left: where the box begins.
+        pixels: ``(h, w)`` bool inside the box.
+
+    Raises:
+        ValueError: the box leaves the mask.
+    """
+
+    shape: tuple[int, int]
+    top: int
+    left: int
+    pixels: np.ndarray
+
+    def __post_init__(self) -> None:
+        corner = self.top + self.pixels.shape[0], self.left + self.pixels.shape[1]
+        if min(self.top, self.left) < 0 or corner[0] > self.shape[0] or corner[1] > self.shape[1]:
+            raise ValueError(f"a box from {self.top}, {self.left} to {corner} leaves {self.shape}")
+
+    def whole(self) -> np.ndarray:
+        """Return ``(H, W)`` bool."""
+        mask = np.zeros(self.shape, dtype=bool)
+        height, width = self.pixels.shape
+        mask[self.top : self.top + height, self.left : self.left + width] = self.pixels
+        return mask
+
+
+Loadable = np.ndarray | str | os.PathLike[str] | Callable[[], np.ndarray | CroppedMask]
 """Pixels, the path of an image file, or a picklable function that returns pixels when called.
+
+Functions of masks may return a :class:`CroppedMask`.
 
 Paths and functions are resolved during conversion, where a failure becomes a listed skip instead
 of the end of the run.

@@ -316,3 +316,35 @@ def release_files() -> list[bytes]:
     pictures = [bomb, colours, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
     hostile = [nifti_files() if ".nii" in place else pictures for place in PLACES]
     return sound + [bytes([number]) + one for number, files in enumerate(hostile) for one in files]
+
+
+def coco_files() -> list[bytes]:
+    """COCO files of one image: each form of outline, and hostile sizes and runs."""
+    polygon, size = [3, 2, 30, 2, 30.5, 20, 3, 20], [24, 36]
+    outlines: list[object] = [
+        [polygon],
+        [polygon, [1, 1, 5, 1, 5, 9]],
+        {"size": size, "counts": [50, 700, 114]},
+        {"size": size, "counts": "b1l0;OO0oh0"},
+        {"size": size, "counts": [2**31 - 1] * 9},
+        {"size": size, "counts": [-1, 865]},
+        {"size": [2**31, 2**31], "counts": "o" * 50},
+        {"size": [1 << 40, 1], "counts": [1 << 40]},
+        {"size": size, "counts": "PPPPPPPP2"},
+        {"size": size, "counts": "\udc80\0"},
+        [[1e308, -1e308] * 3],
+        [[2e9, 0, 0, 2e9, -2e9, 5]],
+        [[1, 2, 3, 4]],
+        [[[1, 2], [3, 4], [5, 6]]],
+        None,
+    ]
+    images = [{"id": 1, "file_name": "a.png", "height": 24, "width": 36}]
+    categories = [{"id": 1, "name": "a"}]
+    files = []
+    for outline in outlines:
+        one = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": outline}
+        content = {"images": images, "categories": categories, "annotations": [one]}
+        files.append(json.dumps(content).encode())
+    bomb = json.dumps({"images": [images[0] | {"width": 10**9}]})[:-1]
+    files.append(bomb.encode() + b', "annotations": [], "categories": []}')
+    return [*files, b'{"images": [], "annotations": [], "categories": []}', b"[" * 99_999]

@@ -11,7 +11,7 @@ from syncsam_datamodules.ebhi import EBHI
 from syncsam_datamodules.mask_folder import MaskFolder
 
 from syncsam_lightning.data.datamodule import PromptableDataModule
-from syncsam_lightning.data.readers import resolve_image, resolve_mask
+from syncsam_lightning.data.readers import resolve_crop, resolve_image, resolve_mask
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.hub import load_pretrained
 from syncsam_lightning.hub.folder import CONFIG, WEIGHTS
@@ -118,6 +118,22 @@ def zero_shot_release(data: bytes) -> None:
 def mask_folder(data: bytes) -> None:
     """Images and masks of one's own, as MaskFolder reads them."""
     _release(data, MaskFolder, {"images": "images", "masks": "masks"})
+
+
+def coco_file(data: bytes) -> None:
+    """A COCO file beside its image, as MaskFolder reads it."""
+    root = folder() / "coco"
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    (root / "images" / "a.png").write_bytes(seeds.release()["images/a.png"])
+    (root / "annotations.json").write_bytes(data)
+
+    def read() -> None:
+        for sample in MaskFolder().records(root):
+            assert isinstance(sample, Skipped | RawSample)
+            for mask in sample.masks if isinstance(sample, RawSample) else ():
+                refused(lambda mask=mask: resolve_crop(mask.mask, mask.path))
+
+    refused(read)
 
 
 def _release(data: bytes, plugin: type[PromptableDataModule], names: dict[str, str]) -> None:

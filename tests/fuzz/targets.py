@@ -241,4 +241,5 @@ TARGETS: dict[str, Target] = {
     "mask folder (PNG, TIFF, NIfTI)": Target(
         folder_targets.mask_folder, folder_seeds.release_files
     ),
+    "COCO file (JSON)": Target(folder_targets.coco_file, folder_seeds.coco_files),
 }

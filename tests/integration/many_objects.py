@@ -12,9 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import tifffile
 import torch
 from PIL import Image
 from syncsam_datamodules.cosas24 import COSAS24
+from syncsam_datamodules.mask_folder import MaskFolder
 from torch import nn
 
 from syncsam_lightning.data.codec import encode_image, encode_mask
@@ -109,6 +111,20 @@ def specks(count: int):
         Image.fromarray(pixels).save(folder / "task/domain" / name / "1.png")
     (sample,) = COSAS24(str(folder)).records(folder)
     return lambda: len(RowMaker(256, print).row(sample, "test")["masks"])
+
+
+def instances(count: int):
+    """A label map of 2,048 x 2,048 pixels and 32 bits."""
+    folder = Path(tempfile.mkdtemp())
+    for name in ("images", "masks"):
+        (folder / "train" / name).mkdir(parents=True)
+    tifffile.imwrite(folder / "train/images/1.tif", np.full((2048, 2048), 90, np.uint8))
+    cells = np.arange(1, 128**2 + 1, dtype=np.int32).reshape(128, 128)
+    labels = np.where(cells <= count, cells, 0).repeat(16, 0).repeat(16, 1)
+    tifffile.imwrite(folder / "train/masks/1.tif", labels)
+    del labels
+    (sample,) = MaskFolder(instance_label="cell").records(folder)
+    return lambda: len(RowMaker(1024, print).row(sample, "train")["masks"])
 
 
 def batch(count: int):

@@ -10,6 +10,7 @@ import pytest
 CASES = [
     ("convert", 200, 300),
     ("specks", 400, 400),
+    ("instances", 5000, 150),
     ("batch", 200, 300),
     ("play", 60, 600),
     ("predict_file", 40, 650),

@@ -12,6 +12,8 @@ import numpy as np
 import xxhash
 import zstandard
 
+from syncsam_lightning.records import CroppedMask
+
 DIGEST_SIZE = 16
 """Bytes of :func:`image_digest`: a billion images share none by chance (1 in 1e20)."""
 
@@ -81,7 +83,26 @@ def image_digest(image: np.ndarray) -> bytes:
 
 def encode_mask(mask: np.ndarray) -> bytes:
     """Encode an ``(h, w)`` bool mask, lossless."""
-    return _compressor().compress(np.packbits(mask).tobytes())
+    return _frame(np.packbits(mask))
+
+
+def encode_crop(mask: CroppedMask) -> bytes:
+    """Encode a mask into the bytes that :func:`encode_mask` makes of the whole of it."""
+    (height, width), rows = mask.shape, len(mask.pixels)
+    first, begin = divmod(mask.top * width, 8)
+    strip = np.zeros(begin + rows * width, bool)
+    columns = slice(mask.left, mask.left + mask.pixels.shape[1])
+    strip[begin:].reshape(rows, width)[:, columns] = mask.pixels
+    packed = np.packbits(strip)
+    bits = np.zeros(-(-height * width // 8), np.uint8)
+    bits[first : first + len(packed)] = packed
+    return _frame(bits)
+
+
+def _frame(bits: np.ndarray) -> bytes:
+    # The compressor makes room for the worst case and cuts it down: frames that are kept as they
+    # are would each leave a hole, too small for the next, of the size of the mask.
+    return bytes(memoryview(_compressor().compress(bits.data)))
 
 
 def decode_mask_bits(data: bytes, shape: tuple[int, int]) -> np.ndarray:

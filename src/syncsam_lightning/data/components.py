@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
-from syncsam_lightning.data.readers import resolve_mask
+from syncsam_lightning.data.cropping import tight
+from syncsam_lightning.data.readers import resolve_crop
 from syncsam_lightning.data.source_files import Unusable
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.records import LazyMasks, NamedMask
+from syncsam_lightning.records import CroppedMask, LazyMasks, NamedMask
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
@@ -54,7 +56,7 @@ class SmallestObject:
         return f"{'less than' if self.inclusive else 'no more than'} {self.share:.4%}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: it caches boxes
 class Components:
     """The components of a mask, in the order in which rows of pixels meet them.
 
@@ -72,48 +74,42 @@ class Components:
     areas: np.ndarray
 
     @classmethod
-    def of(cls, mask: np.ndarray) -> Components:
+    def of(cls, mask: np.ndarray | CroppedMask) -> Components:
         """Find the 8-connected components.
 
         Args:
-            mask: ``(H, W)`` bool.
+            mask: ``(H, W)`` bool, or a box of it.
         """
-        top, left, window = _tight(mask)
-        numbers, count = ndimage.label(window, structure=_EIGHT_NEIGHBOURS)
+        crop = tight(mask)
+        numbers, count = ndimage.label(crop.pixels, structure=_EIGHT_NEIGHBOURS)
         areas = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
-        return cls((mask.shape[0], mask.shape[1]), top, left, numbers, areas)
+        return cls(crop.shape, crop.top, crop.left, numbers, areas)
 
     @classmethod
-    def whole(cls, mask: np.ndarray) -> Components:
+    def whole(cls, mask: np.ndarray | CroppedMask) -> Components:
         """Take all foreground for one component; none if there is no foreground.
 
         Args:
-            mask: ``(H, W)`` bool.
+            mask: ``(H, W)`` bool, or a box of it.
         """
-        top, left, window = _tight(mask)
-        area = int(np.count_nonzero(window))
+        crop = tight(mask)
+        area = int(np.count_nonzero(crop.pixels))
         areas = np.array([area] if area else [], dtype=np.int64)
-        return cls((mask.shape[0], mask.shape[1]), top, left, window.astype(np.int32), areas)
+        return cls(crop.shape, crop.top, crop.left, crop.pixels.astype(np.int32), areas)
+
+    @cached_property
+    def _boxes(self) -> list[tuple[slice, slice]]:
+        found: list[tuple[slice, slice]] = ndimage.find_objects(self.numbers)
+        return found
 
     def __len__(self) -> int:
         return len(self.areas)
 
-    def mask(self, index: int) -> np.ndarray:
-        """Return ``(H, W)`` bool where a component is."""
-        found = np.zeros(self.shape, dtype=bool)
-        height, width = self.numbers.shape
-        window = found[self.top : self.top + height, self.left : self.left + width]
-        np.equal(self.numbers, index + 1, out=window)
-        return found
-
-
-def _tight(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """Return where the foreground begins, and the mask inside its tight box."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return 0, 0, mask[:0, :0]
-    top, left = int(rows[0]), int(columns[0])
-    return top, left, mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    def mask(self, index: int) -> CroppedMask:
+        """Return where a component is."""
+        rows, columns = self._boxes[index]
+        pixels = self.numbers[rows, columns] == index + 1
+        return CroppedMask(self.shape, self.top + rows.start, self.left + columns.start, pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +119,8 @@ class ComponentMask:
     components: Components
     index: int
 
-    def __call__(self) -> np.ndarray:
-        """Return ``(H, W)`` bool."""
+    def __call__(self) -> CroppedMask:
+        """Return its box."""
         return self.components.mask(self.index)
 
 
@@ -138,6 +134,8 @@ def by_component(masks: Sequence[NamedMask], path: str) -> LazyMasks:
     Returns:
         the components. A mask that can't be read or is empty stays as it is, to be listed.
     """
+    if isinstance(masks, LazyMasks):
+        return LazyMasks(_EachComponent(masks), path, masks.files)
     files = [file for mask in masks for file in mask.files or (mask.path,) if file]
     return LazyMasks(_EachComponent(tuple(masks)), path, files)
 
@@ -151,7 +149,7 @@ class _EachComponent:
         numbers: Counter[str] = Counter()
         for named in self.masks:
             try:
-                components = Components.of(resolve_mask(named.mask, named.path))
+                components = Components.of(resolve_crop(named.mask, named.path))
             except BrokenInputError as error:
                 found.append(NamedMask(named.label, Unusable(error), named.path))
                 continue

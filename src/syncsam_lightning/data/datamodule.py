@@ -94,7 +94,7 @@ class PromptableDataModule(StreamingDataModule):
     """False for data sets that an installed package carries."""
     reads_archives: ClassVar[bool] = False
     """True where the root may also be an archive, or an address on an object store."""
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: tuple[str, ...] = ()
     """Items of the root that rows are made of; none: all. What changes in them is noticed."""
 
     def __init__(

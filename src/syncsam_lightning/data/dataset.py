@@ -22,6 +22,8 @@ from syncsam_lightning.seeding import mask_key, numpy_generator, stable_key
 
 _EVALUATION_EPOCH = 0
 _STAND_INS_TRIED = 100
+_MOST_CHANGED = 128
+"""Objects of an image that are augmented with it; of more, some are drawn first."""
 
 _Key = TypeVar("_Key", TrainingKey, EvaluationKey)
 
@@ -108,6 +110,10 @@ class TrainingSet(Dataset[Sample]):
         plan = ResizePlan(row.height, row.width, self.image_size, self.image_fit)
         image = fit_image(row.image(), plan)
         masks: Sequence[np.ndarray] | None = None
+        if self.augmentation is not None and row.num_masks > _MOST_CHANGED:
+            some = numpy_generator("some masks", self.seed, *visit)
+            kept = some.choice(row.num_masks, _MOST_CHANGED, replace=False)
+            row = row.with_masks(np.sort(kept).tolist())
         there: Sequence[int] = range(row.num_masks)
         if self.augmentation is not None:
             before = np.stack([_fit_mask(row.mask(i), plan) for i in range(row.num_masks)])

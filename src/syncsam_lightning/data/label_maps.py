@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from syncsam_lightning.errors import BrokenInputError
 
 MAX_VALUES = 128
 """A label map with more values than this is taken for a photograph or a probability map."""
+
+MAX_EXTENT = 1000
+"""Instances whose boxes cover their image more often than this are none: of a photograph of 16 bits
+each of 65,535 values lies everywhere."""
 
 OBJECT = 255
 """The value of a mask that is no label map: its objects are called ``object``."""
@@ -39,12 +44,23 @@ class LabelRule:
             ``class_VALUE``.
         threshold: value from which on all is one object, so that no file is a label map; for
             masks with soft edges and for probabilities. None: each value above 0 is a class.
+        instance_label: class of all objects of label maps of which each value above 0 is an object,
+            however many there are. None: values are classes.
+
+    Raises:
+        ValueError: the threshold is not finite, or ``instance_label`` is given with another rule.
     """
 
     names: Mapping[int, str] = field(default_factory=dict, hash=False)
     threshold: float | None = None
+    instance_label: str | None = None
 
     def __post_init__(self) -> None:
+        if self.instance_label is not None and (self.names or self.threshold is not None):
+            other = "label_names" if self.names else "mask_threshold"
+            raise ValueError(f"instance_label makes each value an object: give no {other}")
+        if self.instance_label == "":
+            raise ValueError("instance_label is the name of a class, such as cell; it is empty")
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise ValueError(f"mask_threshold must be a finite number, got {self.threshold}")
 
@@ -89,14 +105,14 @@ class LabelRule:
             path: of the file, for messages.
 
         Raises:
-            BrokenInputError: it holds a value below 0 or more than :data:`MAX_VALUES`, or its
-                values are those of one object's soft edges and have no names.
+            BrokenInputError: it holds a value below 0. Of classes: more than :data:`MAX_VALUES`, or
+                its values are those of one object's soft edges and have no names. Of instances:
+                see :meth:`objects`.
         """
+        if self.instance_label is not None:
+            return [value for value, _ in self.objects(labels, path)]
         found, counts = np.unique(labels, return_counts=True)
-        if found.size and found[0] < 0:
-            raise BrokenInputError(
-                path, f"not a label map: it holds {found[0]}, which is below 0", _NO_LABELS
-            )
+        _check_sign(found, path)
         counts, found = counts[found > 0], found[found > 0]
         if self._is_soft(labels, found, counts):
             raise BrokenInputError(
@@ -115,6 +131,32 @@ class LabelRule:
                 _NO_LABELS,
             )
         return [int(value) for value in found]
+
+    def objects(self, labels: np.ndarray, path: str) -> list[tuple[int, tuple[slice, ...]]]:
+        """Return the values above 0 of a label map, ascending, each with its tight box.
+
+        Args:
+            labels: integers of any shape, see :meth:`labels`.
+            path: of the file, for messages.
+
+        Raises:
+            BrokenInputError: see :meth:`values`; or the values of instances lie scattered
+                everywhere, as those of a photograph do.
+        """
+        if self.instance_label is None:
+            self.values(labels, path)
+            return boxes_of(labels)
+        _check_sign(labels, path)
+        found = boxes_of(labels)
+        extent = sum(math.prod(part.stop - part.start for part in box) for _, box in found)
+        if extent > MAX_EXTENT * labels.size:
+            raise BrokenInputError(
+                path,
+                f"not an instance map: its {len(found)} values lie scattered, their boxes cover "
+                f"the image {extent // labels.size} times (limit {MAX_EXTENT})",
+                _NO_LABELS,
+            )
+        return found
 
     def only_value(self, labels: np.ndarray, path: str) -> int:
         """Return the one value above 0 of a file for one object, or 0 if there is none.
@@ -137,6 +179,8 @@ class LabelRule:
 
     def name(self, value: int) -> str:
         """Return the class of a value."""
+        if self.instance_label is not None:
+            return self.instance_label
         return self.names.get(value, "object" if value == OBJECT else f"class_{value}")
 
     def _is_soft(self, labels: np.ndarray, found: np.ndarray, counts: np.ndarray) -> bool:
@@ -160,6 +204,31 @@ class LabelRule:
         if (is_white or num_bright >= num_dim) and float(on_edge.mean()) >= 0.5:
             return True
         return len(found) >= _FEW_CLASSES and 2 * _shades(dim, on_edge) >= len(found)
+
+
+def boxes_of(labels: np.ndarray) -> list[tuple[int, tuple[slice, ...]]]:
+    """Return the values above 0, ascending, each with its tight box.
+
+    Takes one pass, however many there are.
+
+    Args:
+        labels: integers from 0 on, of any shape.
+    """
+    values: np.ndarray | None = None
+    if labels.max(initial=0) > labels.size:  # room is made for as many as the largest says
+        values, numbers = np.unique(labels, return_inverse=True)
+        labels = numbers.reshape(labels.shape) + int(values[0] > 0)
+        values = values[int(values[0] == 0) :]
+    boxes = ndimage.find_objects(labels)
+    found = [(number, box) for number, box in enumerate(boxes, 1) if box is not None]
+    return found if values is None else [(int(values[n - 1]), box) for n, box in found]
+
+
+def _check_sign(values: np.ndarray, path: str) -> None:
+    if (lowest := values.min(initial=0)) < 0:
+        raise BrokenInputError(
+            path, f"not a label map: it holds {lowest}, which is below 0", _NO_LABELS
+        )
 
 
 def _dim_inside(found: np.ndarray, counts: np.ndarray, full: int) -> int:

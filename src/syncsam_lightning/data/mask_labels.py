@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.itk_files import is_itk, read_itk_stored, read_segments
+from syncsam_lightning.volumes.itk_header import Segment
 from syncsam_lightning.volumes.reading import is_volume_file
 from syncsam_lightning.volumes.segmentation_reading import (
     SegmentMasks,
@@ -31,11 +34,13 @@ class _LayerLabels:
     path: str
     layer: int
     rule: LabelRule
+    holds_one: bool
 
     def __call__(self) -> Volume:
         volume = read_itk_stored(self.path, layer=self.layer)
         labels = self.rule.labels(volume.voxels, self.path)
-        self.rule.values(labels, self.path)
+        check = self.rule.only_value if self.holds_one else self.rule.values
+        check(labels, self.path)
         return replace(volume, voxels=labels)
 
 
@@ -110,32 +115,39 @@ def mask_labels(file: MaskFile, image: VolumeFile, rule: LabelRule) -> list[Labe
         if split_name(place)[1] in IMAGE_SUFFIXES:
             return [_labels(file, _PictureLabels(path, image, rule, holds_one), rule)]
         if is_itk(place) and (segments := read_segments(place)):
-            layers = sorted({one.layer for one in segments})
-            _check_one(file, len(layers))
-            if len(layers) == 1:
-                names = {one.value: one.name for one in segments}
-                rule = replace(rule, names={**names, **rule.names})
-                if layers != [0]:
-                    return [_labels(file, _LayerLabels(path, layers[0], rule), rule)]
-                return [_labels(file, WholeLabels(VolumeFile(path), rule, holds_one), rule)]
-            found = []
-            for layer in layers:
-                names = {one.value: one.name for one in segments if one.layer == layer}
-                of_layer = replace(rule, names=names)
-                found.append(_labels(file, _LayerLabels(path, layer, of_layer), of_layer))
-            return found
+            return _of_slicer(file, segments, rule)
         if is_volume_file(place):
             return [_labels(file, WholeLabels(VolumeFile(path), rule, holds_one), rule)]
-        segment_names = read_segment_names(place)
-        _check_one(file, len(segment_names))
-        found = []
-        for number, name in sorted(segment_names.items()):
-            label, instance = _object_of(rule.names.get(number, name))
-            one = file if holds_one else replace(file, label=label, instance=instance)
-            found.append(_labels(one, _SegmentLabels(path, image, number), rule))
-        return found
+        return _of_dicom_seg(file, image, rule)
     except BrokenInputError as error:
         return [Labels(_Unreadable(error), path, rule.name)]
+
+
+def _of_slicer(file: MaskFile, segments: Sequence[Segment], rule: LabelRule) -> list[Labels]:
+    layers = sorted({one.layer for one in segments})
+    _check_one(file, len(layers))
+    found = []
+    for layer in layers:
+        of_layer = rule
+        if rule.instance_label is None:
+            names = {one.value: one.name for one in segments if one.layer == layer}
+            # A value may mean something else in another layer, which label_names can't say.
+            names |= rule.names if len(layers) == 1 else {}
+            of_layer = replace(rule, names=names)
+        read = _LayerLabels(str(file.path), layer, of_layer, file.label is not None)
+        found.append(_labels(file, read, of_layer))
+    return found
+
+
+def _of_dicom_seg(file: MaskFile, image: VolumeFile, rule: LabelRule) -> list[Labels]:
+    names = read_segment_names(file.path)
+    _check_one(file, len(names))
+    found = []
+    for number, name in sorted(names.items()):
+        label, instance = _object_of(rule.names.get(number, name))
+        one = file if file.label is not None else replace(file, label=label, instance=instance)
+        found.append(_labels(one, _SegmentLabels(str(file.path), image, number), rule))
+    return found
 
 
 def _check_one(file: MaskFile, count: int) -> None:
@@ -156,7 +168,8 @@ def _object_of(segment: str) -> tuple[str, int]:
 def _labels(file: MaskFile, read: LabelReader, rule: LabelRule) -> Labels:
     path = str(file.path)
     if file.label is None:
-        return Labels(read, path, rule.name, instance=0)
+        number: Literal["value", 0] = 0 if rule.instance_label is None else "value"
+        return Labels(read, path, rule.name, instance=number)
     return Labels(read, path, partial(_given, label=file.label), instance=file.instance)
 
 

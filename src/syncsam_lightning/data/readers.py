@@ -6,11 +6,12 @@ import os
 
 import numpy as np
 
+from syncsam_lightning.data.cropping import tight
 from syncsam_lightning.data.image_decoding import decode
 from syncsam_lightning.data.label_maps import whole_labels
 from syncsam_lightning.data.stored_image import MAX_PIXELS, StoredImage
 from syncsam_lightning.errors import BrokenInputError
-from syncsam_lightning.records import Loadable
+from syncsam_lightning.records import CroppedMask, Loadable
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -21,6 +22,7 @@ __all__ = [
     "read_labels",
     "read_mask",
     "read_values",
+    "resolve_crop",
     "resolve_image",
     "resolve_mask",
     "stretched",
@@ -243,6 +245,8 @@ def resolve_image(image: Loadable, path: str) -> np.ndarray:
         BrokenInputError: it can't be loaded or has another shape or dtype.
     """
     pixels = read_image(image) if isinstance(image, str | os.PathLike) else _call(image, path)
+    if isinstance(pixels, CroppedMask):
+        raise BrokenInputError(path, "is a mask, and an image was expected")
     if pixels.dtype != np.uint8:
         raise BrokenInputError(path, f"image has dtype {pixels.dtype}, expected uint8")
     if pixels.ndim == 2:
@@ -259,19 +263,32 @@ def resolve_mask(mask: Loadable, path: str) -> np.ndarray:
         BrokenInputError: it can't be loaded or is not two-dimensional.
     """
     pixels = read_mask(mask) if isinstance(mask, str | os.PathLike) else _call(mask, path)
+    if isinstance(pixels, CroppedMask):
+        return pixels.whole()
     if pixels.ndim != 2:
         raise BrokenInputError(path, f"mask has shape {pixels.shape}, expected (H, W)")
     foreground: np.ndarray = pixels != 0
     return foreground
 
 
-def _call(loadable: Loadable, path: str) -> np.ndarray:
+def resolve_crop(mask: Loadable, path: str) -> CroppedMask:
+    """Return the tight box of a :data:`Loadable` mask.
+
+    Raises:
+        BrokenInputError: see :func:`resolve_mask`.
+    """
+    if callable(mask):
+        found = _call(mask, path)
+        return tight(found if isinstance(found, CroppedMask) else resolve_mask(found, path))
+    return tight(resolve_mask(mask, path))
+
+
+def _call(loadable: Loadable, path: str) -> np.ndarray | CroppedMask:
     if isinstance(loadable, np.ndarray):
         return loadable
     if not callable(loadable):
         raise BrokenInputError(path, f"{type(loadable).__name__} is neither pixels nor a path")
     try:
-        pixels: np.ndarray = loadable()
-        return pixels
+        return loadable()
     except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
         raise BrokenInputError(path, f"cannot be decoded: {error}") from error

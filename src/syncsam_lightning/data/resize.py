@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from syncsam_lightning.data.cropping import tight
 from syncsam_lightning.geometry import ResizePlan
+from syncsam_lightning.records import CroppedMask
 
 NearestRule = Literal["nearest_corner", "nearest_center"]
 """Which pixel of an original a cell takes: the one at its upper left corner (OpenCV's
@@ -38,27 +40,45 @@ def resize_masks(masks: np.ndarray, height: int, width: int) -> np.ndarray:
         return masks
     out = np.empty((len(masks), height, width), bool)
     for target, mask in zip(out, masks, strict=True):
-        shares = _shares(mask, height, width)
-        np.greater_equal(shares, _HALF, out=target)
-        kept, whole = cv2.sumElems(cv2.copyTo(shares, target.view(np.uint8))), cv2.sumElems(shares)
-        if 2 * kept[0] <= whole[0] and whole[0]:
-            target[:] = _best_covered(shares)
+        target[:] = resize_crop(tight(mask), height, width).whole()
     return out
 
 
-def _shares(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return how much of each cell an object covers: ``(height, width)`` float32, 0 to 1."""
-    shares = np.zeros((height, width), np.float32)
-    pixels = mask.view(np.uint8)
+def resize_crop(mask: CroppedMask, height: int, width: int) -> CroppedMask:
+    """Resize the tight box of a mask as :func:`resize_masks` does the whole."""
+    if mask.shape == (height, width):
+        return mask
+    if not mask.pixels.size:
+        return CroppedMask((height, width), 0, 0, mask.pixels)
+    left, shares = _shares(mask, height, width)
+    found: np.ndarray = shares >= _HALF
+    kept, whole = cv2.sumElems(cv2.copyTo(shares, found.view(np.uint8))), cv2.sumElems(shares)
+    if 2 * kept[0] <= whole[0]:
+        found = _best_covered(shares)
+    return tight(CroppedMask((height, width), 0, left, found))
+
+
+def _shares(mask: CroppedMask, height: int, width: int) -> tuple[int, np.ndarray]:
+    """Return how much of each cell an object covers, from the first column that it touches on.
+
+    Args:
+        mask: with foreground.
+        height: number of rows of cells.
+        width: number of columns of cells.
+
+    Returns:
+        that column, and ``(height, columns)`` float32, 0 to 1.
+    """
     # One side after the other, and only where the object is: averaging what is empty takes longer.
-    _, top, _, rows = cv2.boundingRect(pixels)
-    if rows:
-        across = _resize(pixels[top : top + rows].astype(np.float32), rows, width)
-        left, _, columns, _ = cv2.boundingRect((across != 0).view(np.uint8))
-        strip = np.zeros((mask.shape[0], columns), np.float32)
-        strip[top : top + rows] = across[:, left : left + columns]
-        shares[:, left : left + columns] = _resize(strip, height, columns)
-    return shares
+    (rows, columns), place = mask.pixels.shape, slice(mask.left, None)
+    whole_rows = np.zeros((rows, mask.shape[1]), np.float32)
+    whole_rows[:, place][:, :columns] = mask.pixels
+    across = _resize(whole_rows, rows, width)
+    left, _, columns, _ = cv2.boundingRect((across != 0).view(np.uint8))
+    strip = np.zeros((mask.shape[0], columns), np.float32)
+    strip[mask.top : mask.top + rows] = across[:, left : left + columns]
+    # OpenCV gives an array of one column back as it is.
+    return left, _resize(strip, height, columns).reshape(height, columns)
 
 
 def _best_covered(shares: np.ndarray) -> np.ndarray:

@@ -244,11 +244,12 @@ class _SliceMasks:
             if isinstance(stack, BrokenInputError):
                 masks.append(NamedMask("", Unusable(stack), path))
                 continue
-            for name, components, index in find_objects(stack[self.position], labels, rule).objects:
+            found = find_objects(stack[self.position], labels, rule)
+            for name, value, components, index in found.objects:
                 number = numbers[name]
                 numbers[name] += 1
                 if labels.instance is not None and not rule.by_component:
-                    number = labels.instance
+                    number = value if labels.instance == "value" else labels.instance
                 drawn = ComponentMask(components, index)
                 masks.append(NamedMask(name, drawn, f"{path}[{name} {number}]", number))
         return masks

@@ -90,7 +90,8 @@ def read_colours(path: Path, dataset: Any) -> np.ndarray:
         colours = palette_colours(path, read_pixels(path, dataset), dataset)
         is_deep = colours.dtype.itemsize > 1
         return (colours >> 8 if is_deep else colours).astype(np.uint8)
-    syntax = dataset.file_meta.TransferSyntaxUID
+    with refusing(path, "its pixels cannot be decoded"):
+        syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in jpeg_frames.SYNTAXES:
         raise BrokenInputError(
             str(path), f"has colours compressed as {syntax.name}: save it uncompressed (dcmdjpeg)"

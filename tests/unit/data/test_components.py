@@ -18,7 +18,7 @@ THREE = np.array(
 def test_corners_join():
     components = Components.of(THREE)
     assert components.areas.tolist() == [2, 1, 2]
-    assert components.mask(0).tolist() == [
+    assert components.mask(0).whole().tolist() == [
         [True, *[False] * 4],
         [False, True, *[False] * 3],
         [False] * 5,
@@ -27,7 +27,7 @@ def test_corners_join():
 
 def test_components_come_in_the_order_of_rows_and_make_up_the_mask():
     components = Components.of(THREE)
-    drawn = [ComponentMask(components, index)() for index in range(len(components))]
+    drawn = [ComponentMask(components, index)().whole() for index in range(len(components))]
     firsts = [int(np.flatnonzero(mask)[0]) for mask in drawn]
     assert firsts == sorted(firsts)
     np.testing.assert_array_equal(np.stack(drawn).sum(axis=0), THREE)
@@ -36,7 +36,7 @@ def test_components_come_in_the_order_of_rows_and_make_up_the_mask():
 def test_the_whole_is_one_component_and_nothing_is_none():
     whole = Components.whole(THREE)
     assert whole.areas.tolist() == [5]
-    np.testing.assert_array_equal(whole.mask(0), THREE)
+    np.testing.assert_array_equal(whole.mask(0).whole(), THREE)
     assert len(Components.whole(THREE & False)) == len(Components.of(THREE & False)) == 0
 
 

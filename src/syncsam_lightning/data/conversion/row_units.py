@@ -154,7 +154,7 @@ class _UnitWriter:
             size = 0
             for row in self._rows(unit):
                 rows.append(row)
-                size += len(row["image"])
+                size += len(row["image"]) + sum(map(len, row["masks"]))
                 if len(rows) == _ROWS_PER_BATCH or size >= _BYTES_PER_BATCH:
                     yield record_batch(rows, schema)
                     rows, size = [], 0

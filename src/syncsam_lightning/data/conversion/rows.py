@@ -6,17 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from syncsam_lightning.data.codec import (
     collapse_grey,
+    encode_crop,
     encode_image,
-    encode_mask,
     image_digest,
 )
-from syncsam_lightning.data.readers import resolve_image, resolve_mask
-from syncsam_lightning.data.resize import fit_image, resize_masks
+from syncsam_lightning.data.readers import resolve_crop, resolve_image
+from syncsam_lightning.data.resize import fit_image, resize_crop
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.geometry import ResizePlan
 from syncsam_lightning.records import RawSample, Skipped, Split
@@ -75,7 +74,7 @@ class RowMaker:
         for mask_id, named in enumerate(sample.masks):
             path = named.path or f"{sample.path or sample.id}::{named.label}"
             try:
-                mask = resolve_mask(named.mask, path)
+                mask = resolve_crop(named.mask, path)
             except BrokenInputError as error:
                 self._skip(Skipped(error.path, error.reason, error.kind, sample.source))
                 continue
@@ -88,13 +87,15 @@ class RowMaker:
                         " the orientation that its EXIF asks for, which is applied here"
                     )
                 self._skip(Skipped(path, reason, "shape mismatch", sample.source))
-            elif not (area := cv2.countNonZero(mask.view(np.uint8))):
+            elif not mask.pixels.size:
                 self._skip(Skipped(path, "empty mask", "empty mask", sample.source))
             else:
-                box = _tight_box(mask)
+                area = int(np.count_nonzero(mask.pixels))
+                height, width = mask.pixels.shape
+                box = [mask.left, mask.top, mask.left + width, mask.top + height]
                 if plan is not None:
-                    mask = resize_masks(mask[None], *plan.resized)[0]
-                kept.append(_StoredMask(mask_id, named.label, encode_mask(mask), box, area))
+                    mask = resize_crop(mask, *plan.resized)
+                kept.append(_StoredMask(mask_id, named.label, encode_crop(mask), box, area))
         return kept
 
 
@@ -124,8 +125,3 @@ def _row(
         "areas": [mask.area for mask in kept],
         "mask_ids": [mask.mask_id for mask in kept],
     }
-
-
-def _tight_box(mask: np.ndarray) -> list[int]:
-    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return [left, top, left + width, top + height]
