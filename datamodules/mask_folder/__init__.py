@@ -51,7 +51,12 @@ class MaskFolder(PromptableDataModule):
     then are the split. Links are followed wherever they lead, unlike those of a release: the folder
     is the user's own, and many are made of links.
 
-    NIfTI volumes are cut along their axis of lowest resolution (of equal ones the last of
+    An image may be a volume: a NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or a
+    DICOM file. Its masks are volumes, too, in whatever of these formats; or a segmentation of 3D
+    Slicer or a DICOM SEG, which name their objects themselves. A DICOM file of one image (a
+    radiograph, an ultrasound) may have pictures for masks.
+
+    Volumes are cut along their axis of lowest resolution (of equal ones the last of
     right, anterior, superior) into slices seen as radiologists do: anterior or superior is up, the
     patient's right is left. A volume of a single slice is one image. What becomes black and white
     says ``window``. Slices on which nothing is labelled are left out, counted in one line for each
@@ -73,10 +78,14 @@ class MaskFolder(PromptableDataModule):
         license="the data owner's",
         modalities=("given by the option modality",),
         layout=(
-            "images/NAME.png                 or .jpg .jpeg .jp2 .tif .tiff .bmp .nii .nii.gz",
+            "images/NAME.png                 or .jpg .jpeg .jp2 .tif .tiff .bmp",
+            "images/NAME.nii.gz              a volume; or .nii .nrrd .mha, a DICOM file",
+            "images/NAME/                    a folder with one DICOM series",
             "masks/NAME.png                  label map: 0 is background, each other value a mask",
             "masks/NAME/LABEL.png            one object; further ones LABEL--2.png, LABEL--3.png",
             "masks/NAME--LABEL.png           the same without folders; NAME--LABEL--2.png",
+            "masks/NAME.nii.gz               of a volume the same as .nii .nrrd .mha",
+            "masks/NAME.seg.nrrd             segments of 3D Slicer; NAME.seg.dcm: a DICOM SEG",
             "train/images, train/masks, val/..., test/...   instead: an official split",
             "annotations.json or _annotations.coco.json     instead of masks: a COCO file",
             "annotations/instances_train.json, ..._val.json, ..._test.json   the same with a split",
