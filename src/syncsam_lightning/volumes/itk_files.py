@@ -15,6 +15,8 @@ import numpy as np
 from syncsam_lightning.errors import BrokenInputError, MissingPackageError
 from syncsam_lightning.volumes.finite import finite
 from syncsam_lightning.volumes.itk_header import (
+    GZIP,
+    RAW,
     ItkHeader,
     Segment,
     read_itk_header,
@@ -165,22 +167,25 @@ def _affine(reader: Any) -> np.ndarray:
 
 
 def _check_checksum(path: Path, header: ItkHeader) -> None:
-    """Refuse compressed voxels of MetaImage that are damaged, which ITK takes as they are."""
-    if header.encoding != "zlib":
+    """Refuse compressed voxels that are damaged or too many: ITK looks at no checksum."""
+    if header.encoding == RAW:
         return
-    inflater, size = zlib.decompressobj(), 0
+    wbits = zlib.MAX_WBITS | (16 if header.encoding == GZIP else 0)
+    inflater, size = zlib.decompressobj(wbits), 0
     try:
         with path.open("rb") as file:
             file.seek(header.begin)
-            while not inflater.eof:
-                data = inflater.unconsumed_tail or file.read(_PIECE)
+            while not (inflater.eof and size == header.size):
+                if inflater.eof:  # gzip may have several members
+                    rest, inflater = inflater.unused_data, zlib.decompressobj(wbits)
+                else:
+                    rest = inflater.unconsumed_tail
+                data = rest or file.read(_PIECE)
                 if not data:
-                    raise EOFError("it ends too early")
+                    raise EOFError(f"it ends after {size} of {header.size} bytes")
                 size += len(inflater.decompress(data, _PIECE))
                 if size > header.size:
                     raise EOFError("it holds more than its header says")
-        if size < header.size:
-            raise EOFError(f"it ends after {size} of {header.size} bytes")
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from error
 

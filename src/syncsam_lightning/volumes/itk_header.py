@@ -40,8 +40,10 @@ _META_TYPES = {
     **dict.fromkeys(("MET_INT", "MET_UINT", "MET_FLOAT"), 4),
     **dict.fromkeys(("MET_LONG_LONG", "MET_ULONG_LONG", "MET_DOUBLE"), 8),
 }
-_GZIP, _ZLIB, _RAW = "gzip", "zlib", "raw"
-_ENCODINGS = {"raw": _RAW, "gzip": _GZIP, "gz": _GZIP}
+GZIP, ZLIB, RAW = "gzip", "zlib", "raw"
+"""How voxels are stored in a file."""
+
+_ENCODINGS = {"raw": RAW, "gzip": GZIP, "gz": GZIP}
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9 ]*): ?(.*)")
 _PAIR = re.compile(r"([^:=]+):=(.*)")
 _META_LINE = re.compile(r"([A-Za-z][A-Za-z0-9_]*) *= *(.*)")
@@ -76,7 +78,7 @@ class ItkHeader:
     Args:
         sizes: of all axes, the fastest first.
         itemsize: bytes of a number.
-        encoding: ``raw``, ``gzip`` or ``zlib``.
+        encoding: :data:`RAW`, :data:`GZIP` or :data:`ZLIB`.
         begin: where the voxels begin in the file.
         is_nrrd: whether it is NRRD, else MetaImage.
         is_placed: whether it says how the axes lie in the patient.
@@ -120,7 +122,7 @@ def read_itk_header(path: Path) -> ItkHeader:
     if math.prod(header.sizes) > MAX_VOXELS:
         raise BrokenInputError(str(path), f"declares {header.sizes} voxels, over the limit")
     held -= header.begin
-    if header.size > held * (1 if header.encoding == _RAW else MOST_INFLATED):
+    if header.size > held * (1 if header.encoding == RAW else MOST_INFLATED):
         raise BrokenInputError(
             str(path), f"declares {header.size} bytes, which its {held} bytes cannot hold"
         )
@@ -232,7 +234,7 @@ def _meta(path: Path, data: bytes) -> ItkHeader:
     return ItkHeader(
         tuple(sizes),
         _META_TYPES[kind],
-        _ZLIB if fields.get("CompressedData", "").lower() == "true" else _RAW,
+        ZLIB if fields.get("CompressedData", "").lower() == "true" else RAW,
         end.end(),
         False,
         any(name in fields for name in _META_MATRICES),

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from syncsam_datamodules.mask_folder import MaskFolder
 
+from syncsam_lightning.data.conversion.source_state import SourceState
+from syncsam_lightning.data.conversion.units import identify_files
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
 from syncsam_lightning.records import RawSample, Skipped
 from syncsam_lightning.volumes.dicom import read_series
@@ -391,3 +393,20 @@ def test_a_picture_is_no_mask_of_a_film(tmp_path: Path):
     samples, (skipped,) = records(tmp_path)
     assert samples == []
     assert skipped.reason == "has shape (6, 5, 1), its image (6, 5, 4)"
+
+
+def test_a_file_of_a_series_that_was_mended_is_a_change_of_the_release(series: Path):
+    before = SourceState.of(series, MaskFolder().reads)
+    file = sorted((series / "images/p1").iterdir())[0]
+    file.write_bytes(file.read_bytes() + b"\0\0")
+    after = SourceState.of(series, MaskFolder().reads)
+    assert (before.files, after.size - before.size) == (after.files, 2)
+
+
+def test_a_mended_file_of_a_series_is_read_again(series: Path, tmp_path: Path):
+    write_masks(series, ".nii.gz")
+    samples, _ = records(series)
+    files = [*identify_files(samples[0].files)]
+    file = sorted((series / "images/p1").iterdir())[0]
+    file.write_bytes(file.read_bytes() + b"\0\0")
+    assert [*identify_files(samples[0].files)] != files

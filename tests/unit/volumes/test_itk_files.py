@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 import zlib
 from pathlib import Path
@@ -264,6 +265,32 @@ def test_what_is_no_volume_in_one_file_is_refused(
     assert error.value.path == str(path)
     assert reason in error.value.reason
     assert capfd.readouterr() == ("", "")  # ITK tells nothing beside us
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_a_flipped_byte_in_compressed_voxels_changes_none(tmp_path: Path, suffix: str):
+    voxels = np.random.default_rng(0).integers(0, 99, (4, 5, 6)).astype(np.int16)
+    path = save_itk(tmp_path / f"v{suffix}", voxels, np.eye(4))
+    whole = path.read_bytes()
+    begin = whole.index(b"\n\n") if suffix == ".nrrd" else whole.index(b"LOCAL") + 4
+    refused = 0
+    for at in range(begin + 2, len(whole)):
+        changed = bytearray(whole)
+        changed[at] ^= 0x10
+        path.write_bytes(changed)
+        try:
+            np.testing.assert_array_equal(read_itk_stored(path).voxels, voxels)
+        except BrokenInputError:
+            refused += 1
+    assert refused > 0.9 * (len(whole) - begin)
+
+
+def test_several_members_of_gzip_are_read(tmp_path: Path):
+    data = nrrd(VOXELS, encoding="gzip")
+    header = data[: data.index(b"\n\n") + 2]
+    members = gzip.compress(RAW[:20]) + gzip.compress(RAW[20:])
+    path = written(tmp_path / "v.nrrd", header + members)
+    np.testing.assert_array_equal(read_itk_stored(path).voxels, VOXELS)
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
