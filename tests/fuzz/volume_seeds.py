@@ -60,4 +60,6 @@ def sound_series() -> tuple[Volume, list[bytes]]:
 
 def seg_files() -> list[bytes]:
     """DICOM SEG over :func:`sound_series`."""
-    return list(sound_series()[1])
+    sound = sound_series()[1]
+    rows = b"\x28\x00\x10\x00"
+    return [*sound, *(data.replace(rows + b"US", rows + b"IT") for data in sound)]

@@ -17,7 +17,7 @@ from syncsam_lightning.cli.main import main
 from syncsam_lightning.data.table import Table
 from syncsam_lightning.volumes.reading import read_volume
 from syncsam_lightning.volumes.segmentation import write_segmentation
-from tests.dicom_files import save_colours, save_slice
+from tests.dicom_files import save_slice
 from tests.itk_files import nrrd, save_itk
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def run(command: str) -> None:
     assert main(words) == 0, line
 
 
-def test_the_commands_of_the_pages_work(here: Path):
+def test_the_commands_of_the_page_work(here: Path):
     page = (ROOT / "docs" / "add_a_dataset.md").read_text(encoding="utf-8")
     section = page.split("### Volumes and DICOM")[1].split("\n### ")[0]
     (block,) = re.findall(r"```\n(syncsam prepare.*?)```", section, re.DOTALL)
@@ -110,28 +110,3 @@ def test_the_commands_of_the_pages_work(here: Path):
         (line,) = csv.DictReader(file)
     seg = hd.seg.segread(Path("predictions") / line["file"])
     assert seg.get_segment_description(1).segment_label == "liver"
-
-
-def test_the_commands_of_volumes_take_nrrd_and_films(here: Path):
-    (checkpoint,) = _trained(here)
-    voxels = np.random.default_rng(0).integers(-100, 200, (64, 60, 24)).astype(np.int16)
-    save_itk(here / "scan.nrrd", voxels, np.diag([1.0, 1.0, 3.0, 1.0]))
-    frames = np.random.default_rng(0).integers(0, 256, (5, 60, 64, 3)).astype(np.uint8)
-    save_colours(here / "film.dcm", frames)
-    page = (ROOT / "docs" / "volumes.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^(syncsam predict (?:scan\.nrrd|film\.dcm) .*)$", page, re.MULTILINE)
-    assert len(commands) == 2
-    for command in commands:
-        run(f"{command.replace('best.ckpt', str(checkpoint))} --min_score 0")
-    scan, film = (nib.load(here / f"masks/{name}--object.nii.gz") for name in ("scan", "film.dcm"))
-    assert (scan.shape, film.shape) == (voxels.shape, (64, 60, 5))
-    np.testing.assert_allclose(scan.affine, np.diag([1.0, 1.0, 3.0, 1.0]), atol=1e-6)
-    drawn = np.asanyarray(film.dataobj).any(axis=(0, 1))
-    assert not drawn[[0, 1, 2, 4]].any()
-
-
-def _trained(folder: Path) -> list[Path]:
-    table = folder / "t.lance"
-    run(f"syncsam prepare MaskFolder my_volumes {table}")
-    run(f"syncsam fit --config {TINY} --data MaskFolder --data.table {table} --data.batch_size 2")
-    return list(folder.rglob("last.ckpt"))

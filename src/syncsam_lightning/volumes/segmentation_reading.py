@@ -106,9 +106,10 @@ def read_segment_masks(path: Path, place: Place) -> SegmentMasks:
         MissingPackageError: pydicom is not installed.
     """
     dataset = read_dataset(path)
-    rows, columns, count = (
-        number(path, dataset, name, 1) for name in ("Rows", "Columns", "NumberOfFrames")
-    )
+    with refusing(path, "does not say readably how large it is"):
+        rows, columns, count = (
+            number(path, dataset, name, 1) for name in ("Rows", "Columns", "NumberOfFrames")
+        )
     if min(rows, columns, count) < 1 or math.prod((rows, columns, count)) > MAX_VOXELS:
         raise BrokenInputError(
             str(path), f"declares {count} frames of {rows} x {columns} pixels, over the limit"
@@ -122,7 +123,8 @@ def read_segment_masks(path: Path, place: Place) -> SegmentMasks:
     frames = []
     for one, segment, drawn in zip(slices, segments, pixels, strict=True):
         if drawn.any():
-            frames.append(_Frame(segment, drawn, _voxels(one, drawn.shape, place)))
+            with refusing(one.place, "does not say readably where it lies"):
+                frames.append(_Frame(segment, drawn, _voxels(one, drawn.shape, place)))
     return SegmentMasks(place.shape, frames)
 
 
