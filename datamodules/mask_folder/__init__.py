@@ -236,21 +236,18 @@ class MaskFolder(PromptableDataModule):
                 elif (case := self._cases.case(image.name)) is None:
                     yield Skipped(str(image.path), self._cases.mismatch)
                 else:
-                    masks = image.masks
                     yield RawSample(
                         id=f"{file.split}/{image.name}" if file.split else image.name,
                         image=image.path,
-                        masks=by_component(masks, str(image.path))
-                        if self._splits(masks)
-                        else masks,
+                        masks=self._objects(image.masks, image.path),
                         modality=self.modality,
                         source=source,
                         case=case,
                         split=file.split,
                     )
 
-    def _splits(self, masks: Sequence[NamedMask]) -> bool:
-        return self.components and bool(masks)
+    def _objects(self, masks: Sequence[NamedMask], path: Path) -> Sequence[NamedMask]:
+        return by_component(masks, str(path)) if self.components and masks else masks
 
     def _volume(self, image: ImageFile, source: str) -> LabelledVolume:
         place, rule = VolumeFile(str(image.path)), self._label_rule
@@ -276,7 +273,7 @@ class MaskFolder(PromptableDataModule):
         yield RawSample(
             id=image.id,
             image=image.path,
-            masks=by_component(masks, str(image.path)) if self._splits(masks) else masks,
+            masks=self._objects(masks, image.path),
             modality=self.modality,
             source=source,
             case=image.case,

@@ -201,7 +201,8 @@ def _id(item: object, key: str, where: str) -> Hashable:
         raise BrokenInputError(where, "is no object", "unusable entry")
     number = item.get(key)
     if type(number) not in (int, str):
-        raise BrokenInputError(where, f"its {key} is {number!r}, no number", "unusable entry")
+        reason = f"its {key} is {number!r}, no whole number or text"
+        raise BrokenInputError(where, reason, "unusable entry")
     found: Hashable = number
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from syncsam_lightning.data.mask_layout import visible_files
@@ -63,13 +64,12 @@ def coco_files(root: Path, annotations: str | None) -> list[CocoFile | Skipped]:
     else:
         found = [*_found(root)]
     files = [file for file in found if isinstance(file, CocoFile)]
-    for file in files:
-        same = [other.path for other in files if other.split == file.split]
-        if len(same) > 1:
-            side = f"for {file.split}" if file.split else "for all images"
+    for first, second in combinations(files, 2):
+        if first.split in (None, second.split) or second.split is None:
+            side = first.split or second.split or "all"
             raise DatasetNotFoundError(
-                f"{same[0]} and {same[1]} are both COCO files {side}: say with the option "
-                "annotations which to read"
+                f"{first.path} and {second.path} are both COCO files for {side} images: say with "
+                "the option annotations which to read"
             )
     if not files and annotations is not None:
         raise DatasetNotFoundError(f"annotations: {root / annotations} holds no COCO file")

@@ -30,3 +30,18 @@ def test_memory_is_bounded_by_pixels(case, objects, bound):
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.splitlines()[-1]) < bound
+
+
+@pytest.mark.slow
+def test_seventy_thousand_instances_take_no_more_memory_than_one():
+    command = [sys.executable, "-m", "benchmarks.instances_memory", "--instances", "1", "70000"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
+    lines = [line.split(" | ") for line in done.stdout.splitlines()[1:]]
+    assert [line[:2] for line in lines] == [
+        [split, count] for split in ("train", "test") for count in ("1", "70,000")
+    ]
+    grown = [float(line[3]) for line in lines]
+    assert max(grown) < 1.5 * min(grown)
+    assert max(float(line[2]) for line in lines) < 900

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import lance
@@ -49,12 +50,31 @@ def mask_of_a_picture(root: Path) -> None:
     picture(root / "masks" / "p--a.png", 2)
 
 
+def instance_map(root: Path) -> None:
+    picture(root / "masks" / "p.png", 2)
+
+
+def coco_file(root: Path) -> None:
+    outline(root, 2)
+
+
+def outline(root: Path, size: int) -> None:
+    polygon = [1, 1, 5, 1, 5, 1 + size, 1, 1 + size]
+    one = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [polygon]}
+    image = {"id": 1, "file_name": "p.png", "height": 8, "width": 9}
+    content = {"images": [image], "annotations": [one], "categories": [{"id": 1, "name": "a"}]}
+    (root / "annotations.json").write_text(json.dumps(content))
+
+
 MENDED = {
     label_map: lambda root: volume(root / "masks" / "v.nii.gz", 1, 2, 3),
     file_of_an_object: lambda root: volume(root / "masks" / "v--b.nii.gz", 1, 2, 3),
     label_map_of_a_picture: lambda root: picture(root / "masks" / "p.png", 5),
     mask_of_a_picture: lambda root: picture(root / "masks" / "p--a.png", 5),
+    instance_map: lambda root: picture(root / "masks" / "p.png", 5),
+    coco_file: lambda root: outline(root, 5),
 }
+OPTIONS = {instance_map: {"instance_label": "cell"}}
 
 
 @pytest.mark.promise("Resume: work on files that were mended since is done again")
@@ -71,7 +91,8 @@ def test_rows_are_made_of_files_as_they_are_now(tmp_path: Path, write, component
             if passed == moment:
                 raise StopError
 
-        made = MaskFolder(str(root), str(tmp_path / name), image_size=8, components=components)
+        options = OPTIONS.get(write, {}) | {"image_size": 8, "components": components}
+        made = MaskFolder(str(root), str(tmp_path / name), **options)
         made.prepare(WorkOptions(unit_size=1, progress=False, at=stop))
         return lance.dataset(str(made.table.path)).to_table()
 
