@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from syncsam_lightning.errors import MissingPackageError
 from tests.itk_files import nrrd, save_itk
 from tests.labelled_volumes import (
     AFFINE,
@@ -88,3 +90,13 @@ def test_a_volume_in_two_files_is_a_listed_skip(tmp_path: Path):
     reasons = {skip.path: skip.reason for skip in skipped}
     assert "another file, p1.raw.gz: save it as one file (.nrrd" in reasons[str(detached)]
     assert "another file, p2.zraw: save it as one file (.mha" in reasons[str(other)]
+
+
+def test_a_missing_package_ends_the_conversion_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save_itk(tmp_path / "images/p1.nrrd", VOXELS, AFFINE)
+    save_itk(tmp_path / "masks/p1.nrrd", LABELS, AFFINE)
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'syncsam-lightning\[itk\]'"):
+        records(tmp_path)

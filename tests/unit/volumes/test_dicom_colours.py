@@ -120,6 +120,15 @@ def test_what_is_no_colour_of_8_bits_is_refused(tmp_path: Path, tags: dict, reas
     assert reason in error.value.reason
 
 
+def test_a_colour_image_that_does_not_say_how_it_is_stored_is_told(tmp_path: Path):
+    path = save_colours(tmp_path / "c.dcm", RGB)
+    image = pydicom.dcmread(path)
+    del image.file_meta.TransferSyntaxUID
+    image.save_as(path, enforce_file_format=False)
+    with pytest.raises(BrokenInputError, match="its pixels cannot be decoded"):
+        read_volume(path)
+
+
 # Films
 
 
