@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from syncsam_lightning.data.components import SmallestObject
 from syncsam_lightning.data.label_volumes import LabelFile, Labels, SliceRule
-from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.slices import LabelledVolume
 from syncsam_lightning.data.sources import Entry, Source
+from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.data.zero_shot import SMALLEST_SHARE
 from syncsam_lightning.data.zero_shot_volumes import ZeroShotVolumes
 from syncsam_lightning.errors import DatasetNotFoundError

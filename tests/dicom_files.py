@@ -131,3 +131,33 @@ def save_frames(
         setattr(image, name, value)
     image.save_as(path)
     return path
+
+
+def save_colours(path: Path, pixels: np.ndarray, kind: str = "RGB", **tags: object) -> Path:
+    """Write ``([T,] H, W, 3)`` samples as they are, or ``([T,] H, W)`` ones, as ultrasound."""
+    from pydicom.uid import UltrasoundImageStorage
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = pixels.ndim - 2 - (pixels.shape[-1] == 3)
+    height, width = pixels.shape[count : count + 2]
+    tags = {
+        "SOPClassUID": UltrasoundImageStorage,
+        "Modality": "US",
+        "ImagePositionPatient": None,
+        "ImageOrientationPatient": None,
+        "PixelSpacing": None,
+        "Rows": height,
+        "Columns": width,
+        "SamplesPerPixel": 3 if pixels.shape[-1] == 3 else 1,
+        "PhotometricInterpretation": kind,
+        "PlanarConfiguration": 0,
+        "BitsAllocated": 8 * pixels.itemsize,
+        "BitsStored": 8 * pixels.itemsize,
+        "HighBit": 8 * pixels.itemsize - 1,
+        "RescaleSlope": None,
+        "RescaleIntercept": None,
+        "PixelData": pixels.tobytes(),
+        **({"NumberOfFrames": len(pixels)} if count else {}),
+        **tags,
+    }
+    return save_slice(path, np.zeros((height, width)), (0.0, 0.0, 0.0), **tags)

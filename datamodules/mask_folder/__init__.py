@@ -1,4 +1,4 @@
-"""Images and masks of one's own: pictures, NIfTI volumes, and COCO files."""
+"""Images and masks of one's own: pictures, volumes, DICOM, and COCO files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from syncsam_lightning.data.components import by_component
 from syncsam_lightning.data.conversion import Records, Workbench
 from syncsam_lightning.data.datamodule import PromptableDataModule
 from syncsam_lightning.data.label_maps import LabelRule
-from syncsam_lightning.data.label_volumes import Labels, SliceRule, WholeLabels
-from syncsam_lightning.data.mask_layout import MaskFile
-from syncsam_lightning.data.nifti import VolumeFile
+from syncsam_lightning.data.label_volumes import SliceRule
+from syncsam_lightning.data.mask_labels import mask_labels
 from syncsam_lightning.data.slices import LabelledVolume, Slicer, surveyed
+from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.errors import ConversionError
 from syncsam_lightning.records import DatasetCard, LazyMasks, NamedMask, RawSample, Skipped
 from syncsam_lightning.volumes import parse_window
@@ -51,7 +51,12 @@ class MaskFolder(PromptableDataModule):
     then are the split. Links are followed wherever they lead, unlike those of a release: the folder
     is the user's own, and many are made of links.
 
-    NIfTI volumes are cut along their axis of lowest resolution (of equal ones the last of
+    An image may be a volume: a NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or a
+    DICOM file. Its masks are volumes, too, in whatever of these formats; or a segmentation of 3D
+    Slicer or a DICOM SEG, which name their objects themselves. A DICOM file of one image (a
+    radiograph, an ultrasound) may have pictures for masks.
+
+    Volumes are cut along their axis of lowest resolution (of equal ones the last of
     right, anterior, superior) into slices seen as radiologists do: anterior or superior is up, the
     patient's right is left. A volume of a single slice is one image. What becomes black and white
     says ``window``. Slices on which nothing is labelled are left out, counted in one line for each
@@ -73,10 +78,14 @@ class MaskFolder(PromptableDataModule):
         license="the data owner's",
         modalities=("given by the option modality",),
         layout=(
-            "images/NAME.png                 or .jpg .jpeg .jp2 .tif .tiff .bmp .nii .nii.gz",
+            "images/NAME.png                 or .jpg .jpeg .jp2 .tif .tiff .bmp",
+            "images/NAME.nii.gz              a volume; or .nii .nrrd .mha, a DICOM file",
+            "images/NAME/                    a folder with one DICOM series",
             "masks/NAME.png                  label map: 0 is background, each other value a mask",
             "masks/NAME/LABEL.png            one object; further ones LABEL--2.png, LABEL--3.png",
             "masks/NAME--LABEL.png           the same without folders; NAME--LABEL--2.png",
+            "masks/NAME.nii.gz               of a volume the same as .nii .nrrd .mha",
+            "masks/NAME.seg.nrrd             segments of 3D Slicer; NAME.seg.dcm: a DICOM SEG",
             "train/images, train/masks, val/..., test/...   instead: an official split",
             "annotations.json or _annotations.coco.json     instead of masks: a COCO file",
             "annotations/instances_train.json, ..._val.json, ..._test.json   the same with a split",
@@ -241,11 +250,12 @@ class MaskFolder(PromptableDataModule):
         return by_component(masks, str(path)) if self.components and masks else masks
 
     def _volume(self, image: ImageFile, source: str) -> LabelledVolume:
+        place, rule = VolumeFile(str(image.path)), self._label_rule
         return LabelledVolume(
             id=image.id,
             case=image.case,
-            image=VolumeFile(str(image.path)),
-            labels=[_labels(file, self._label_rule) for file in image.masks],
+            image=place,
+            labels=[one for file in image.masks for one in mask_labels(file, place, rule)],
             modality=self.modality,
             source=source,
             split=image.split,
@@ -279,16 +289,3 @@ def _by_value(names: Mapping[Any, str]) -> dict[int, str]:
         raise ValueError(
             f"label_names are names by value, such as {{1: femur, 2: tibia}}: {error}"
         ) from error
-
-
-def _labels(file: MaskFile, rule: LabelRule) -> Labels:
-    path = str(file.path)
-    read = WholeLabels(VolumeFile(path), rule, holds_one=file.label is not None)
-    if file.label is None:
-        number: Any = 0 if rule.instance_label is None else "value"
-        return Labels(read, path, rule.name, instance=number)
-    return Labels(read, path, partial(_given, label=file.label), instance=file.instance)
-
-
-def _given(value: int, label: str) -> str:
-    return label

@@ -7,11 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncsam_lightning.data.mask_layout import MaskFile, find_masks, split_name, visible_files
+from syncsam_lightning.data.mask_layout import (
+    MaskFile,
+    find_masks,
+    image_name,
+    split_name,
+    visible_files,
+)
 from syncsam_lightning.data.readers import IMAGE_SUFFIXES
 from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import SPLITS, Skipped, Split
-from syncsam_lightning.volumes.nifti import SUFFIXES as VOLUME_SUFFIXES
 
 from .cases import CasePattern
 
@@ -22,7 +27,7 @@ class ImageFile:
 
     Args:
         id: unique within the root.
-        path: of the file.
+        path: of the file, or of the folder of a DICOM series.
         masks: its mask files, at least one.
         case: the patient.
         split: that its folder says.
@@ -37,7 +42,7 @@ class ImageFile:
     @property
     def is_volume(self) -> bool:
         """Whether it is to be cut into slices."""
-        return split_name(self.path)[1] in VOLUME_SUFFIXES
+        return self.path.is_dir() or split_name(self.path)[1] not in IMAGE_SUFFIXES
 
 
 def images_with_masks(
@@ -74,14 +79,9 @@ def _part(
 ) -> Iterator[ImageFile | Skipped]:
     images: dict[str, Path] = {}
     for path in visible_files(folder / "images"):
-        name, suffix = split_name(path)
-        if path.is_dir():
-            reason = "is a folder, and images lie in the folder images itself: put them there, "
-            reason += "with the patient in their names for case_pattern"
+        name, reason = image_name(path)
+        if reason:
             yield Skipped(str(path), reason)
-        elif suffix not in IMAGE_SUFFIXES + VOLUME_SUFFIXES:
-            known = " ".join(IMAGE_SUFFIXES + VOLUME_SUFFIXES)
-            yield Skipped(str(path), f"{suffix or 'a name without suffix'} is not of {known}")
         elif name in images:
             yield Skipped(str(path), f"has the same name as {images[name].name}, which is used")
         else:

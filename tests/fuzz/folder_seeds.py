@@ -38,6 +38,14 @@ from tests.fuzz.seeds import nested, nifti_files, png_header, saved
 
 SERIES = 3
 """Files of the series that a changed one stands in."""
+COLOURS = {
+    "SamplesPerPixel": 3,
+    "PhotometricInterpretation": "RGB",
+    "PlanarConfiguration": 0,
+    **{"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
+    "PixelData": bytes(range(60)),
+}
+"""Attributes of a slice in colour."""
 
 
 def slice_file(number: int = 1, **tags: object) -> bytes:
@@ -123,6 +131,9 @@ def dicom_files() -> list[bytes]:
         slice_file(PixelData=b""),
         slice_file(NumberOfFrames=3),
         slice_file(SamplesPerPixel=3),
+        slice_file(**COLOURS),
+        slice_file(**COLOURS | {"NumberOfFrames": 2, "PixelData": bytes(120)}),
+        slice_file(**COLOURS | {"PhotometricInterpretation": "YBR_FULL_422"}),
         slice_file(ImagePositionPatient=None, ImageOrientationPatient=None),
         slice_file(ImageOrientationPatient=[0, 0, 0, 0, 0, 0]),
         slice_file(PixelSpacing=[0, 0]),

@@ -23,7 +23,7 @@ from syncsam_lightning.evaluation.examples import read_examples
 from syncsam_lightning.evaluation.prompt_file import RecordedPrompts
 from syncsam_lightning.models.weights.checkpoint_file import read_state_dict
 from syncsam_lightning.volumes.stored import read_stored
-from tests.fuzz import folder_seeds, folder_targets, seeds
+from tests.fuzz import folder_seeds, folder_targets, seeds, volume_seeds, volume_targets
 from tests.fuzz.target import Target, folder, refused, written
 
 MAX_ENTRIES = 1000
@@ -225,6 +225,10 @@ TARGETS: dict[str, Target] = {
     "volumes to predict (NIfTI)": Target(
         folder_targets.predicted_nifti, folder_seeds.predicted_volumes
     ),
+    "volumes to predict (NRRD, MetaImage)": Target(
+        volume_targets.itk_volume, volume_seeds.itk_files
+    ),
+    "masks of a volume (DICOM SEG)": Target(volume_targets.dicom_seg, volume_seeds.seg_files),
     "prompts to predict (JSON)": Target(folder_targets.prompts_json, folder_seeds.prompt_lists),
     "prompts to predict (CSV)": Target(folder_targets.prompts_csv, folder_seeds.prompt_tables),
     "model's config (JSON)": Target(folder_targets.model_config, folder_seeds.model_configs),

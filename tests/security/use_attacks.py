@@ -28,7 +28,10 @@ from syncsam_lightning.records import Skipped
 from syncsam_lightning.training.module import InteractiveSegmentation
 from syncsam_lightning.volumes.reading import read_volume as read_any_volume
 from tests.fuzz import folder_seeds, seeds
-from tests.security.attack import CODE, MEMORY, Attack, RefusedError, payload
+from tests.itk_files import mha, nrrd
+from tests.security.attack import CODE, ESCAPE, MEMORY, Attack, RefusedError, payload
+
+_VOXELS = np.zeros((2, 3, 4), np.int16)
 
 
 def config(text: str) -> Callable[[Path], object]:
@@ -156,6 +159,26 @@ def volume_to_predict(name: str) -> Callable[[Path], object]:
     return run
 
 
+def itk_to_predict(name: str, content: bytes) -> Callable[[Path], object]:
+    """Return an attack by a NRRD or MetaImage file, beside which lies what it may not read."""
+
+    def run(folder: Path) -> object:
+        (folder / "secret.raw").write_bytes(bytes(24))
+        (folder / "data").mkdir()
+        (folder / "data" / name).write_bytes(content)
+        return read_any_volume(folder / "data" / name)
+
+    return run
+
+
+def inflating_metaimage(folder: Path) -> object:
+    deflater, megabyte = zlib.compressobj(), bytes(1 << 20)
+    data = b"".join([*(deflater.compress(megabyte) for _ in range(256)), deflater.flush()])
+    header = mha(_VOXELS, CompressedData="True", CompressedDataSize=str(len(data)))
+    (folder / "x.mha").write_bytes(header[: -_VOXELS.nbytes] + data)
+    return read_any_volume(folder / "x.mha")
+
+
 def prompts_to_predict(content: bytes, name: str = "prompts.json") -> Callable[[Path], object]:
     """Return an attack by a file of prompts."""
 
@@ -272,6 +295,45 @@ USE_ATTACKS = [
         MEMORY,
         volume_to_predict("x.nii.gz"),
         "declares 17173512352 bytes, which its",
+    ),
+    Attack(
+        "NRRD to predict: voxels in a file of another folder",
+        ESCAPE,
+        itk_to_predict("x.nhdr", nrrd(_VOXELS, "data file: ../secret.raw")),
+        "keeps its voxels in another file, ../secret.raw",
+    ),
+    Attack(
+        "NRRD to predict: the same in a word that ITK takes for it",
+        ESCAPE,
+        itk_to_predict("x.nrrd", nrrd(_VOXELS, "Datafile: ../secret.raw")),
+        "keeps its voxels in another file, ../secret.raw",
+    ),
+    Attack(
+        "MetaImage to predict: voxels in a list of files",
+        ESCAPE,
+        itk_to_predict("x.mha", mha(_VOXELS, ElementDataFile="LIST")),
+        "keeps its voxels in another file, LIST",
+    ),
+    Attack(
+        "NRRD to predict: a header that declares 10^15 voxels",
+        MEMORY,
+        itk_to_predict(
+            "x.nrrd",
+            nrrd(_VOXELS, encoding="gzip").replace(b"sizes: 2 3 4", b"sizes: 99999 99999 99999"),
+        ),
+        "voxels, over the limit",
+    ),
+    Attack(
+        "MetaImage to predict: 48 bytes that inflate to 256 MiB",
+        MEMORY,
+        inflating_metaimage,
+        "it holds more than its header says",
+    ),
+    Attack(
+        "DICOM: a film that declares 100,000 frames",
+        MEMORY,
+        dicom(**folder_seeds.COLOURS | {"NumberOfFrames": 100_000, "Rows": 80, "Columns": 80}),
+        "pixels cannot be decoded",
     ),
     Attack(
         "prompts to predict: 100,000 nested brackets",

@@ -41,8 +41,8 @@ def predict_files(
     """Segment images and volumes by prompts and write their masks.
 
     Args:
-        paths: images (PNG, JPEG, TIFF, BMP), NIfTI volumes, DICOM files, and folders of these; a
-            folder's DICOM files are taken together as series.
+        paths: images (PNG, JPEG, TIFF, BMP), volumes (NIfTI, NRRD, MetaImage), DICOM files, and
+            folders of these; a folder's DICOM files are taken together as series.
         ckpt_path: a checkpoint of `syncsam fit`, weights in a known layout (SyncSAM's, SAM's,
             MedSAM's, SAM-Med2D's, ...), or a folder or repository of `syncsam export`.
         prompts: a JSON or CSV file of prompts; see docs/predict.md.
@@ -61,7 +61,7 @@ def predict_files(
         max_area_change: or changes its area more than so many times from slice to slice.
         min_score: or has a lower stability score.
         min_overlap: or lies elsewhere: less of the smaller mask lies in the one beside it.
-        volume_format: of the masks of volumes; auto: NIfTI for NIfTI, DICOM SEG for DICOM.
+        volume_format: of the masks of volumes; auto: DICOM SEG for DICOM, else NIfTI.
         resample: write NIfTI masks of a volume whose axes are not at right angles (a tilted gantry)
             on a grid that all programs read.
         network: for weights that several models share or none has: the model they are of, such as

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from syncsam_lightning.data.components import Components, SmallestObject
 from syncsam_lightning.data.label_maps import LabelRule, boxes_of, whole_labels
-from syncsam_lightning.data.nifti import VolumeFile
+from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import CroppedMask
 from syncsam_lightning.volumes import Plane, Volume, Window, coarsest_plane, stack_of

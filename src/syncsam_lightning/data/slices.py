@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from syncsam_lightning.data import label_volumes, nifti
+from syncsam_lightning.data import label_volumes, mask_labels, volume_files
 from syncsam_lightning.data.components import ComponentMask
 from syncsam_lightning.data.conversion.units import Unit, cut_units, identify_files
 from syncsam_lightning.data.conversion.workbench import Outcome, Workbench
@@ -19,8 +19,8 @@ from syncsam_lightning.data.label_volumes import (
     SliceRule,
     find_objects,
 )
-from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.source_files import Unusable
+from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.records import LazyMasks, NamedMask, RawSample, Skipped, Split
 from syncsam_lightning.volumes import Volume, Window
@@ -74,9 +74,10 @@ class Slicer:
             survey = _survey(volume, self.rule)
             yield from survey.skipped
             positions = survey.positions
-        paths = " and ".join(labels.path for labels in volume.labels)
+        paths = " and ".join(dict.fromkeys(labels.path for labels in volume.labels))
         files = _label_files(volume)
         stacks = LabelStacks(volume.labels, volume.image, self.rule)
+        image_files = volume.image.files
         for position in positions:
             yield RawSample(
                 id=f"{volume.id}/{position:04d}",
@@ -88,7 +89,7 @@ class Slicer:
                 slice=f"{position:04d}",
                 split=volume.split,
                 path=f"{volume.image.path}[{position}]",
-                files=(volume.image.path,),
+                files=image_files,
             )
 
 
@@ -104,7 +105,8 @@ def surveyed(bench: Workbench, volumes: Iterable[LabelledVolume], rule: SliceRul
         what slices them without reading labels again; what was left out stands in the report.
     """
     label_volumes.forget()
-    nifti.forget()
+    mask_labels.forget()
+    volume_files.forget()
     wanted = list(volumes)
     slicer = Slicer(rule)
     if not wanted:
@@ -126,11 +128,12 @@ def surveyed(bench: Workbench, volumes: Iterable[LabelledVolume], rule: SliceRul
 def _identify(volume: LabelledVolume) -> Iterator[object]:
     yield from (volume.id, volume.source)
     yield from (labels.path for labels in volume.labels)
-    yield from identify_files((volume.image.path, *_label_files(volume)))
+    yield from identify_files((*volume.image.files, *_label_files(volume)))
 
 
 def _label_files(volume: LabelledVolume) -> list[str]:
-    return [file for labels in volume.labels for file in labels.files or (labels.path,)]
+    files = (file for labels in volume.labels for file in labels.files or (labels.path,))
+    return list(dict.fromkeys(files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,14 @@ def _survey(volume: LabelledVolume, rule: SliceRule) -> _Survey:
     positions: set[int] = set()
     skipped: list[Skipped] = []
     depth = 0
+    try:
+        if reason := volume.image.left_out():
+            kind = "no image of a series"
+            skipped.append(Skipped(volume.image.path, reason, kind, volume.source))
+        volume.image.header()
+    except BrokenInputError as error:
+        skipped.append(Skipped(error.path, error.reason, error.kind, volume.source))
+        return _Survey((), skipped)
     for labels in volume.labels:
         try:
             stack = label_volumes.read_stack(labels, volume.image, rule)

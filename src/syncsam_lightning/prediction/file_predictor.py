@@ -34,7 +34,7 @@ from syncsam_lightning.prediction.volume_predictor import (
 from syncsam_lightning.records import Skipped
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.dicom import read_series
-from syncsam_lightning.volumes.nifti import read_nifti
+from syncsam_lightning.volumes.reading import read_volume_file
 
 log = logging.getLogger(__name__)
 
@@ -215,8 +215,8 @@ class FilePredictor:
         outcome: Outcome,
         on_slice: Callable[[int], object] | None,
     ) -> None:
-        is_nifti = source.kind == "nifti"
-        volume = read_nifti(source.path) if is_nifti else read_series(source.files)
+        is_dicom = source.kind == "dicom"
+        volume = read_series(source.files) if is_dicom else read_volume_file(source.path)
         objects = group_objects(prompts)
         file_format = chosen_format(source, volume, list(objects), self.volume_format)
         self.volumes.set_volume(volume)

@@ -12,12 +12,13 @@ from syncsam_lightning.errors import DatasetNotFoundError
 from syncsam_lightning.records import Skipped
 from syncsam_lightning.volumes.dicom_file import is_dicom
 from syncsam_lightning.volumes.dicom_series import find_series
-from syncsam_lightning.volumes.nifti import SUFFIXES, is_nifti
+from syncsam_lightning.volumes.reading import VOLUME_SUFFIXES, is_volume_file
 
 MASK_SUFFIXES = (".png", ".nii.gz")
-"""Of the files that masks of images and of NIfTI volumes are written to."""
+"""Of the files that masks of images and of volumes are written to."""
 
-Kind = Literal["image", "nifti", "dicom"]
+Kind = Literal["image", "volume", "dicom"]
+"""A picture, a file of a volume (NIfTI, NRRD, MetaImage), DICOM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Input:
         if self.kind == "dicom":
             return self.name
         lower = self.name.lower()
-        suffix = next((s for s in SUFFIXES[::-1] if lower.endswith(s)), Path(self.name).suffix)
+        suffixes = (one for one in VOLUME_SUFFIXES[::-1] if lower.endswith(one))
+        suffix = next(suffixes, Path(self.name).suffix)
         return self.name[: len(self.name) - len(suffix)]
 
 
@@ -89,7 +91,7 @@ def find_inputs(
         reasons = "; ".join(f"{entry.path}: {entry.reason}" for entry in skipped[:3])
         raise DatasetNotFoundError(
             f"nothing to segment in {', '.join(map(str, paths))}: neither images "
-            f"({' '.join(IMAGE_SUFFIXES)}) nor NIfTI volumes nor DICOM"
+            f"({' '.join(IMAGE_SUFFIXES)}) nor volumes ({' '.join(VOLUME_SUFFIXES)}) nor DICOM"
             + (f" ({reasons})" if reasons else "")
         )
     return inputs, skipped
@@ -168,15 +170,16 @@ def _look_into(
 
 
 def _is_known(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES or is_nifti(file)
+    return file.suffix.lower() in IMAGE_SUFFIXES or is_volume_file(file)
 
 
 def _add_file(path: Path, name: str, inputs: list[Input], skipped: list[Skipped]) -> None:
-    if is_nifti(path):
-        inputs.append(Input(name, "nifti", (path,), path))
+    if is_volume_file(path):
+        inputs.append(Input(name, "volume", (path,), path))
     elif path.suffix.lower() in IMAGE_SUFFIXES:
         inputs.append(Input(name, "image", (path,), path))
     elif is_dicom(path):
         inputs.append(Input(name, "dicom", (path,), path))
     else:
-        skipped.append(Skipped(str(path), "neither an image nor a NIfTI or DICOM file"))
+        reason = "neither an image nor a volume (NIfTI, NRRD, MetaImage) nor DICOM"
+        skipped.append(Skipped(str(path), reason))

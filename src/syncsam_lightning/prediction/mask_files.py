@@ -31,7 +31,7 @@ from syncsam_lightning.whole_files import work_folder
 log = logging.getLogger(__name__)
 
 VolumeFormat = Literal["auto", "nifti", "dicom_seg"]
-"""``auto``: as the volume came, NIfTI for NIfTI and DICOM SEG for DICOM (where that can be)."""
+"""``auto``: DICOM SEG for DICOM (where that can be), NIfTI for all other volumes."""
 
 
 class OutputError(SyncSAMError):
@@ -146,7 +146,7 @@ def chosen_format(
         BrokenInputError: SEG is asked for and the series can't have it; says which attribute it is.
     """
     files = [object_name(label, number) for label, number in objects]
-    if file_format == "nifti" or (file_format == "auto" and source.kind == "nifti"):
+    if file_format == "nifti" or (file_format == "auto" and source.kind == "volume"):
         _check_names(files, source)
         return "nifti"
     if source.kind != "dicom":

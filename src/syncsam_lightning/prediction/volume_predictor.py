@@ -117,14 +117,15 @@ class VolumePredictor:
         """Make a volume the one that is asked about; one that can't be used leaves none.
 
         Args:
-            volume: a volume, or the path of a NIfTI file or of a folder with one DICOM series.
+            volume: a volume, or the path of a file (NIfTI, NRRD, MetaImage) or of a folder with
+                one DICOM series.
 
         Returns:
             the volume.
 
         Raises:
             BrokenInputError: it can't be read.
-            MissingPackageError: it is DICOM and pydicom is not installed.
+            MissingPackageError: a package for its format is not installed.
         """
         self._volume = None
         if not isinstance(volume, Volume):
@@ -141,7 +142,7 @@ class VolumePredictor:
         Raises:
             NoImageError: there is no volume.
         """
-        slices, rows, columns = self._slices.stack.shape
+        slices, rows, columns = self._slices.stack.shape[:3]
         return slices, rows, columns
 
     @property
@@ -172,7 +173,7 @@ class VolumePredictor:
         prompts = [prompts] if isinstance(prompts, SlicePrompt) else prompts
         slices, given = self._slices, self._checked(prompts)
         numbers = sorted(given)
-        drawing = _Drawing(np.zeros(slices.stack.shape, bool), progress)
+        drawing = _Drawing(np.zeros(slices.stack.shape[:3], bool), progress)
         fronts: list[_Front] = []
         for number, (lowest, highest) in zip(numbers, self._reaches(numbers), strict=True):
             first = slices.ask(number, given[number])

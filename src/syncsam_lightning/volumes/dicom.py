@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,30 @@ from typing import Any
 import numpy as np
 
 from syncsam_lightning.errors import BrokenInputError
+from syncsam_lightning.volumes.dicom_colours import (
+    PALETTE,
+    check_colours,
+    has_colours,
+    palette_colours,
+    read_colours,
+)
 from syncsam_lightning.volumes.dicom_file import read_dataset, read_header, refusing
 from syncsam_lightning.volumes.dicom_header import number
 from syncsam_lightning.volumes.dicom_pixels import measured, read_pixels
 from syncsam_lightning.volumes.dicom_series import SORTING_TAGS, no_image
-from syncsam_lightning.volumes.frames import PER_FRAME, SHARED, FileSlice, file_slices
-from syncsam_lightning.volumes.slice_geometry import pixel_spacing, place_slices
+from syncsam_lightning.volumes.frames import (
+    CONCATENATION,
+    PER_FRAME,
+    SHARED,
+    FileSlice,
+    file_slices,
+    missing_parts,
+)
+from syncsam_lightning.volumes.place import Place
+from syncsam_lightning.volumes.slice_geometry import film_affine, pixel_spacing, place_slices
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume
+
+log = logging.getLogger(__name__)
 
 _TAGS = (
     *SORTING_TAGS,
@@ -24,6 +42,7 @@ _TAGS = (
     "NumberOfFrames",
     "SamplesPerPixel",
     "PhotometricInterpretation",
+    "BitsAllocated",
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "PixelSpacing",
@@ -35,7 +54,9 @@ _TAGS = (
     "RescaleIntercept",
     SHARED,
     PER_FRAME,
+    *CONCATENATION,
 )
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of ITU-R BT.601
 MAX_SLICE_PIXELS = 1 << 26
 """Largest slice that is read; a header that declares more is refused before any allocation."""
 
@@ -46,7 +67,8 @@ def read_series(files: Sequence[Path]) -> Volume:
     Slices are ordered by their position along the normal of the slices, not by name or instance
     number. Stored values become what they measure by slope and intercept (CT: Hounsfield units);
     MONOCHROME1, where small is bright, is turned around. Padding (PixelPaddingValue), which is not
-    part of the picture, is -inf.
+    part of the picture, is -inf. Colours become RGB. The frames of a film, which lie nowhere, are
+    slices in their order.
 
     Args:
         files: of one series, with one image each, or enhanced ones with one or several frames
@@ -58,30 +80,81 @@ def read_series(files: Sequence[Path]) -> Volume:
             there twice; the message names the file.
         MissingPackageError: pydicom is not installed.
     """
-    slices = read_slices(files)
-    by_place = {one.place: one for one in slices}
-    places, affine = place_slices({place: one.header for place, one in by_place.items()})
-    ordered = [by_place[place] for place in places]
-    rows, columns = _size(places[0], ordered[0].header)
-    shape = (len(ordered), rows, columns)
-    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
-        raise BrokenInputError(
-            str(places[0]), f"its series has {shape[::-1]} voxels, over the limit"
+    ordered, place = _arranged(files)
+    if ordered[0].is_film:
+        log.warning(
+            "%s: its %d frames do not say where in the patient each lies, and are taken for a film:"
+            " slice 0 is its first frame",
+            ordered[0].path,
+            len(ordered),
         )
+    if missing := missing_parts(ordered):
+        log.warning(
+            "%s: %s, so the volume ends early: give the folder that holds all parts",
+            ordered[0].path if len(files) == 1 else ordered[0].path.parent,
+            missing,
+        )
+    shape = place.shape[::-1]
     of_files: dict[Path, list[int]] = {}
     for k, one in enumerate(ordered):
         of_files.setdefault(one.path, []).append(k)
-    stack = np.empty(shape, np.float32)
+    stack: np.ndarray | None = None
     for path, numbers in of_files.items():
-        _fill(stack, path, {k: ordered[k] for k in numbers})
+        dataset = read_dataset(path)
+        is_coloured = has_colours(path, dataset)
+        if stack is None:
+            stack = np.empty((*shape, 3), np.uint8) if is_coloured else np.empty(shape, np.float32)
+        if is_coloured != (stack.ndim == 4):
+            raise BrokenInputError(
+                str(path),
+                f"is {'in colour' if is_coloured else 'grey'}, and {ordered[0].path.name} of the "
+                "same series is not: give one of them",
+            )
+        _fill(stack, path, {k: ordered[k] for k in numbers}, dataset)
+    assert stack is not None
     return Volume(
-        stack.transpose(2, 1, 0),
-        affine,
+        np.moveaxis(stack, (0, 1, 2), (2, 1, 0)),
+        place.affine,
         tuple(one.path for one in ordered),
         modality=str(ordered[0].header.get("Modality", "")),
         frames=tuple(one.frame or 0 for one in ordered),
-        has_spacing=pixel_spacing(places[0], ordered[0].header) is not None,
+        has_spacing=not ordered[0].is_film
+        and pixel_spacing(ordered[0].place, ordered[0].header) is not None,
     )
+
+
+def read_series_place(files: Sequence[Path]) -> Place:
+    """Read where the voxels of a series lie; see :func:`read_series`.
+
+    Raises:
+        BrokenInputError: see :func:`read_series`; pixels are not looked at.
+        MissingPackageError: pydicom is not installed.
+    """
+    return _arranged(files)[1]
+
+
+def _arranged(files: Sequence[Path]) -> tuple[list[FileSlice], Place]:
+    """Return the slices of a series in order, and where their voxels lie."""
+    slices = read_slices(files)
+    by_place = {one.place: one for one in slices}
+    film = next((one for one in slices if one.is_film), None)
+    if film is not None and len(files) > 1:
+        count = sum(one.path == film.path for one in slices)
+        raise BrokenInputError(
+            str(film.path),
+            f"holds {count} frames and does not say where each lies in the patient, so that it is "
+            "a film, and no part of a series: give its file, not the folder",
+        )
+    if film is not None:
+        places, affine = list(by_place), film_affine(film.path, film.header)
+    else:
+        places, affine = place_slices({place: one.header for place, one in by_place.items()})
+    ordered = [by_place[place] for place in places]
+    rows, columns = _size(places[0], ordered[0].header)
+    shape = (columns, rows, len(ordered))
+    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
+        raise BrokenInputError(str(places[0]), f"its series has {shape} voxels, over the limit")
+    return ordered, Place(shape, affine)
 
 
 def read_slices(files: Sequence[Path]) -> list[FileSlice]:
@@ -110,12 +183,7 @@ def _check_image(path: Path, header: Any) -> None:
             "is a mosaic (ImageType), many slices side by side in one picture: convert the series "
             "to NIfTI (dcm2niix does)",
         )
-    if number(path, header, "SamplesPerPixel", 1) != 1:
-        raise BrokenInputError(
-            str(path),
-            f"is a colour image ({header.get('PhotometricInterpretation')}), and colour DICOM "
-            "isn't read yet: save it as PNG to segment it",
-        )
+    check_colours(path, header)
     rows, columns = _size(path, header)
     if rows < 1 or columns < 1 or rows * columns > MAX_SLICE_PIXELS:
         raise BrokenInputError(
@@ -134,16 +202,22 @@ def _size(path: Path, header: Any) -> tuple[int, int]:
     return number(path, header, "Rows", 0), number(path, header, "Columns", 0)
 
 
-def _fill(stack: np.ndarray, path: Path, slices: Mapping[int, FileSlice]) -> None:
-    """Read the pixels of a file into ``(K, H, W)``, where its slices lie by their K."""
-    dataset = read_dataset(path)
-    frames = read_pixels(path, dataset)
+def _fill(stack: np.ndarray, path: Path, slices: Mapping[int, FileSlice], dataset: Any) -> None:
+    """Read the pixels of a file into ``(K, H, W[, 3])``, where its slices lie by their K."""
+    is_coloured = stack.ndim == 4
+    frames = read_colours(path, dataset) if is_coloured else read_pixels(path, dataset)
     for k, one in slices.items():
         frame = one.frame or 0
         if frame >= len(frames):
             raise BrokenInputError(str(path), f"holds {len(frames)} frames, expected {frame + 1}")
         if frames[frame].shape != stack.shape[1:]:
             raise BrokenInputError(str(path), f"has pixels of shape {frames[frame].shape}")
-        # A frame's header has its scale; that of an image of one slice is the file's, with tables.
-        scale = dataset if one.frame is None else one.header
-        stack[k] = measured(path, frames[frame], scale, dataset)
+        if is_coloured:
+            stack[k] = frames[frame]
+        elif dataset.get("PhotometricInterpretation") == PALETTE:
+            stack[k] = palette_colours(path, frames[frame], dataset) @ _LUMINANCE
+        else:
+            # A frame's header has its scale; that of an image of one slice is the file's, with
+            # tables.
+            scale = dataset if one.frame is None else one.header
+            stack[k] = measured(path, frames[frame], scale, dataset)

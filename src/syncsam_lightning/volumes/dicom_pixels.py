@@ -27,9 +27,6 @@ _PACKAGES = {
 }
 """What to install for a transfer syntax (PS3.5 A.4) that nothing here decodes."""
 
-_GREY_WITHIN = 1 / 64
-"""How far red, green and blue of a grey may lie apart, as a share of the palette's range."""
-
 
 def read_pixels(path: Path, dataset: Any) -> np.ndarray:
     """Decode all pixels of a file.
@@ -45,14 +42,20 @@ def read_pixels(path: Path, dataset: Any) -> np.ndarray:
         BrokenInputError: they are damaged or too few, or nothing that is installed decodes them;
             the message then says what to install.
     """
-    with refusing(path, "its pixels cannot be decoded"), _untold():
-        _choose_decoder(path, dataset)
-        stored: np.ndarray = dataset.pixel_array
+    stored = decoded(path, dataset)
     if stored.ndim == 2:
         stored = stored[None]
     if stored.ndim != 3:
         raise BrokenInputError(str(path), f"has pixels of shape {stored.shape}, expected two axes")
     return stored
+
+
+def decoded(path: Path, dataset: Any) -> np.ndarray:
+    """Decode all pixels of a file, in the shape in which it holds them; see :func:`read_pixels`."""
+    with refusing(path, "its pixels cannot be decoded"), _untold():
+        _choose_decoder(path, dataset)
+        pixels: np.ndarray = dataset.pixel_array
+    return pixels
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def measured(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.nda
     """Return what stored values measure.
 
     Slope and intercept or a table are applied (PS3.3 C.11.1); MONOCHROME1, where small is bright,
-    is turned around; of a palette the grey is taken that it shows. Padding (PS3.3 C.7.5.1.1.2) is
+    is turned around. Padding (PS3.3 C.7.5.1.1.2) is
     :data:`PADDING`, whatever its number is.
 
     Args:
@@ -104,12 +107,8 @@ def measured(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.nda
         ``(H, W)`` float32, finite but for padding.
 
     Raises:
-        BrokenInputError: values are not finite or all made alike (a slope of 0), or the palette has
-            colours.
+        BrokenInputError: values are not finite or all made alike (a slope of 0).
     """
-    kind = dataset.get("PhotometricInterpretation")
-    if kind == "PALETTE COLOR":
-        return _grey_of_palette(path, stored, dataset)
     is_padding = _is_padding(path, stored, dataset)
     values = _scaled(path, stored, scale)
     if is_padding is not None:  # it may be too low for what is made of it
@@ -117,7 +116,7 @@ def measured(path: Path, stored: np.ndarray, scale: Any, dataset: Any) -> np.nda
     values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise BrokenInputError(str(path), "holds values that are not finite")
-    if kind == "MONOCHROME1":
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         values = -values
     if is_padding is not None:
         values[is_padding] = PADDING
@@ -169,18 +168,3 @@ def _is_float_padding(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarra
         limits = (float(value), float(dataset.get(f"{name}RangeLimit", value)))
     is_padding: np.ndarray = (stored >= min(limits)) & (stored <= max(limits))
     return is_padding | np.isnan(stored) if np.isnan(limits).any() else is_padding
-
-
-def _grey_of_palette(path: Path, stored: np.ndarray, dataset: Any) -> np.ndarray:
-    with refusing(path, "its palette cannot be applied"):
-        colours = need("pydicom").pixels.apply_color_lut(stored, dataset)
-    colours = colours[..., :3].astype(np.float32)
-    apart = float(np.ptp(colours, axis=-1).max())
-    if apart > _GREY_WITHIN * max(1.0, float(colours.max())):
-        raise BrokenInputError(
-            str(path),
-            "shows colours by its palette (PALETTE COLOR), and colour DICOM isn't read yet: save "
-            "it as PNG to segment it",
-        )
-    grey: np.ndarray = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-    return grey

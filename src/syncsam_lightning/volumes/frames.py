@@ -20,7 +20,13 @@ _PLACES = {
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
 }
-_OF_FILE = ("SOPClassUID", "SOPInstanceUID", "Modality", "Rows", "Columns")
+CONCATENATION = ("ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber")
+"""What files say that are parts of one image of many frames (PS3.3 C.7.6.16.2.2.4)."""
+
+_OF_FILE = ("SOPClassUID", "SOPInstanceUID", "Modality", "Rows", "Columns", *CONCATENATION)
+MAX_FRAMES = 1 << 17
+"""Most frames of a file: a header that declares more is refused."""
+
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 
 
@@ -32,11 +38,13 @@ class FileSlice:
         path: of the file that holds it.
         frame: its number in the file, from 0; None: the file is an image of one slice.
         header: what the file says of this slice, in the attributes of an image of one frame.
+        is_film: whether it is one of several frames that lie nowhere in the patient.
     """
 
     path: Path
     frame: int | None
     header: Any
+    is_film: bool = False
 
     @property
     def place(self) -> Path:
@@ -57,28 +65,58 @@ def file_slices(path: Path, header: Any) -> list[FileSlice]:
         header: of the file, with the functional groups.
 
     Raises:
-        BrokenInputError: the file does not say where its frames lie, as films and multi-frame
-            ultrasound don't.
+        BrokenInputError: the file says where some of its frames lie, and not where all do.
         Exception: what pydicom raises where it makes values of damaged bytes.
     """
     count = max(1, number(path, header, "NumberOfFrames", 1))  # 0 is said of one frame, wrongly
+    if count > MAX_FRAMES:
+        raise BrokenInputError(str(path), f"declares {count} frames, over the limit")
     shared = (header.get(SHARED) or [{}])[0]
     own = list(header.get(PER_FRAME) or [])
     if count == 1 and not own:
         if not shared:
             return [FileSlice(path, None, header)]
         own = [{}]
+    if not own and not shared:
+        whole = _header(header, ())
+        whole.pop("ImagePositionPatient", None)
+        return [FileSlice(path, frame, whole, is_film=True) for frame in range(count)]
     if len(own) != count:
         raise BrokenInputError(
             str(path),
             f"holds {count} frames and does not say where each lies in the patient, "
-            "so that they make no volume: save them as PNG, or convert the series to NIfTI "
-            "(dcm2niix does)",
+            "so that they make no volume: convert the series to NIfTI (dcm2niix does)",
         )
     return [
         FileSlice(path, frame, _header(header, (groups, shared)))
         for frame, groups in enumerate(own)
     ]
+
+
+def missing_parts(slices: Iterable[FileSlice]) -> str:
+    """Return in one clause which part of a concatenated image is not among its files, or ``""``.
+
+    Args:
+        slices: of all files that there are.
+
+    Raises:
+        BrokenInputError: a file does not say readably which part it is.
+    """
+    parts: dict[str, set[int]] = {}
+    totals: dict[str, int] = {}
+    for path, header in {one.path: one.header for one in slices}.items():
+        if uid := str(header.get("ConcatenationUID") or ""):
+            part, total = (number(path, header, name, 0) for name in CONCATENATION[1:])
+            parts.setdefault(uid, set()).add(part)
+            # The total may be left out; then only parts before the last one here can be missed.
+            totals[uid] = max(totals.get(uid, 0), total, part)
+    for uid, there in parts.items():
+        missing = next((one for one in range(1, totals[uid] + 1) if one not in there), None)
+        if missing is not None:
+            return (
+                f"part {missing} of {totals[uid]} of the image that they are parts of is not there"
+            )
+    return ""
 
 
 def _header(of_file: Any, groups: Iterable[Any]) -> Any:

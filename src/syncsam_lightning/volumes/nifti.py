@@ -77,8 +77,8 @@ def write_nifti(path: str | os.PathLike[str], mask: np.ndarray, volume: Volume) 
         raise ValueError(
             f"{path} can't hold a volume: its name must end in {' or '.join(SUFFIXES)}"
         )
-    if mask.shape != volume.voxels.shape:
-        raise ValueError(f"mask has shape {mask.shape}, its volume {volume.voxels.shape}")
+    if mask.shape != volume.shape:
+        raise ValueError(f"mask has shape {mask.shape}, its volume {volume.shape}")
     sheared = is_sheared(place_of(volume))
     if sheared:
         log.warning(

@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 def place_of(volume: Volume) -> Place:
     """Return where the voxels of a volume lie."""
-    return Place(volume.voxels.shape, volume.affine)
+    return Place(volume.shape, volume.affine)
 
 
 def displacement(place: Place, affine: np.ndarray) -> float:
@@ -66,10 +66,10 @@ def aligned(labels: Volume, image: Place, path: str, other: str = "its image") -
         BrokenInputError: they have another shape, or lie elsewhere (see :data:`CLOSE`).
     """
     turned = labels
-    if labels.voxels.shape != image.shape or displacement(image, labels.affine) > CLOSE:
+    if labels.shape != image.shape or displacement(image, labels.affine) > CLOSE:
         turned = labels.oriented("".join(nib.aff2axcodes(image.affine)))
-    if turned.voxels.shape != image.shape:
-        reason = f"has shape {labels.voxels.shape}, {other} {image.shape}"
+    if turned.shape != image.shape:
+        reason = f"has shape {labels.shape}, {other} {image.shape}"
         raise BrokenInputError(path, reason, "shape mismatch")
     distance = displacement(image, turned.affine)
     if distance > CLOSE:

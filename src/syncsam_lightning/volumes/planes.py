@@ -24,7 +24,7 @@ posterior, from inferior.
 
 
 def stack_of(volume: Volume, plane: Plane) -> np.ndarray:
-    """Return a volume's voxels as ``(slices, rows, columns)`` of a plane; a view."""
+    """Return a volume's voxels as ``(slices, rows, columns[, 3])`` of a plane; a view."""
     return volume.oriented(PLANES[plane]).voxels
 
 
@@ -40,7 +40,7 @@ def coarsest_plane(volume: Volume) -> Plane:
     before all others. Of equal ones the last of sagittal, coronal, axial.
     """
     turned = volume.oriented("RAS")
-    single = [count == 1 for count in turned.voxels.shape]
+    single = [count == 1 for count in turned.shape]
     spacing = [round(distance, 3) for distance in turned.spacing]
     planes: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
     return planes[max(range(3), key=lambda axis: (single[axis], spacing[axis], axis))]

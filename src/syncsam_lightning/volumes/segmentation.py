@@ -22,6 +22,9 @@ from syncsam_lightning.volumes.segmentation_source import (
 )
 from syncsam_lightning.volumes.volume import Volume
 
+MANUFACTURER = "SyncSAM Lightning"
+"""By which a SEG that was written here is recognised."""
+
 _SERIES_NUMBER = 1000
 _LONGEST_LABEL = 64  # characters of a value of LO (PS3.5 6.2)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
@@ -62,7 +65,7 @@ def check_segmentation(volume: Volume) -> None:
         BrokenInputError: the series lacks what the standard demands of the source of a SEG.
         MissingPackageError: highdicom is not installed.
     """
-    mask = np.zeros(volume.voxels.shape, bool)
+    mask = np.zeros(volume.shape, bool)
     mask[0, 0, 0] = True
     _saved(io.BytesIO(), {"object": mask}, volume, "SyncSAM")
 
@@ -96,7 +99,7 @@ def _saved(
     target: Path | io.BytesIO, masks: Mapping[str, Mask], volume: Volume, algorithm: str
 ) -> None:
     need("highdicom")
-    frames = _frames(masks, volume.voxels.shape)
+    frames = _frames(masks, volume.shape)
     sources = sources_of(volume)
     try:
         written = _segmentation(frames, list(masks), sources, algorithm)
@@ -159,7 +162,7 @@ def _segmentation(
         series_number=_SERIES_NUMBER,
         sop_instance_uid=hd.UID(),
         instance_number=1,
-        manufacturer="SyncSAM Lightning",
+        manufacturer=MANUFACTURER,
         manufacturer_model_name=algorithm,
         software_versions=__version__,
         device_serial_number="1",

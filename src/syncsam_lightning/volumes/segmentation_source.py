@@ -79,6 +79,11 @@ def sources_of(volume: Volume) -> Sources:
     files = list(dict.fromkeys(volume.files))
     slices = {(one.path, one.frame or 0): one for one in read_slices(files)}
     ordered = [slices[place] for place in zip(volume.files, volume.frames, strict=True)]
+    if ordered[0].is_film:
+        raise BrokenInputError(
+            str(ordered[0].path),
+            "is a film, whose frames lie nowhere that a DICOM SEG can refer to",
+        )
     num_slices = Counter(one.path for one in slices.values())
     common = _common(ordered[0], volume)
     images: list[Any] = []
@@ -111,7 +116,7 @@ def _common(one: FileSlice, volume: Volume) -> Any:
         setattr(image, name, _fitting(path, name, image.get(name)))
     image.SpecificCharacterSet = UNICODE
     image.Modality = image.get("Modality") or "OT"
-    if "ImagePositionPatient" in place:
+    if place.get("ImagePositionPatient"):
         _required(path, image, "FrameOfReferenceUID")
         image.SOPClassUID = _CT
         image.ImageOrientationPatient = place.ImageOrientationPatient
@@ -120,7 +125,8 @@ def _common(one: FileSlice, volume: Volume) -> Any:
         image.SliceThickness = place.get("SliceThickness") or round(float(distance), 6)
     else:
         image.SOPClassUID = _SECONDARY_CAPTURE
-        image.pop("FrameOfReferenceUID", None)
+        for name in ("FrameOfReferenceUID", "ImageOrientationPatient"):
+            image.pop(name, None)
     if volume.has_spacing:
         columns, rows = (round(distance, 9) for distance in volume.spacing[:2])
         image.PixelSpacing = [rows, columns]

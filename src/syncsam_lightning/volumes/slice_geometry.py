@@ -79,6 +79,19 @@ def place_slices(headers: Mapping[Path, Any]) -> tuple[list[Path], np.ndarray]:
     return ordered, np.diag([-1.0, -1.0, 1.0, 1.0]) @ to_patient
 
 
+def film_affine(path: Path, header: Any) -> np.ndarray:
+    """Return where the frames of a film are said to lie: as slices in their order.
+
+    They are a millimetre apart, or a pixel where that is more, so that no other axis is taken for
+    the one across the frames. ITK counts them as a millimetre apart, too.
+
+    Raises:
+        BrokenInputError: PixelSpacing is not two numbers above 0.
+    """
+    rows, columns = pixel_spacing(path, header) or (1.0, 1.0)
+    return np.diag([-columns, -rows, max(1.0, rows, columns), 1.0])
+
+
 def _plane(path: Path, header: Any, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the directions to the next column and row ``(2, 3)``, and these steps in mm ``(2,)``.
 

@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from syncsam_lightning.errors import NOT_FOUND, BrokenInputError
+from syncsam_lightning.volumes.finite import finite
 from syncsam_lightning.volumes.gzipped import MOST_INFLATED, inflated, is_gzipped, plain_stream
 from syncsam_lightning.volumes.place import Place
 from syncsam_lightning.volumes.volume import MAX_VOXELS, Volume, spans_space
@@ -89,10 +90,7 @@ def read_stored(
         raise BrokenInputError(name, f"holds {dtype}, not plain numbers")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     stored = np.ndarray(_three(shape), dtype, content, begin, order="F")
-    if dtype.kind == "f" and not np.isfinite(stored).all():
-        if not nan_is_background:
-            raise BrokenInputError(name, _not_finite(stored))
-        stored = _without_nan(stored, name, is_lowest_first=slope >= 0)
+    stored = finite(stored, name, nan_is_background=nan_is_background, is_lowest_first=slope >= 0)
     _check_spans(affine, name)
     volume = Volume(
         stored,
@@ -197,30 +195,6 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
         )
     if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise BrokenInputError(name, f"declares {shape} voxels, over the limit")
-
-
-def _not_finite(stored: np.ndarray) -> str:
-    count, num_nan = int((~np.isfinite(stored)).sum()), int(np.isnan(stored).sum())
-    return (
-        f"holds values that are not finite: {count} of {stored.size} voxels ({num_nan} NaN, "
-        f"{count - num_nan} infinite); give them a number and save it again"
-    )
-
-
-def _without_nan(stored: np.ndarray, name: str, *, is_lowest_first: bool) -> np.ndarray:
-    missing = np.isnan(stored)
-    known = stored[~missing]
-    if not known.size or not np.isfinite(known).all():
-        raise BrokenInputError(name, _not_finite(stored))
-    log.warning(
-        "%s: %d of its %d voxels hold NaN; they are taken for background and get the lowest value "
-        "of the others",
-        name,
-        missing.sum(),
-        missing.size,
-    )
-    # Where the header's slope is negative the lowest value is stored as the highest number.
-    return np.where(missing, known.min() if is_lowest_first else known.max(), stored)
 
 
 @contextmanager

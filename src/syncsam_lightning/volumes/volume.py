@@ -36,9 +36,9 @@ class Volume:
 
     Args:
         voxels: ``(I, J, K)`` integers or floats, in the order of the file (of a DICOM series:
-            columns, rows, slices). They may be numbers as stored, which take a quarter of the
-            memory: see ``slope``. -inf where a slice holds no picture (DICOM's padding); such
-            voxels are background, and no window is made from them.
+            columns, rows, slices), or ``(I, J, K, 3)`` uint8 RGB. They may be numbers as stored,
+            which take a quarter of the memory: see ``slope``. -inf where a slice holds no picture
+            (DICOM's padding); such voxels are background, and no window is made from them.
         affine: ``(4, 4)`` float64, from voxel indices to millimetres right, anterior, superior
             (RAS, as in NIfTI).
         files: the NIfTI file, or of a DICOM series the file that holds the slice at each K.
@@ -75,6 +75,12 @@ class Volume:
         return part.astype(np.float64) * self.slope + self.intercept
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along I, J and K."""
+        i, j, k = self.voxels.shape[:3]
+        return i, j, k
+
+    @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance in millimetres between voxels along I, J and K."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
@@ -100,7 +106,7 @@ class Volume:
         return replace(
             self,
             voxels=orientations.apply_orientation(self.voxels, turn),
-            affine=self.affine @ orientations.inv_ornt_aff(turn, self.voxels.shape),
+            affine=self.affine @ orientations.inv_ornt_aff(turn, self.shape),
             header=None,
         )
 

@@ -49,10 +49,12 @@ class Window:
     def fitted(self, voxels: np.ndarray) -> Window:
         """Return the fixed window that a rule over the whole volume gives; others unchanged.
 
+        So is one for colours, which no window changes.
+
         Raises:
             InvalidImageError: a rule looks at NaN or infinity.
         """
-        if self.is_fixed or self.is_per_slice:
+        if self.is_fixed or self.is_per_slice or voxels.ndim == 4:
             return self
         shares = PERCENTILES if self.rule == "percentiles" else (0, 100)
         shown = _shown(voxels)
@@ -60,18 +62,20 @@ class Window:
         return Window(low, high)
 
     def grey(self, pixels: np.ndarray) -> np.ndarray:
-        """Return intensities as grey values.
+        """Return intensities as grey values, and colours as they are.
 
         Args:
             pixels: ``(H, W)`` of any number type; a :meth:`fitted` window must have been made
-                before for the rules over whole volumes.
+                before for the rules over whole volumes. Or ``(H, W, 3)`` uint8.
 
         Returns:
-            ``(H, W)`` uint8.
+            ``(H, W)`` or ``(H, W, 3)`` uint8.
 
         Raises:
             InvalidImageError: there are NaN, or a rule looks at infinity.
         """
+        if pixels.ndim == 3:
+            return pixels
         # NaN has no place between black and white, and what a cast makes of it is left open.
         if pixels.dtype.kind == "f" and np.isnan(pixels).any():
             raise _not_finite("NaN")

@@ -32,11 +32,14 @@ def test_a_name_tells_the_image_and_the_object(
     assert list(find_masks(tmp_path, IMAGES)) == [MaskFile(image, path, label, number)]
 
 
+VOLUMES = ".nii .nii.gz .nrrd .nhdr .mha .mhd .seg.nrrd .dcm .seg.dcm"
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("b.png", "no file in the folder images has its name"),
-        ("v.png", "a mask of v.nii.gz must be one of .nii .nii.gz"),
+        ("v.png", f"a mask of v.nii.gz must be one of {VOLUMES}"),
         ("a.gif", "a mask of a.png must be one of .png .tif .tiff .bmp"),
         ("a--cut--x.png", "no file in the folder images has its name"),
     ],

@@ -16,11 +16,11 @@ from syncsam_lightning.data.components import SmallestObject
 from syncsam_lightning.data.conversion.row_units import WriteRows, identify
 from syncsam_lightning.data.conversion.units import Unit, cut_units
 from syncsam_lightning.data.label_volumes import LabelFile, Labels, SliceRule
-from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.readers import resolve_image, resolve_mask
 from syncsam_lightning.data.schema import table_schema
 from syncsam_lightning.data.slices import LabelledVolume, Slicer
 from syncsam_lightning.data.sources import Entry, open_source
+from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.records import RawSample, Skipped
 from syncsam_lightning.volumes import Window
 

@@ -187,7 +187,7 @@ def test_labels_are_read_once_however_often_records_are_asked_for(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("syncsam_lightning.data.nifti.read_stored", refuse)
+    monkeypatch.setattr("syncsam_lightning.data.volume_files.read_stored", refuse)
     for _ in range(2):
         assert [item.id for item in records()] == ["HNTSMRG/7/0001"]
     assert [skip.kind for skip in bench.skipped()] == ["object too small", "slice without object"]

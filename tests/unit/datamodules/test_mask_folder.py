@@ -342,7 +342,7 @@ def test_images_in_folders_of_patients_are_told(root: Path):
     image(root / "images" / "p1" / "a.png")
     (skipped,) = records(root)[1]
     assert skipped.path == str(root / "images" / "p1")
-    assert "is a folder, and images lie in the folder images itself" in skipped.reason
+    assert "is a folder without DICOM files" in skipped.reason
     assert "case_pattern" in skipped.reason
 
 

@@ -218,15 +218,15 @@ def test_volumes_are_read_by_the_workers_of_a_conversion(
         save(tmp_path / "masks" / f"p{number}.nii.gz", LABELS)
     bad = save(tmp_path / "masks" / "p2.nii.gz", LABELS[:2])
     reads: list[str] = []
-    from syncsam_lightning.data import nifti
+    from syncsam_lightning.volumes import reading
 
-    plain = nifti.read_stored
+    plain = reading.read_stored
 
     def counted(path: str, *rest: Any, **options: Any) -> Any:
         reads.append(Path(path).name)
         return plain(path, *rest, **options)
 
-    monkeypatch.setattr(nifti, "read_stored", counted)
+    monkeypatch.setattr(reading, "read_stored", counted)
     folder = MaskFolder(str(tmp_path), str(tmp_path / "t.lance"), test_fraction=0)
     folder.prepare(WorkOptions(workers=workers, unit_size=2, progress=False))
     assert sum(folder.table.offsets(split).size for split in ("train", "val", "test")) == 4

@@ -219,4 +219,5 @@ def test_a_flat_mask_of_a_volume_is_refused(tmp_path: Path):
     path.parent.mkdir()
     path.write_bytes(b"")
     _, (skipped, _) = records(tmp_path)
-    assert skipped == Skipped(str(path), "a mask of p1.nii must be one of .nii .nii.gz")
+    assert skipped.path == str(path)
+    assert skipped.reason.startswith("a mask of p1.nii must be one of .nii .nii.gz .nrrd")

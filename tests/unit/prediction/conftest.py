@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from syncsam_lightning.models import ImageFeatures, InputSpec, PromptableModel
-from syncsam_lightning.prediction import Predictor
+from syncsam_lightning.prediction import Predictor, VolumePredictor
+from syncsam_lightning.prediction.assignment import assign_prompts
+from syncsam_lightning.prediction.file_predictor import FilePredictor, Outcome
+from syncsam_lightning.prediction.inputs import find_inputs
+from syncsam_lightning.prediction.prompt_list import ListedPrompt
 from syncsam_lightning.prompts import Prompts
+from syncsam_lightning.volumes import parse_window
 
 SIDE = 64
 
@@ -112,3 +117,15 @@ def bright_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def pooled() -> Callable[[Tensor, int], Tensor]:
     return lambda masks, side: F.adaptive_avg_pool2d(masks[:, None].float(), side)[:, 0]
+
+
+@pytest.fixture
+def segment(predictor: Predictor, tmp_path: Path) -> Callable[..., Outcome]:
+    def run(paths: Sequence[Path], prompts: Sequence[ListedPrompt], **options: object) -> Outcome:
+        volumes = VolumePredictor(predictor, plane="axial", window=parse_window("soft_tissue"))
+        runner = FilePredictor(predictor, volumes, tmp_path / "out", **options)
+        outcome = runner.run(assign_prompts(find_inputs(paths)[0], prompts)[0])
+        outcome.write(tmp_path / "out")
+        return outcome
+
+    return run

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import highdicom as hd
@@ -14,44 +14,13 @@ import pytest
 from PIL import Image
 
 from syncsam_lightning.prediction import Predictor, VolumePrediction, VolumePredictor
-from syncsam_lightning.prediction.assignment import assign_prompts
-from syncsam_lightning.prediction.file_predictor import FilePredictor, Outcome
-from syncsam_lightning.prediction.inputs import find_inputs
 from syncsam_lightning.prediction.prompt_list import ListedPrompt
-from syncsam_lightning.volumes import parse_window
-
-AFFINE = np.array([[0, -0.8, 0, 12], [0.8, 0, 0, -7], [0, 0, 2.5, 5], [0, 0, 0, 1.0]])
-
-
-@pytest.fixture
-def segment(predictor: Predictor, tmp_path: Path) -> Callable[..., Outcome]:
-    def run(paths: Sequence[Path], prompts: Sequence[ListedPrompt], **options: object) -> Outcome:
-        volumes = VolumePredictor(predictor, plane="axial", window=parse_window("soft_tissue"))
-        runner = FilePredictor(predictor, volumes, tmp_path / "out", **options)
-        outcome = runner.run(assign_prompts(find_inputs(paths)[0], prompts)[0])
-        outcome.write(tmp_path / "out")
-        return outcome
-
-    return run
-
-
-def ball(shape: tuple[int, int, int] = (20, 22, 12)) -> np.ndarray:
-    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
-    inside: np.ndarray = np.linalg.norm(grid - (9, 12, 6), axis=-1) <= 4.5
-    return inside
-
-
-def hounsfield() -> np.ndarray:
-    return np.where(ball(), 100, -1000).astype(np.int16)
+from tests.ball_volume import AFFINE, ball, dice, hounsfield
 
 
 def nifti(path: Path) -> Path:
     nib.save(nib.Nifti1Image(hounsfield(), AFFINE), path)
     return path
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
 BOX_AROUND = (4.0, 4.0, 15.0, 18.0)

@@ -16,6 +16,8 @@ from syncsam_lightning.prediction.inputs import find_inputs, without_masks
 from syncsam_lightning.prediction.prompt_list import ListedPrompt
 from tests.dicom_files import save_slice
 
+NOT_KNOWN = "neither an image nor a volume (NIfTI, NRRD, MetaImage) nor DICOM"
+
 
 def png(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,7 @@ def test_a_file_goes_by_its_name_and_what_lies_in_a_folder_by_its_path_from_ther
         ("x.tif", "image", "x"),
         ("b.png", "image", "b"),
         ("sub/a.jpg", "image", "sub/a"),
-        ("sub/v.nii.gz", "nifti", "sub/v"),
+        ("sub/v.nii.gz", "volume", "sub/v"),
     ]
     assert skipped == []
 
@@ -55,9 +57,7 @@ def test_what_is_no_image_is_listed(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("x")
     inputs, skipped = find_inputs([tmp_path])
     assert len(inputs) == 1
-    assert [(s.path, s.reason) for s in skipped] == [
-        (str(tmp_path / "notes.txt"), "neither an image nor a NIfTI or DICOM file")
-    ]
+    assert [(s.path, s.reason) for s in skipped] == [(str(tmp_path / "notes.txt"), NOT_KNOWN)]
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from syncsam_lightning.models import MedSAM
 from syncsam_lightning.prediction.file_predictor import Found
 from syncsam_lightning.prediction.prompt_list import SCHEMA, read_prompts
 from syncsam_lightning.volumes import PLANES, PRESETS, RULES
+from tests.dicom_files import save_colours
+from tests.itk_files import save_itk
 
 DOCS = Path(__file__).parents[3] / "docs"
 PREDICT, VOLUMES = (
@@ -49,6 +51,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bright_checkpoint: Pat
     voxels = np.where(inside, 100, -1000).astype(np.int16)
     nib.save(nib.Nifti1Image(voxels[::-1, ::-1], np.eye(4)), tmp_path / "scan.nii.gz")
     dicom(voxels)
+    save_itk(tmp_path / "scan.nrrd", voxels[::-1, ::-1], np.eye(4))
+    frames = np.where(inside[..., 16:25], 250, 5).astype(np.uint8).transpose(2, 1, 0)
+    save_colours(tmp_path / "film.dcm", np.repeat(frames[..., None], 3, axis=-1))
     (tmp_path / "prompts.csv").write_text(blocks(PREDICT, "csv")[0])
     (tmp_path / "prompts.json").write_text(blocks(PREDICT, "json")[0])
     (tmp_path / "slices.csv").write_text(blocks(VOLUMES, "csv")[0])
@@ -60,7 +65,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bright_checkpoint: Pat
 
 def test_there_are_commands_to_run():
     assert len(commands(PREDICT)) == 4
-    assert len(commands(VOLUMES)) == 4
+    assert len(commands(VOLUMES)) == 6
 
 
 @pytest.mark.parametrize("line", commands(PREDICT) + commands(VOLUMES))
@@ -82,6 +87,19 @@ def test_the_volumes_of_the_commands_are_the_ball(here: Path):
     assert (here / "masks/series.seg.dcm").is_file()
     series = np.asanyarray(nib.load(here / "masks/series--object.nii.gz").dataobj) > 0
     assert 2 * (series & truth[::-1, ::-1]).sum() / (series.sum() + truth.sum()) > 0.95
+
+
+def test_the_ball_is_found_in_nrrd_and_on_one_frame_of_a_film(here: Path):
+    for line in commands(VOLUMES)[3:5]:
+        assert main([*shlex.split(line)[1:], "--device", "cpu"]) == 0
+    truth = nib.load(here / "scan.nii.gz")
+    found = nib.load(here / "masks/scan--object.nii.gz")
+    np.testing.assert_allclose(found.affine, truth.affine, atol=1e-6)
+    inside, drawn = np.asanyarray(truth.dataobj) > 0, np.asanyarray(found.dataobj) > 0
+    assert 2 * (drawn & inside).sum() / (drawn.sum() + inside.sum()) > 0.95
+    film = np.asanyarray(nib.load(here / "masks/film.dcm--object.nii.gz").dataobj)
+    assert film.shape == (60, 56, 9)
+    assert np.flatnonzero(film.any(axis=(0, 1))).tolist() == [3]
 
 
 @pytest.mark.parametrize("page", [PREDICT, VOLUMES], ids=["predict", "volumes"])

@@ -166,24 +166,9 @@ def test_a_grey_palette_shows_its_grey_not_its_indices(file: Path):
     np.testing.assert_allclose(voxels, expected, atol=0.01)
 
 
-def test_a_palette_of_colours_is_refused(file: Path):
-    grey = np.arange(256) * 256
-    with pytest.raises(BrokenInputError, match=r"PALETTE COLOR\), and colour DICOM isn't read yet"):
-        read_series([palette(file, grey, grey, grey[::-1])])
-
-
 def test_a_palette_that_is_not_there_is_told(file: Path):
     with pytest.raises(BrokenInputError, match="its palette cannot be applied"):
         read_series([edit(file, PhotometricInterpretation="PALETTE COLOR")])
-
-
-# Colour
-
-
-def test_colour_is_refused_in_a_sentence(file: Path):
-    edit(file, SamplesPerPixel=3, PhotometricInterpretation="RGB")
-    with pytest.raises(BrokenInputError, match=r"is a colour image \(RGB\).*isn't read yet: save"):
-        read_series([file])
 
 
 # Compressed pixels

@@ -10,8 +10,10 @@ import pytest
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.dicom import read_series
 from syncsam_lightning.volumes.dicom_series import find_series
+from syncsam_lightning.volumes.place import place_of
 from syncsam_lightning.volumes.reading import read_volume
 from syncsam_lightning.volumes.segmentation import write_segmentation
+from syncsam_lightning.volumes.segmentation_reading import read_segment_masks
 from tests.dicom_files import save_frames
 
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, (5, 6, 4)).astype(np.int16)
@@ -112,7 +114,7 @@ def test_frames_that_say_not_where_they_lie_are_refused(file: Path):
     ("number", "reason"),
     [
         ([2, 4], "expected a finite number"),
-        (200_000_000, "holds 200000000 frames and does not say"),
+        (200_000_000, "declares 200000000 frames, over the limit"),
     ],
 )
 def test_a_number_of_frames_that_makes_no_sense_is_named(file: Path, number: object, reason: str):
@@ -199,3 +201,64 @@ def test_frames_of_two_files_that_lie_at_one_place_are_named(file: Path, tmp_pat
     other = save_frames(tmp_path / "other.dcm", VOXELS, HEIGHTS)
     with pytest.raises(BrokenInputError, match=r"other\.dcm\[1\]: lies where enhanced\.dcm\[1\]"):
         read_series([file, other])
+
+
+def concatenated(folder: Path, parts: int = 2, **tags: object) -> list[Path]:
+    """Write the image as parts of two frames each, as a concatenation (PS3.3 C.7.6.16.2.2.4)."""
+    folder.mkdir()
+    files = []
+    for number in range(parts):
+        held = [2 * number, 2 * number + 1]
+        about = {
+            "ConcatenationUID": "1.2.826.1.9",
+            "SOPInstanceUIDOfConcatenationSource": "1.2.826.1.8",
+            "InConcatenationNumber": number + 1,
+            "InConcatenationTotalNumber": 2,
+            "ConcatenationFrameOffsetNumber": 2 * number,
+        }
+        path = folder / f"{number}.dcm"
+        heights = [HEIGHTS[k] for k in held]
+        files.append(save_frames(path, VOXELS[..., held], heights, **(about | tags)))
+    return files
+
+
+def test_the_parts_of_a_concatenation_are_one_volume(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("WARNING")
+    concatenated(tmp_path / "parts")
+    whole = read_volume(save_frames(tmp_path / "whole.dcm", VOXELS, HEIGHTS))
+    volume = read_volume(tmp_path / "parts")
+    np.testing.assert_array_equal(volume.voxels, whole.voxels)
+    np.testing.assert_allclose(volume.affine, whole.affine)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("total", [2, None])
+def test_a_part_of_a_concatenation_tells_of_the_others(
+    tmp_path: Path, total: int | None, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("WARNING")
+    files = concatenated(tmp_path / "parts", InConcatenationTotalNumber=total)
+    assert read_volume(files[1]).voxels.shape[2] == 2
+    assert caplog.messages == [
+        f"{files[1]}: part 1 of 2 of the image that they are parts of is not there, so the volume "
+        "ends early: give the folder that holds all parts"
+    ]
+
+
+def test_a_segmentation_of_a_concatenation_points_to_its_parts(tmp_path: Path):
+    files = concatenated(tmp_path / "parts")
+    volume = read_volume(tmp_path / "parts")
+    mask = np.zeros(volume.voxels.shape, bool)
+    mask[2, 3, 0] = mask[1, 1, 3] = True
+    write_segmentation(tmp_path / "seg.dcm", {"liver": mask}, volume)
+    names = {pydicom.dcmread(path).SOPInstanceUID: path.name for path in files}
+    found = {}
+    for frame in pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence:
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        height = frame.PlanePositionSequence[0].ImagePositionPatient[2]
+        found[height] = (names[source.ReferencedSOPInstanceUID], source.ReferencedFrameNumber)
+    assert found == {32.5: ("0.dcm", 2), 40.0: ("1.dcm", 1)}
+    drawn = read_segment_masks(tmp_path / "seg.dcm", place_of(volume)).mask(1)
+    np.testing.assert_array_equal(drawn, mask)

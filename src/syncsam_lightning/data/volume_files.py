@@ -1,28 +1,33 @@
-"""NIfTI files of a release, read when a row is made of one of their slices."""
+"""Files of volumes, read when a row is made of one of their slices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
+from syncsam_lightning.data.mask_layout import visible_files
 from syncsam_lightning.data.source_files import read_file
 from syncsam_lightning.data.sources import Entry, Source
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes.place import Place
+from syncsam_lightning.volumes.reading import (
+    find_folder_series,
+    read_stored_volume,
+    read_volume_place,
+)
 from syncsam_lightning.volumes.stored import read_place, read_stored
 from syncsam_lightning.volumes.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VolumeFile:
-    """A NIfTI file of a release, read when called.
+    """A volume, read when called: a NIfTI file of a release, or any volume on this machine.
 
     The last volume that a process has read is kept, since a row is made of one slice.
 
     Args:
-        path: full address of the file.
+        path: full address of the file, or a folder with one DICOM series.
         entry, source: what reads it; None where it is a file of its own.
     """
 
@@ -46,15 +51,32 @@ class VolumeFile:
         """Return what reads a file of a release."""
         return cls(source.where(entry.name), entry, source)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that is read for it: the file, or what lies in the folder of a series."""
+        folder = Path(self.path)
+        if self.entry is not None or not folder.is_dir():
+            return (self.path,)
+        return tuple(str(path) for path in visible_files(folder) if path.is_file())
+
+    def left_out(self) -> str:
+        """Return in one clause which files beside a DICOM series are no images; empty for none."""
+        folder = Path(self.path)
+        if self.entry is not None or not folder.is_dir():
+            return ""
+        return find_folder_series(folder).left_out
+
     def header(self) -> Place:
-        """Read where the voxels lie, which stands at the begin of the file.
+        """Read where the voxels lie, and none of them.
 
         Raises:
             BrokenInputError: the file is damaged at its begin, or no volume.
         """
+        if self.source is None or self.entry is None:
+            return read_volume_place(Path(self.path))
         try:
-            with self._open() as file:
-                return read_place(file, self.path, self._size)
+            with self.source.open(self.entry) as file:
+                return read_place(file, self.path, self.entry.size)
         except BrokenInputError as error:
             raise BrokenInputError(self.path, error.reason, error.kind) from error
         except OSError as error:
@@ -67,11 +89,11 @@ class VolumeFile:
             nan_is_background: see :func:`read_stored`; for images, not for labels.
 
         Raises:
-            BrokenInputError: see :func:`read_stored`.
+            BrokenInputError: see :func:`~syncsam_lightning.volumes.reading.read_volume`.
         """
-        data = None
-        if self.source is not None and self.entry is not None:
-            data = read_file(self.source, self.entry)
+        if self.source is None or self.entry is None:
+            return read_stored_volume(Path(self.path), nan_is_background=nan_is_background)
+        data = read_file(self.source, self.entry)
         return read_stored(self.path, data, nan_is_background=nan_is_background)
 
     def __call__(self) -> Volume:
@@ -84,15 +106,6 @@ class VolumeFile:
         if isinstance(found, BrokenInputError):
             raise found
         return found
-
-    @property
-    def _size(self) -> int:
-        return Path(self.path).stat().st_size if self.entry is None else self.entry.size
-
-    def _open(self) -> BinaryIO:
-        if self.source is not None and self.entry is not None:
-            return self.source.open(self.entry)
-        return Path(self.path).open("rb")
 
 
 def forget() -> None:

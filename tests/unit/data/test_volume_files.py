@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from syncsam_lightning.data.nifti import VolumeFile
 from syncsam_lightning.data.sources import Entry, open_source
+from syncsam_lightning.data.volume_files import VolumeFile
 from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes import Volume
 
@@ -51,4 +51,4 @@ def test_a_damaged_volume_is_read_once_too(tmp_path: Path, monkeypatch: pytest.M
     for _ in range(2):
         with pytest.raises(BrokenInputError, match="cannot be read as NIfTI"):
             file()
-        monkeypatch.setattr("syncsam_lightning.data.nifti.read_stored", None)
+        monkeypatch.setattr("syncsam_lightning.data.volume_files.read_stored", None)
