@@ -9,12 +9,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncsam_lightning.errors import SyncSAMError
-
-if TYPE_CHECKING:
-    from syncsam_lightning.data.filter import RowFilter
 
 _READING = frozenset(
     {
@@ -82,6 +79,7 @@ def prepare(
     """
     # Imported when the command runs: its help must not wait for torch.
     from syncsam_lightning.data.conversion import WorkOptions
+    from syncsam_lightning.data.filter import RowFilter
     from syncsam_lightning.data.plugins import find_datamodule
     from syncsam_lightning.data.table_settings import check_slice
 
@@ -93,7 +91,8 @@ def prepare(
     arguments = options or {}
     check_options(cls, arguments)
     limit = _bytes(max_download)
-    chosen = _filter(filter or {})
+    _check_filter(filter or (), sorted(field.name for field in dataclasses.fields(RowFilter)))
+    chosen = RowFilter(**(filter or {}))
     try:
         datamodule = cls(None if source == "-" else source, table, filter=chosen, **arguments)
     except (TypeError, ValueError) as error:
@@ -111,14 +110,10 @@ def prepare(
     print(f"{table} is there already; remove it to prepare it again")
 
 
-def _filter(settings: dict[str, Any]) -> RowFilter:
-    from syncsam_lightning.data.filter import RowFilter
-
-    known = sorted(field.name for field in dataclasses.fields(RowFilter))
-    for name in settings:
+def _check_filter(names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
         if name not in known:
             raise UnknownOptionError(f"data.filter has no {name!r}; {_hint(name, known)}")
-    return RowFilter(**settings)
 
 
 def _bytes(text: str) -> int:
