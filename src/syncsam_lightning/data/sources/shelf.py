@@ -116,10 +116,12 @@ class Adder:
     """Appends ranges of one file, see :meth:`Shelf.adding`."""
 
     def __init__(self, data: Path, ranges: Path) -> None:
+        there = _believable(data, ranges)
+        if there.tobytes() != _content(ranges):
+            # What is added must not come to lie where a record of lost bytes points.
+            with whole_file(ranges) as file:
+                file.write(there.tobytes())
         self._data, self._records = _appending(data), _appending(ranges)
-        whole = self._records.tell() // _RECORD.size * _RECORD.size
-        self._records.truncate(whole)
-        self._records.seek(whole)
         self._waiting = bytearray()
         self._unwritten, self._written = 0, time.monotonic()
 
@@ -155,6 +157,24 @@ def _appending(path: Path) -> BinaryIO:
     return file
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _believable(data: Path, ranges: Path) -> np.ndarray:
+    """Return ``(n, 3)`` records of bytes that are there: the folder is anybody's to tidy."""
+    raw = _content(ranges)
+    table = np.frombuffer(raw[: len(raw) // _RECORD.size * _RECORD.size], "<i8").reshape(-1, 3)
+    size = data.stat().st_size if data.exists() else 0
+    begins, places, lengths = table.T
+    # Written so that no sum overflows.
+    is_there = (begins >= 0) & (places >= 0) & (lengths > 0) & (places <= size - lengths)
+    return table[is_there]
+
+
 @dataclass(slots=True)
 class _Ranges:
     """What is kept of one file, in its order."""
@@ -167,12 +187,7 @@ class _Ranges:
 
     @classmethod
     def load(cls, data: Path, ranges: Path) -> _Ranges:
-        try:
-            raw = ranges.read_bytes()
-        except FileNotFoundError:
-            raw = b""
-        whole = len(raw) // _RECORD.size * _RECORD.size
-        table = np.frombuffer(raw[:whole], "<i8").reshape(-1, 3)
+        table = _believable(data, ranges)
         table = table[np.argsort(table[:, 0], kind="stable")]
         return cls(data, *np.ascontiguousarray(table.T))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,10 +77,12 @@ def test_what_a_kill_left_half_written_does_not_count(tmp_path: Path):
 def test_bytes_that_are_gone_are_not_made_up(tmp_path: Path):
     shelf = Shelf(tmp_path)
     add(shelf, (10, 20))
+    assert shelf.read(NAME, 10, 10)
     (data,) = tmp_path.glob("*.bytes")
     data.write_bytes(data.read_bytes()[:4])
     assert shelf.read(NAME, 10, 10) == CONTENT[10:14]
     assert shelf.read(NAME, 16, 2) == b""
+    assert [*Shelf(tmp_path).missing(NAME, 10, 20)] == [(10, 20)]
 
 
 def test_another_version_of_a_file_is_never_served(tmp_path: Path):
@@ -89,3 +94,36 @@ def test_another_version_of_a_file_is_never_served(tmp_path: Path):
     assert shelf.expect(NAME, "400 b")
     assert shelf.read(NAME, 10, 10) == b""
     assert [*Shelf(tmp_path).missing(NAME, 10, 20)] == [(10, 20)]
+
+
+def test_ranges_of_a_file_that_was_cut_are_added_again(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    with shelf.adding("a") as adder:
+        adder.add(0, b"0123")
+        adder.add(10, b"abcd")
+    os.truncate(tmp_path / "a.bytes", 4)
+    assert list(shelf.missing("a", 10, 14)) == [(10, 14)]
+    with shelf.adding("a") as adder:
+        adder.add(20, b"wxyz")
+    assert list(shelf.missing("a", 10, 14)) == [(10, 14)]
+    assert (shelf.read("a", 10, 4), shelf.read("a", 20, 4)) == (b"", b"wxyz")
+
+
+@pytest.mark.parametrize("record", [(5, -9, 4), (5, 0, -4), (5, 1 << 62, 1 << 62), (-5, 0, 4)])
+def test_records_that_can_not_be_are_not_believed(
+    tmp_path: Path, record: tuple[int, int, int]
+) -> None:
+    shelf = Shelf(tmp_path)
+    (tmp_path / "a.bytes").write_bytes(b"0123")
+    (tmp_path / "a.ranges").write_bytes(struct.pack("<qqq", *record))
+    assert list(shelf.missing("a", 0, 9)) == [(0, 9)]
+    assert shelf.read("a", 5, 4) == b""
+
+
+def test_ranges_whose_bytes_were_deleted_are_missing(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    with shelf.adding("a") as adder:
+        adder.add(0, b"0123")
+    (tmp_path / "a.bytes").unlink()
+    assert shelf.read("a", 0, 4) == b""
+    assert list(shelf.missing("a", 0, 4)) == [(0, 4)]
