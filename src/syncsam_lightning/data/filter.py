@@ -109,7 +109,8 @@ class RowFilter:
         return {key: sorted(names) for key, names in values.items() if names is not None}
 
     def __str__(self) -> str:
-        return ", ".join(f"{key}: {', '.join(names)}" for key, names in self.given().items())
+        told = {key: ", ".join(names) or "none" for key, names in self.given().items()}
+        return ", ".join(f"{key}: {names}" for key, names in told.items())
 
 
 def _names(value: Names) -> frozenset[str] | None:

@@ -16,7 +16,7 @@ from syncsam_lightning.data.sources.opening import stored_files
 from syncsam_lightning.data.sources.web_files import WebFolder
 from syncsam_lightning.data.sources.web_place import WebPlace, is_web, without_query
 from syncsam_lightning.data.table import Table
-from syncsam_lightning.errors import SyncSAMError, TableError
+from syncsam_lightning.errors import DatasetNotFoundError, SyncSAMError, TableError
 from syncsam_lightning.seeding import stable_key
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,8 @@ def state_of(
     try:
         return SourceState.of(root, names, storage_options)
     except (OSError, SyncSAMError) as error:
+        if is_web(root) and isinstance(error, (FileNotFoundError, DatasetNotFoundError)):
+            return None  # whoever reads it says so
         log.warning(
             "%s can't be listed, so later changes in it won't be noticed: %s",
             address_of(root), error,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from syncsam_lightning.data.conversion.progress import Progress
 from syncsam_lightning.data.conversion.workbench import Workbench
@@ -52,7 +53,7 @@ class WebRelease:
         self._bench = bench
         self._place = place = WebPlace.of(root, usual)
         self._planned, self._limit = 0, bench.options.max_download
-        self._shelf = Shelf(place.cache)
+        self._shelf = Shelf(_made(place.cache))
         files = WebFolder(place.folder, place.addresses)
         self._storage = KeptFolder(files, [self._shelf])
         with self._failures():
@@ -115,7 +116,6 @@ class WebRelease:
         return self._on(storage)
 
     def _keep(self, pieces: Sequence[Piece], what: str) -> None:
-        self._shelf.folder.mkdir(parents=True, exist_ok=True)
         busy = f"{self._shelf.folder} is being written by another process"
         with only_one(self._shelf.folder / "lock", busy):
             self._shelf.forget()  # another process may have read it since
@@ -196,6 +196,17 @@ class WebRelease:
                 f"{self.name} cannot be read: {error}. What was read is kept, and "
                 "the same command goes on from there"
             ) from error
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConversionError(
+            f"what is read of a directory can't be kept in {folder} ({error.strerror}): let the "
+            "environment variable SYNCSAM_CACHE name a folder on a disk with room"
+        ) from error
+    return folder
 
 
 def _bytes(count: int) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +19,11 @@ import numpy as np
 
 from syncsam_lightning.whole_files import whole_file
 
-_RECORD = struct.Struct("<qqq")  # of a range: where it begins in the file and here, and its length
+log = logging.getLogger(__name__)
+
+# Of a range: where it begins in the file and here, its length, and its CRC-32.
+_RECORD = struct.Struct("<qqqq")
+_PIECE = 1 << 20
 _UNWRITTEN, _SECONDS = 16 << 20, 2.0
 
 
@@ -43,7 +49,7 @@ class Shelf:
         return self.folder / f"{quote(name, safe='')}.{ending}"
 
     def expect(self, name: str, version: str) -> bool:
-        """Forget a file of which another version is kept.
+        """Forget a file of which another version is kept, and what of it is damaged.
 
         Args:
             name: of the file.
@@ -58,6 +64,7 @@ class Shelf:
         except (OSError, ValueError):
             kept = None
         if kept == version:
+            self._check(name)
             return False
         is_other = self._path(name, "ranges").exists()
         # What the ranges mean goes first: bytes of another version must never be found by them.
@@ -68,6 +75,18 @@ class Shelf:
         with whole_file(path) as file:
             file.write(json.dumps(version).encode())
         return is_other
+
+    def _check(self, name: str) -> None:
+        data, ranges = self._path(name, "bytes"), self._path(name, "ranges")
+        table = _believable(data, ranges)
+        whole = np.zeros(len(table), bool)
+        if len(table):
+            with data.open("rb") as file:
+                for at, (_, place, length, crc) in enumerate(table.tolist()):
+                    whole[at] = _crc(file, place, length) == crc
+        if _rewrite(ranges, table[whole]):
+            log.warning("%s: what is damaged there is read again", data)
+        self._known.pop(name, None)
 
     def missing(self, name: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield begin and end of what is not kept of a range."""
@@ -116,18 +135,16 @@ class Adder:
     """Appends ranges of one file, see :meth:`Shelf.adding`."""
 
     def __init__(self, data: Path, ranges: Path) -> None:
-        there = _believable(data, ranges)
-        if there.tobytes() != _content(ranges):
-            # What is added must not come to lie where a record of lost bytes points.
-            with whole_file(ranges) as file:
-                file.write(there.tobytes())
+        # What is added must not come to lie where a record of lost bytes points.
+        _rewrite(ranges, _believable(data, ranges))
         self._data, self._records = _appending(data), _appending(ranges)
         self._waiting = bytearray()
         self._unwritten, self._written = 0, time.monotonic()
 
     def add(self, begin: int, data: bytes) -> None:
         """Add a range that begins at an offset and of which nothing is kept yet."""
-        self._waiting += _RECORD.pack(begin, self._data.tell(), len(data))
+        record = begin, self._data.tell(), len(data), zlib.crc32(data)
+        self._waiting += _RECORD.pack(*record)
         self._data.write(data)
         self._unwritten += len(data)
         if self._unwritten > _UNWRITTEN or time.monotonic() - self._written > _SECONDS:
@@ -164,12 +181,29 @@ def _content(path: Path) -> bytes:
         return b""
 
 
+def _rewrite(ranges: Path, table: np.ndarray) -> bool:
+    """Let some records be all that count, and tell whether there were others."""
+    if table.tobytes() == _content(ranges):
+        return False
+    with whole_file(ranges) as file:
+        file.write(table.tobytes())
+    return True
+
+
+def _crc(file: BinaryIO, place: int, length: int) -> int:
+    file.seek(place)
+    crc = 0
+    while length > 0 and (piece := file.read(min(length, _PIECE))):
+        crc, length = zlib.crc32(piece, crc), length - len(piece)
+    return crc
+
+
 def _believable(data: Path, ranges: Path) -> np.ndarray:
-    """Return ``(n, 3)`` records of bytes that are there: the folder is anybody's to tidy."""
+    """Return ``(n, 4)`` records of bytes that are there: the folder is anybody's to tidy."""
     raw = _content(ranges)
-    table = np.frombuffer(raw[: len(raw) // _RECORD.size * _RECORD.size], "<i8").reshape(-1, 3)
+    table = np.frombuffer(raw[: len(raw) // _RECORD.size * _RECORD.size], "<i8").reshape(-1, 4)
     size = data.stat().st_size if data.exists() else 0
-    begins, places, lengths = table.T
+    begins, places, lengths, _ = table.T
     # Written so that no sum overflows.
     is_there = (begins >= 0) & (places >= 0) & (lengths > 0) & (places <= size - lengths)
     return table[is_there]
@@ -189,7 +223,7 @@ class _Ranges:
     def load(cls, data: Path, ranges: Path) -> _Ranges:
         table = _believable(data, ranges)
         table = table[np.argsort(table[:, 0], kind="stable")]
-        return cls(data, *np.ascontiguousarray(table.T))
+        return cls(data, *np.ascontiguousarray(table.T[:3]))
 
     def within(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield begin and end of the ranges that overlap another."""

@@ -73,7 +73,7 @@ class WebPlace:
     @classmethod
     def _listed(cls, path: Path) -> WebPlace:
         addresses: dict[str, str] = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
             address = line.strip()
             if not address or address.startswith("#"):
                 continue
@@ -87,6 +87,11 @@ class WebPlace:
             addresses[name] = address
         if not addresses:
             raise DatasetNotFoundError(f"{path} holds no address")
+        if not any(name.lower().endswith(ZIP) for name in addresses):
+            raise DatasetNotFoundError(
+                f"{path} lists no NAME{ZIP}: that is the last part of an archive, whose end tells "
+                "where all of it lies; add its address"
+            )
         first = next(iter(addresses.values()))
         folder = without_query(first).rpartition("/")[0]
         return cls(_with_query(folder, first.partition("?")[2]), tuple(addresses), addresses)

@@ -115,7 +115,7 @@ def test_records_that_can_not_be_are_not_believed(
 ) -> None:
     shelf = Shelf(tmp_path)
     (tmp_path / "a.bytes").write_bytes(b"0123")
-    (tmp_path / "a.ranges").write_bytes(struct.pack("<qqq", *record))
+    (tmp_path / "a.ranges").write_bytes(struct.pack("<qqqq", *record, 0))
     assert list(shelf.missing("a", 0, 9)) == [(0, 9)]
     assert shelf.read("a", 5, 4) == b""
 
@@ -127,3 +127,22 @@ def test_ranges_whose_bytes_were_deleted_are_missing(tmp_path: Path) -> None:
     (tmp_path / "a.bytes").unlink()
     assert shelf.read("a", 0, 4) == b""
     assert list(shelf.missing("a", 0, 4)) == [(0, 4)]
+
+
+def test_bytes_that_were_damaged_are_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING")
+    shelf = Shelf(tmp_path)
+    shelf.expect(NAME, "a")
+    add(shelf, (10, 20), (30, 40))
+    (data,) = tmp_path.glob("*.bytes")
+    data.write_bytes(CONTENT[10:20] + b"\0" + CONTENT[31:40])
+    assert not shelf.expect(NAME, "a")
+    assert [*shelf.missing(NAME, 10, 40)] == [(20, 40)]
+    assert "what is damaged there is read again" in caplog.text
+    add(shelf, (30, 40))
+    assert Shelf(tmp_path).read(NAME, 30, 10) == CONTENT[30:40]
+    caplog.clear()
+    assert not Shelf(tmp_path).expect(NAME, "a")
+    assert not caplog.text

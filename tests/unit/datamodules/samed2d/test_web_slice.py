@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,52 @@ def test_parts_may_be_listed_in_a_file(release: Written, server: WebServer, tmp_
     rows, _ = prepare(there, tmp_path / "a.lance")
     assert len(rows) == IMAGES // 7
     assert all(request.path.endswith("?download=true") for request in server.requests)
+
+
+def test_a_list_may_come_from_any_editor_and_must_name_the_last_part(
+    release: Written, server: WebServer, tmp_path: Path
+):
+    there = tmp_path / "parts.txt"
+    lines = [f"{server.address}/raw/{part.name}" for part in release.parts]
+    there.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    rows, _ = prepare(there, tmp_path / "a.lance")
+    assert len(rows) == IMAGES // 7
+    there.write_text("\n".join(lines[:-1]))
+    with pytest.raises(DatasetNotFoundError, match=r"parts\.txt lists no NAME\.zip"):
+        prepare(there, tmp_path / "b.lance")
+
+
+def test_two_slices_are_prepared_at_once(release: Written, server: WebServer, tmp_path: Path):
+    with ThreadPoolExecutor(2) as threads:
+        root = f"{server.address}/raw"
+        eyes = threads.submit(prepare, root, tmp_path / "a.lance", EYES)
+        slices = threads.submit(prepare, root, tmp_path / "b.lance", CHOICES["source"])
+        assert len(eyes.result()[0]) + len(slices.result()[0]) == IMAGES
+    assert server.sent < 1.3 * (release.directory + release.index + sum(release.sizes.values()))
+
+
+def test_what_is_kept_may_be_damaged_or_have_no_place(
+    release: Written, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    root = f"{server.address}/raw"
+    first, _ = prepare(root, tmp_path / "a.lance")
+    for kept in (tmp_path / "cache").rglob("*.bytes"):
+        kept.write_bytes(bytes(kept.stat().st_size))
+    again, _ = prepare(root, tmp_path / "b.lance")
+    assert same(first, again)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SYNCSAM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ConversionError, match="SYNCSAM_CACHE name a folder on a disk with room"):
+        prepare(root, tmp_path / "c.lance")
+
+
+def test_a_password_in_an_address_is_shown_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(DatasetNotFoundError, match="holds a user or password") as caught:
+        prepare("https://me:hunter2@127.0.0.1/raw", tmp_path / "a.lance")
+    assert "hunter2" not in caplog.text + str(caught.value)
 
 
 def test_redirects_to_signed_addresses_are_followed(
