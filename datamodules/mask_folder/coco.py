@@ -15,7 +15,7 @@ from syncsam_lightning.records import LazyMasks, NamedMask, Skipped
 
 from .coco_files import CocoFile
 from .coco_json import coco_items
-from .outlines import OutlinedMask, Polygons, Runs, pycocotools
+from .outlines import OutlinedMask, Polygons, Runs, pycocotools, whole
 
 _DUPLICATE = "duplicate id"
 _NOT_UTF8 = "name is not UTF-8"
@@ -113,7 +113,7 @@ def coco_images(file: CocoFile, names: Mapping[int, str]) -> Iterator[CocoImage 
 
 def _checked(image: Mapping[str, Any], file: CocoFile, where: str) -> tuple[Path, int, int]:
     """Return the file of an image and the height and width that it is said to have."""
-    name, sides = image.get("file_name"), (image.get("height"), image.get("width"))
+    name, sides = image.get("file_name"), (whole(image.get("height")), whole(image.get("width")))
     if not isinstance(name, str) or not name or not _is_utf8(name):
         raise BrokenInputError(where, f"file_name {name!r} is no name of a file", "unusable image")
     if "\\" in name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
@@ -199,7 +199,7 @@ class _Content:
 def _id(item: object, key: str, where: str) -> Hashable:
     if not isinstance(item, dict):
         raise BrokenInputError(where, "is no object", "unusable entry")
-    number = item.get(key)
+    number = whole(item.get(key))
     if type(number) not in (int, str):
         reason = f"its {key} is {number!r}, no whole number or text"
         raise BrokenInputError(where, reason, "unusable entry")
@@ -209,7 +209,8 @@ def _id(item: object, key: str, where: str) -> Hashable:
 
 def _outline(item: Mapping[str, Any], where: str) -> Polygons | Runs:
     if item.get("iscrowd"):
-        reason = "is a crowd (iscrowd), which is no object"
+        reason = "is a crowd (iscrowd), which is no object; CVAT says so of objects drawn with the "
+        reason += "brush, too: set iscrowd to 0 where it is one"
         raise BrokenInputError(where, reason, "crowd")
     segmentation = item.get("segmentation")
     if isinstance(segmentation, dict):

@@ -81,6 +81,13 @@ def test_one_file_has_no_split(tmp_path: Path, name: str):
     assert (sample.split, sample.case, sample.source) == (None, "a", tmp_path.name)
 
 
+def test_images_of_cvat_lie_in_a_folder_called_as_the_file(tmp_path: Path):
+    picture(tmp_path / "images/default/day 1/b.png")
+    coco = content(annotation(1, [SQUARE]), images=[image(1, "day 1/b.png")])
+    (sample,), skipped = records(root_with(tmp_path, coco, "annotations/instances_default.json"))
+    assert (sample.split, sample.id, skipped) == (None, "day 1/b", [])
+
+
 def test_options_say_what_they_say_for_masks(tmp_path: Path):
     picture(tmp_path / "p1" / "x_a.png")
     coco = content(
