@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from syncsam_lightning.data.mask_layout import split_name
 from syncsam_lightning.data.readers import IMAGE_SUFFIXES, MAX_PIXELS
@@ -18,6 +19,7 @@ from .coco_json import coco_items
 from .outlines import OutlinedMask, Polygons, Runs, pycocotools, whole
 
 _DUPLICATE = "duplicate id"
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _NOT_UTF8 = "name is not UTF-8"
 
 
@@ -132,7 +134,10 @@ def _checked(image: Mapping[str, Any], file: CocoFile, where: str) -> tuple[Path
         reason = f"file_name {name!r} does not end with one of {' '.join(IMAGE_SUFFIXES)}"
         raise BrokenInputError(where, reason, "unusable image")
     try:
-        path = next((path for folder in file.folders if (path := folder / name).is_file()), None)
+        # Some systems store letters with accents as two characters.
+        names = dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in _FORMS)))
+        places = (folder / one for folder in file.folders for one in names)
+        path = next((place for place in places if place.is_file()), None)
     except OSError:  # the name is too long
         path = None
     if path is None:
