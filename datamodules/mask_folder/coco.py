@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from syncsam_lightning.data.mask_layout import split_name
 from syncsam_lightning.data.readers import IMAGE_SUFFIXES, MAX_PIXELS
@@ -15,9 +16,10 @@ from syncsam_lightning.records import LazyMasks, NamedMask, Skipped
 
 from .coco_files import CocoFile
 from .coco_json import coco_items
-from .outlines import OutlinedMask, Polygons, Runs, pycocotools
+from .outlines import OutlinedMask, Polygons, Runs, pycocotools, whole
 
 _DUPLICATE = "duplicate id"
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _NOT_UTF8 = "name is not UTF-8"
 
 
@@ -113,7 +115,7 @@ def coco_images(file: CocoFile, names: Mapping[int, str]) -> Iterator[CocoImage 
 
 def _checked(image: Mapping[str, Any], file: CocoFile, where: str) -> tuple[Path, int, int]:
     """Return the file of an image and the height and width that it is said to have."""
-    name, sides = image.get("file_name"), (image.get("height"), image.get("width"))
+    name, sides = image.get("file_name"), (whole(image.get("height")), whole(image.get("width")))
     if not isinstance(name, str) or not name or not _is_utf8(name):
         raise BrokenInputError(where, f"file_name {name!r} is no name of a file", "unusable image")
     if "\\" in name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
@@ -132,7 +134,10 @@ def _checked(image: Mapping[str, Any], file: CocoFile, where: str) -> tuple[Path
         reason = f"file_name {name!r} does not end with one of {' '.join(IMAGE_SUFFIXES)}"
         raise BrokenInputError(where, reason, "unusable image")
     try:
-        path = next((path for folder in file.folders if (path := folder / name).is_file()), None)
+        # Some systems store letters with accents as two characters.
+        names = dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in _FORMS)))
+        places = (folder / one for folder in file.folders for one in names)
+        path = next((place for place in places if place.is_file()), None)
     except OSError:  # the name is too long
         path = None
     if path is None:
@@ -199,7 +204,7 @@ class _Content:
 def _id(item: object, key: str, where: str) -> Hashable:
     if not isinstance(item, dict):
         raise BrokenInputError(where, "is no object", "unusable entry")
-    number = item.get(key)
+    number = whole(item.get(key))
     if type(number) not in (int, str):
         reason = f"its {key} is {number!r}, no whole number or text"
         raise BrokenInputError(where, reason, "unusable entry")
@@ -209,7 +214,8 @@ def _id(item: object, key: str, where: str) -> Hashable:
 
 def _outline(item: Mapping[str, Any], where: str) -> Polygons | Runs:
     if item.get("iscrowd"):
-        reason = "is a crowd (iscrowd), which is no object"
+        reason = "is a crowd (iscrowd), which is no object; CVAT says so of objects drawn with the "
+        reason += "brush, too: set iscrowd to 0 where it is one"
         raise BrokenInputError(where, reason, "crowd")
     segmentation = item.get("segmentation")
     if isinstance(segmentation, dict):

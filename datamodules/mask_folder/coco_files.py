@@ -112,5 +112,9 @@ def _one(root: Path, path: Path, side: str | None) -> CocoFile:
     sides = [name for name, other in _SIDES.items() if other == split]
     named = [name + year for name in sides for year in reversed(_YEARS)]
     folders = [*(root / "images" / name for name in named), *(root / name for name in named)]
+    # CVAT: images of instances_default.json lie in images/default.
+    subset = path.stem.removeprefix("instances_")
+    if subset != path.stem and subset.strip("."):
+        folders.insert(0, root / "images" / subset)
     folders += [root / "images", path.parent, path.parent / "images", root]
     return CocoFile(path, split, tuple(dict.fromkeys(folders)))

@@ -34,6 +34,11 @@ def pycocotools() -> Any:
         ) from error
 
 
+def whole(number: object) -> object:
+    """Return a whole number that is written with a point (480.0, as pandas does) as integer."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 @dataclass(frozen=True, slots=True)
 class Polygons:
     """One object as polygons.
@@ -98,6 +103,7 @@ class Runs:
             BrokenInputError: it is no run-length encoding.
         """
         size, counts = segmentation.get("size"), segmentation.get("counts")
+        size = [whole(side) for side in size] if isinstance(size, list) else size
         if not (
             isinstance(size, list)
             and len(size) == 2

@@ -19,6 +19,7 @@ from syncsam_lightning.errors import BrokenInputError
 from syncsam_lightning.volumes import Volume
 from syncsam_lightning.volumes.itk_files import is_itk, read_itk_stored, read_segments
 from syncsam_lightning.volumes.itk_header import Segment
+from syncsam_lightning.volumes.place import spread
 from syncsam_lightning.volumes.reading import is_volume_file
 from syncsam_lightning.volumes.segmentation_reading import (
     SegmentMasks,
@@ -29,10 +30,14 @@ from syncsam_lightning.volumes.segmentation_reading import (
 
 @dataclass(frozen=True, slots=True)
 class _LayerLabels:
-    """Reads the label map of one layer of a segmentation of 3D Slicer."""
+    """Reads the label map of one layer of a segmentation of 3D Slicer.
+
+    It may be cropped to what is drawn, which its position tells.
+    """
 
     path: str
     layer: int
+    image: VolumeFile
     rule: LabelRule
     holds_one: bool
 
@@ -41,7 +46,7 @@ class _LayerLabels:
         labels = self.rule.labels(volume.voxels, self.path)
         check = self.rule.only_value if self.holds_one else self.rule.values
         check(labels, self.path)
-        return replace(volume, voxels=labels)
+        return spread(replace(volume, voxels=labels), self.image.header(), self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ def mask_labels(file: MaskFile, image: VolumeFile, rule: LabelRule) -> list[Labe
         if split_name(place)[1] in IMAGE_SUFFIXES:
             return [_labels(file, _PictureLabels(path, image, rule, holds_one), rule)]
         if is_itk(place) and (segments := read_segments(place)):
-            return _of_slicer(file, segments, rule)
+            return _of_slicer(file, image, segments, rule)
         if is_volume_file(place):
             return [_labels(file, WholeLabels(VolumeFile(path), rule, holds_one), rule)]
         return _of_dicom_seg(file, image, rule)
@@ -123,7 +128,9 @@ def mask_labels(file: MaskFile, image: VolumeFile, rule: LabelRule) -> list[Labe
         return [Labels(_Unreadable(error), path, rule.name)]
 
 
-def _of_slicer(file: MaskFile, segments: Sequence[Segment], rule: LabelRule) -> list[Labels]:
+def _of_slicer(
+    file: MaskFile, image: VolumeFile, segments: Sequence[Segment], rule: LabelRule
+) -> list[Labels]:
     layers = sorted({one.layer for one in segments})
     _check_one(file, len(layers))
     found = []
@@ -134,7 +141,7 @@ def _of_slicer(file: MaskFile, segments: Sequence[Segment], rule: LabelRule) -> 
             # A value may mean something else in another layer, which label_names can't say.
             names |= rule.names if len(layers) == 1 else {}
             of_layer = replace(rule, names=names)
-        read = _LayerLabels(str(file.path), layer, of_layer, file.label is not None)
+        read = _LayerLabels(str(file.path), layer, image, of_layer, file.label is not None)
         found.append(_labels(file, read, of_layer))
     return found
 

@@ -13,8 +13,8 @@ from syncsam_lightning.records import Skipped
 from syncsam_lightning.volumes.dicom_file import is_dicom
 from syncsam_lightning.volumes.reading import VOLUME_SUFFIXES
 
-DICOM_SUFFIXES = (".dcm", ".dicom")
-"""Endings of DICOM files, of which many have none."""
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+"""Endings of DICOM files, of which many have none; Siemens writes the last."""
 
 VOLUME_MASK_SUFFIXES = (*VOLUME_SUFFIXES, ".seg.nrrd", ".dcm", ".seg.dcm")
 """Endings of masks of volumes: label maps, segmentations of 3D Slicer, DICOM SEG."""

@@ -46,7 +46,8 @@ GZIP, ZLIB, RAW = "gzip", "zlib", "raw"
 _ENCODINGS = {"raw": RAW, "gzip": GZIP, "gz": GZIP}
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9 ]*): ?(.*)")
 _PAIR = re.compile(r"([^:=]+):=(.*)")
-_META_LINE = re.compile(r"([A-Za-z][A-Za-z0-9_]*) *= *(.*)")
+# ITK hands on what an image was made of, by names such as 0008|0060. It takes a colon for "=".
+_META_LINE = re.compile(r"([A-Za-z0-9_|][A-Za-z0-9_|.()/ -]{0,98}?) *= *(.*)")
 _META_VECTORS = (
     *("DimSize", "ElementSpacing", "ElementSize"),
     *("Offset", "Position", "Origin", "CenterOfRotation"),

@@ -78,6 +78,36 @@ def aligned(labels: Volume, image: Place, path: str, other: str = "its image") -
     return replace(turned, affine=image.affine)
 
 
+def spread(labels: Volume, image: Place, path: str) -> Volume:
+    """Lay labels that were saved of a part of the grid of their image, or beyond it, on all of it.
+
+    Args:
+        labels: in the order of axes of their own file.
+        image: where the voxels are that they mark.
+        path: of the labels, for messages.
+
+    Returns:
+        labels with the shape of ``image``, 0 where there were none; those of a grid with other
+        voxels as they are, for :func:`aligned` to refuse.
+
+    Raises:
+        BrokenInputError: something is labelled outside the image.
+    """
+    turned = labels.oriented("".join(nib.aff2axcodes(image.affine)))
+    offset = np.rint(np.linalg.solve(image.affine, turned.affine[:, 3])[:3]).astype(int)
+    moved = image.affine.copy()
+    moved[:3, 3] += moved[:3, :3] @ offset
+    if displacement(Place(turned.shape, turned.affine), moved) > CLOSE:
+        return labels
+    low, high = np.clip([offset, offset + turned.shape], 0, image.shape)
+    voxels = np.zeros(image.shape, turned.voxels.dtype, order="F")
+    there, here = (tuple(map(slice, low - first, high - first)) for first in (0, offset))
+    voxels[there] = turned.voxels[here]
+    if np.count_nonzero(voxels) < np.count_nonzero(turned.voxels):
+        raise BrokenInputError(path, "labels voxels outside its image", "place mismatch")
+    return replace(labels, voxels=voxels, affine=image.affine)
+
+
 def nearest_orthogonal(affine: np.ndarray) -> np.ndarray:
     """Return the affine without shear that comes closest, with the same spacing and origin.
 

@@ -119,11 +119,16 @@ def _dicom_files(path: Path) -> Sequence[Path]:
 def _only_series(path: Path, found: SortedFiles) -> Sequence[Path]:
     if found.broken:
         raise found.broken[0]
-    if len(found.series) != 1:
+    if not found.series:
+        raise BrokenInputError(
+            str(path),
+            "holds no DICOM series itself (folders in it are not looked into); give the folder in "
+            "which its files are",
+        )
+    if len(found.series) > 1:
         names = [f"{one.description or one.uid} ({len(one.files)})" for one in found.series]
         raise BrokenInputError(
             str(path),
-            f"holds {len(names)} DICOM series{': ' if names else ''}{', '.join(names)}; "
-            "give a folder with one",
+            f"holds {len(names)} DICOM series: {', '.join(names)}; give a folder with one",
         )
     return found.series[0].files

@@ -21,7 +21,10 @@ from syncsam_lightning.volumes.slice_geometry import pixel_spacing
 from syncsam_lightning.volumes.volume import MAX_VOXELS
 
 _BINARY, _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
-_TAGS = ("SOPClassUID", "SegmentationType", "SegmentSequence", "Manufacturer")
+_TAGS = (
+    *("SOPClassUID", "SegmentationType", "SegmentSequence", "Manufacturer"),
+    "PixelPaddingValue",
+)
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -65,6 +68,8 @@ class SegmentMasks:
 def read_segment_names(path: Path) -> dict[int, str]:
     """Return what the segments of a DICOM SEG are called, by their numbers.
 
+    That of the background of a label map, which is listed among them, is no object.
+
     Raises:
         BrokenInputError: the file is damaged or no SEG, or it holds shares and not masks.
         MissingPackageError: pydicom is not installed.
@@ -86,6 +91,8 @@ def read_segment_names(path: Path) -> dict[int, str]:
             # What a label has no room for, `write_segmentation` says in the description.
             whole = str(item.get("SegmentDescription") or "") if is_ours else ""
             names[int(item.SegmentNumber)] = whole or label or f"segment {item.SegmentNumber}"
+        if header.get("SOPClassUID") == _LABEL_MAP:
+            names.pop(number(path, header, "PixelPaddingValue", 0), None)
     if not names:
         raise BrokenInputError(str(path), "is a DICOM SEG without a segment")
     return names

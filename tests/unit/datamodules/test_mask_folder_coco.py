@@ -96,6 +96,18 @@ def test_random_polygons_and_runs_are_those_of_pycocotools(tmp_path: Path):
         np.testing.assert_array_equal(resolve_mask(mask.mask, mask.path), expected)
 
 
+def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path):
+    mask = mask_of(0)
+    outline = compressed(mask) | {"size": [float(HEIGHT), float(WIDTH)]}
+    coco = content(
+        annotation(1.0, outline, image_id=1.0, category_id=3.0),
+        images=[image(1, height=float(HEIGHT), width=float(WIDTH))],
+    )
+    (sample,), skipped = records(root_with(tmp_path, coco))
+    assert skipped == []
+    np.testing.assert_array_equal(resolve_mask(sample.masks[0].mask, ""), mask)
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=30), st.booleans())
 def test_a_text_is_refused_or_means_what_pycocotools_reads(text: str, is_whole: bool):
@@ -113,7 +125,7 @@ def test_a_text_is_refused_or_means_what_pycocotools_reads(text: str, is_whole: 
 
 
 WRONG = {
-    "crowd": (annotation(1, OUTLINES["runs"], iscrowd=1), "crowd", "is a crowd"),
+    "crowd": (annotation(1, OUTLINES["runs"], iscrowd=1), "crowd", "no object; CVAT says so"),
     "a box": (annotation(1, None), "no segmentation", "has no segmentation, only a box"),
     "empty list": (annotation(1, []), "no segmentation", "has no segmentation"),
     "two points": (annotation(1, [[1, 1, 5, 5]]), "no usable outline", "three points or more"),

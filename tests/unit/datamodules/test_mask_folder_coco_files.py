@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import unicodedata
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -79,6 +80,25 @@ def test_splits_are_those_of_the_files(tmp_path: Path, layout: str):
 def test_one_file_has_no_split(tmp_path: Path, name: str):
     (sample,), _ = records(root_with(tmp_path, content(annotation(1, [SQUARE])), name))
     assert (sample.split, sample.case, sample.source) == (None, "a", tmp_path.name)
+
+
+def test_images_of_cvat_lie_in_a_folder_called_as_the_file(tmp_path: Path):
+    picture(tmp_path / "images/default/day 1/b.png")
+    coco = content(annotation(1, [SQUARE]), images=[image(1, "day 1/b.png")])
+    (sample,), skipped = records(root_with(tmp_path, coco, "annotations/instances_default.json"))
+    assert (sample.split, sample.id, skipped) == (None, "day 1/b", [])
+
+
+@pytest.mark.parametrize(("said", "called"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_letters_with_accents_may_be_written_in_either_form(
+    tmp_path: Path, said: Literal["NFC", "NFD"], called: Literal["NFC", "NFD"]
+):
+    picture(tmp_path / "images" / unicodedata.normalize(called, "Größe.png"))
+    images = [image(1, unicodedata.normalize(said, "Größe.png"))]
+    (sample,), skipped = records(
+        root_with(tmp_path, content(annotation(1, [SQUARE]), images=images))
+    )
+    assert (len(sample.masks), skipped) == (1, [])
 
 
 def test_options_say_what_they_say_for_masks(tmp_path: Path):

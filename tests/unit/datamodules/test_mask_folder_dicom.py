@@ -148,6 +148,18 @@ def test_a_folder_of_two_series_or_studies_is_a_listed_skip_that_names_them(
     assert "give a folder with one" in skipped.reason
 
 
+def test_a_folder_whose_series_lies_deeper_is_a_listed_skip_that_says_so(series: Path):
+    folder = series / "images/p1"
+    write_masks(series, ".nii.gz")
+    seg(series / "index.dcm", series, liver=LABELS == 1)
+    (series / "images/moved").mkdir()
+    folder.rename(series / "images/moved/deeper")
+    (series / "images/moved").rename(folder)
+    (series / "index.dcm").rename(folder / "index.dcm")
+    _, skipped = records(series)
+    assert "no DICOM series itself (folders in it are not looked into)" in skipped[-1].reason
+
+
 def test_what_lies_beside_the_series_is_left_out_and_told(series: Path):
     write_masks(series, ".nii.gz")
     alone, _ = records(series)
@@ -171,7 +183,7 @@ def test_a_folder_of_a_damaged_file_is_a_listed_skip(series: Path):
 # DICOM files of one image
 
 
-@pytest.mark.parametrize("image", ["r1.dcm", "r1", "1.2.840.1"])
+@pytest.mark.parametrize("image", ["r1.dcm", "r1.IMA", "r1", "1.2.840.1"])
 @pytest.mark.parametrize("mask", ["png", "nii.gz", "seg.dcm"])
 def test_a_radiograph_is_a_picture(tmp_path: Path, image: str, mask: str):
     name = "r1" if image.startswith("r1") else image

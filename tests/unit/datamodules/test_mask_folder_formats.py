@@ -41,13 +41,14 @@ def test_every_format_gives_the_slices_of_nifti(tmp_path: Path, image: str, mask
     assert [skip.kind for skip in skipped] == ["slice without object"]
 
 
-def segmentation(path: Path, voxels: np.ndarray, *lines: str) -> Path:
+def segmentation(path: Path, voxels: np.ndarray, *lines: str, origin: str = "(0,0,0)") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     vectors, kinds = "(1,0,0) (0,1,0) (0,0,3)", "domain domain domain"
     if voxels.ndim == 4:
         vectors, kinds = f"none {vectors}", f"list {kinds}"
     space = "right-anterior-superior"
-    path.write_bytes(nrrd(voxels, *lines, space=space, directions=vectors, kinds=kinds))
+    data = nrrd(voxels, *lines, space=space, directions=vectors, kinds=kinds, origin=origin)
+    path.write_bytes(data)
     return path
 
 
@@ -78,6 +79,39 @@ def test_objects_of_several_layers_may_overlap(tmp_path: Path):
         ("0001", {"abdomen": 20}),
         ("0002", {"cyst": 5, "abdomen": 20}),
     ]
+
+
+@pytest.mark.parametrize("layers", [False, True])
+@pytest.mark.parametrize(
+    ("part", "pad", "origin"), [(np.s_[:, 3:, :], 0, "(0,3,0)"), (np.s_[:], 2, "(-2,-2,-6)")]
+)
+def test_a_segmentation_of_slicer_may_be_of_another_extent_than_its_image(
+    tmp_path: Path, part: tuple[slice, ...], pad: int, origin: str, layers: bool
+):
+    labels = LABELS.copy()
+    labels[:, :3] = 0
+    save_itk(tmp_path / "images/p1.nrrd", *turned(VOXELS))
+    nifti(tmp_path / "whole/images/p1.nii", VOXELS)
+    segmentation(tmp_path / "whole/masks/p1.seg.nrrd", labels, *NAMES)
+    extent = np.pad(labels[part], pad)
+    extent = np.stack([extent, 0 * extent]) if layers else extent
+    segmentation(tmp_path / "masks/p1.seg.nrrd", extent, *NAMES, origin=origin)
+    samples, skipped = records(tmp_path)
+    assert_alike(samples, records(tmp_path / "whole")[0])
+    assert [skip.kind for skip in skipped] == ["slice without object"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "kind"), [("(0,2,0)", "place mismatch"), ("(0,0.5,0)", "shape mismatch")]
+)
+def test_a_segmentation_of_slicer_beside_its_image_is_listed(
+    tmp_path: Path, origin: str, kind: str
+):
+    nifti(tmp_path / "images/p1.nii", VOXELS)
+    segmentation(tmp_path / "masks/p1.seg.nrrd", LABELS[:, 1:], *NAMES, origin=origin)
+    samples, skipped = records(tmp_path)
+    assert samples == []
+    assert kind in [skip.kind for skip in skipped]
 
 
 def test_a_volume_in_two_files_is_a_listed_skip(tmp_path: Path):

@@ -112,6 +112,16 @@ def test_a_matrix_of_metaimage_holds_an_axis_in_each_row(tmp_path: Path):
     np.testing.assert_array_equal(volume.voxels, VOXELS)
 
 
+def test_what_itk_keeps_of_the_dicom_header_does_not_matter(tmp_path: Path):
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(VOXELS.T))
+    kept = {"0008|0060": "CT", "0010|0010": "A^B: = C", "Patient Name": "x", "DimSize x": "9 9 9"}
+    for key, value in kept.items():
+        image.SetMetaData(key, value)
+    for name in ("v.mha", "v.nrrd"):
+        SimpleITK.WriteImage(image, str(tmp_path / name))
+        np.testing.assert_array_equal(read_itk(tmp_path / name).voxels, VOXELS)
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4, 1)])
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
 def test_two_axes_are_one_slice_and_a_fourth_of_length_1_is_none(
@@ -246,6 +256,9 @@ def compressed(data: bytes) -> bytes:
             "save the",
         ),
         ("v.mha", mha(VOXELS, DimSize="2 3"), "has ElementSpacing 1 1 1, expected 2 numbers"),
+        ("v.mha", mha(VOXELS, **{"DimSize: 9 9 9 ": "1"}), "is no field of MetaImage"),
+        ("v.mha", mha(VOXELS, **{" DimSize": "9 9 9"}), "is no field of MetaImage"),
+        ("v.mha", mha(VOXELS, **{"x" * 600: "1"}), "is no field of MetaImage"),
         ("v.mha", mha(VOXELS, HeaderSize="-1"), "its header has a HeaderSize: save it without"),
         ("v.mha", mha(VOXELS, BinaryData="False"), "written as text: save them as binary"),
         ("v.mha", compressed(bytes(BAD_ZLIB)), "cannot be read as NRRD or MetaImage"),

@@ -96,6 +96,18 @@ def test_a_label_map_is_read_by_its_numbers(tmp_path: Path, images: list[pydicom
     assert drawn(path, volume).sum() == (labels > 0).sum()
 
 
+@pytest.mark.parametrize("background", [0, 7])
+def test_the_background_of_a_label_map_is_no_segment(
+    tmp_path: Path, images: list[pydicom.Dataset], background: int
+):
+    path = saved(tmp_path / "s.dcm", images, MASKS[..., 0], KINDS.LABELMAP)
+    dataset = pydicom.dcmread(path)
+    listed = {one.SegmentLabel: one for one in dataset.SegmentSequence}
+    listed["Background"].SegmentNumber = dataset.PixelPaddingValue = background
+    dataset.save_as(path)
+    assert read_segment_names(path) == {1: "first", 2: "second"}
+
+
 def test_shares_are_refused(tmp_path: Path, images: list[pydicom.Dataset]):
     path = saved(tmp_path / "s.dcm", images, MASKS.astype(np.float32) / 2, KINDS.FRACTIONAL)
     with pytest.raises(BrokenInputError, match="is a DICOM SEG of shares"):
