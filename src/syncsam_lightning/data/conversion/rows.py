@@ -59,8 +59,9 @@ class RowMaker:
             plan = ResizePlan(height, width, self._image_size)
         kept = self._usable_masks(sample, (height, width), plan)
         if not kept:
-            what = "usable mask" if len(sample.masks) else "masks"
-            reason, kind = f"no {what}", f"image without {what}"
+            reason, kind = "no usable mask", "image without usable mask"
+            if not len(sample.masks):
+                reason, kind = "no mask of a class that is asked for", "image without masks"
             self._skip(Skipped(path, reason, kind, sample.source))
             return None
         pixels = collapse_grey(image)
