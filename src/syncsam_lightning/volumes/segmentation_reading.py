@@ -35,12 +35,14 @@ class _Frame:
     Args:
         segment: whose mask it is; None: it is a label map of all.
         pixels: ``(H, W)`` numbers.
-        where: ``(3, H, W)`` indices of the voxels that they lie on.
+        origin: ``(3,)`` int, indices of the voxel that the first pixel lies on.
+        steps: ``(3, 2)`` int, from there to that of the next column, and of the next row.
     """
 
     segment: int | None
     pixels: np.ndarray
-    where: np.ndarray
+    origin: np.ndarray
+    steps: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +63,9 @@ class SegmentMasks:
         for frame in self.frames:
             if frame.segment in (None, segment):
                 inside = frame.pixels == segment if frame.segment is None else frame.pixels != 0
-                mask[tuple(frame.where[:, inside])] = True
+                rows, columns = np.nonzero(inside)
+                where = frame.origin[:, None] + frame.steps @ np.stack([columns, rows])
+                mask[tuple(where)] = True
         return mask
 
 
@@ -131,7 +135,7 @@ def read_segment_masks(path: Path, place: Place) -> SegmentMasks:
     for one, segment, drawn in zip(slices, segments, pixels, strict=True):
         if drawn.any():
             with refusing(one.place, "does not say readably where it lies"):
-                frames.append(_Frame(segment, drawn, _voxels(one, drawn.shape, place)))
+                frames.append(_Frame(segment, drawn, *_voxels(one, drawn.shape, place)))
     return SegmentMasks(place.shape, frames)
 
 
@@ -146,8 +150,8 @@ def _segments(dataset: Any) -> Iterator[int | None]:
         yield None if is_label_map else int(found[0].ReferencedSegmentNumber)
 
 
-def _voxels(one: FileSlice, shape: tuple[int, ...], place: Place) -> np.ndarray:
-    """Return ``(3, H, W)``, the voxel that each pixel of a frame lies on."""
+def _voxels(one: FileSlice, shape: tuple[int, ...], place: Place) -> tuple[np.ndarray, np.ndarray]:
+    """Return on which voxels the pixels of a frame lie, as origin and steps of :class:`_Frame`."""
     path = one.place
     position = numbers(path, one.header, "ImagePositionPatient", 3)
     direction = numbers(path, one.header, "ImageOrientationPatient", 6)
@@ -177,6 +181,4 @@ def _voxels(one: FileSlice, shape: tuple[int, ...], place: Place) -> np.ndarray:
     if not moved <= CLOSE or not is_inside:
         reason = f"lies {'beside' if moved <= CLOSE else 'between'} the voxels of its image"
         raise BrokenInputError(str(path), f"{reason}: it is of another one", "place mismatch")
-    x, y = np.meshgrid(np.arange(shape[1]), np.arange(shape[0]))
-    where: np.ndarray = whole_origin[:, None, None] + np.tensordot(whole_steps, np.stack([x, y]), 1)
-    return where.astype(np.int32)
+    return whole_origin.astype(np.int64), whole_steps.astype(np.int64)

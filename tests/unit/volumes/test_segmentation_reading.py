@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import highdicom as hd
@@ -137,3 +138,22 @@ def test_another_place_is_told(
     affine[:3, 3] += volume.affine[:3, :3] @ (moved, 0, 0)
     with pytest.raises(BrokenInputError, match=rf"s\.dcm\[\d\]: lies {reason} of its image"):
         read_segment_masks(path, Place(volume.shape, affine))
+
+
+def test_masks_take_hardly_more_memory_than_their_pixels(tmp_path: Path):
+    (tmp_path / "series").mkdir()
+    images = [
+        pydicom.dcmread(
+            save_slice(tmp_path / f"series/{k}.dcm", np.zeros((128, 128)), (0.0, 0.0, 2.5 * k))
+        )
+        for k in range(20)
+    ]
+    path = saved(tmp_path / "s.dcm", images, np.ones((20, 128, 128, 2), np.uint8), KINDS.BINARY)
+    place = place_of(read_volume(tmp_path / "series"))
+    read_segment_masks(path, place)  # what is imported doesn't count
+    tracemalloc.start()
+    masks = read_segment_masks(path, place)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert masks.mask(2).all()
+    assert kept < 2 * 2 * 20 * 128 * 128
