@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import shlex
-from collections.abc import Iterator
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from syncsam_datamodules.samed2d import SAMed2D
 
 from syncsam_lightning.cli.main import main
 from syncsam_lightning.commands.prepare import prepare as command
-from syncsam_lightning.data.conversion import ConversionReport, WorkOptions
 from syncsam_lightning.data.filter import FilterError, RowFilter
-from syncsam_lightning.data.sources.opening import SourceError
-from syncsam_lightning.data.sources.web_files import WebFolder
 from syncsam_lightning.errors import ConversionError, DatasetNotFoundError, TableError
-from syncsam_lightning.records import ImageRecord
-from tests.split_release import Written, write_release
+from tests.split_release import Written
 from tests.web_server import WebServer
 
-EYES = RowFilter(modality="fundus_photography")
-WORK = WorkOptions(progress=False)
-IMAGES = 280
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return write_release(tmp_path_factory.mktemp("r") / "raw", IMAGES, part_size=30_000, seed=1)
-
-
-@pytest.fixture(autouse=True)
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNCSAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(WebFolder, "first_pause", 0.01)
-
-
-@pytest.fixture
-def server(release: Written) -> Iterator[WebServer]:
-    with WebServer(release.parts[0].parents[1]) as server:
-        yield server
-
-
-def prepare(
-    root: str | Path, table: Path, chosen: RowFilter = EYES, work: WorkOptions = WORK
-) -> tuple[list[ImageRecord], ConversionReport]:
-    datamodule = SAMed2D(str(root), str(table), image_size=16, filter=chosen)
-    report = datamodule.prepare(work, chosen)
-    assert report is not None
-    return datamodule.table.read(range(len(datamodule.table))), report
-
-
-def same(ours: list[ImageRecord], theirs: list[ImageRecord]) -> bool:
-    def plain(row: ImageRecord) -> list[object]:
-        return [
-            value.tolist() if isinstance(value, np.ndarray) else value for value in vars_of(row)
-        ]
-
-    return [plain(row) for row in ours] == [plain(row) for row in theirs]
-
-
-def vars_of(row: ImageRecord) -> list[object]:
-    return [getattr(row, name) for name in ImageRecord.__slots__]
-
+from .slices import EYES, IMAGES, WORK, prepare, same
 
 CHOICES = {
     "modality": EYES,
@@ -175,157 +132,6 @@ def test_two_slices_are_prepared_at_once(release: Written, server: WebServer, tm
     assert server.sent < 1.3 * (release.directory + release.index + sum(release.sizes.values()))
 
 
-def test_what_is_kept_may_be_damaged_or_have_no_place(
-    release: Written, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    root = f"{server.address}/raw"
-    first, _ = prepare(root, tmp_path / "a.lance")
-    for kept in (tmp_path / "cache").rglob("*.bytes"):
-        kept.write_bytes(bytes(kept.stat().st_size))
-    again, _ = prepare(root, tmp_path / "b.lance")
-    assert same(first, again)
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("SYNCSAM_CACHE", str(tmp_path / "file"))
-    with pytest.raises(ConversionError, match="SYNCSAM_CACHE name a folder on a disk with room"):
-        prepare(root, tmp_path / "c.lance")
-
-
-def test_a_password_in_an_address_is_shown_nowhere(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.DEBUG)
-    with pytest.raises(DatasetNotFoundError, match="holds a user or password") as caught:
-        prepare("https://me:hunter2@127.0.0.1/raw", tmp_path / "a.lance")
-    assert "hunter2" not in caplog.text + str(caught.value)
-
-
-def test_redirects_to_signed_addresses_are_followed(
-    release: Written, server: WebServer, tmp_path: Path
-):
-    with WebServer(server.folder, signature="SECRET") as store:
-        server.redirect_to = store
-        rows, _ = prepare(f"{server.address}/raw", tmp_path / "a.lance")
-    assert len(rows) == IMAGES // 7
-    assert len(store.requests) > 3 * len(server.requests)
-    assert "SECRET" not in "".join(
-        path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()
-    )
-
-
-def test_a_token_goes_to_its_host_alone_and_nowhere_else(
-    server: WebServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-):
-    caplog.set_level(logging.DEBUG)
-    server.token = "hf_verysecret"
-    with pytest.raises((SourceError, DatasetNotFoundError), match="SYNCSAM_TOKEN"):
-        prepare(f"{server.address}/raw", tmp_path / "a.lance")
-    monkeypatch.setenv("SYNCSAM_TOKEN", "hf_verysecret")
-    monkeypatch.setenv("SYNCSAM_TOKEN_HOST", f"127.0.0.1:{server.port}")
-    with WebServer(server.folder) as store:
-        server.redirect_to = store
-        rows, _ = prepare(f"{server.address}/raw", tmp_path / "a.lance")
-    assert len(rows) == IMAGES // 7
-    assert set(store.said("authorization")) == {None}
-    assert "verysecret" not in caplog.text
-    for path in tmp_path.rglob("*"):
-        assert not path.is_file() or b"verysecret" not in path.read_bytes()
-
-
-FAULTS = {
-    "too many requests": {"refuse": [429, 429, 503], "retry_after": "0"},
-    "cut": {"cuts": 4, "cut_after": 1000},
-    "no tag": {"etag": ""},
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_with_weaknesses_gives_the_same_table(
-    fault: str, release: Written, server: WebServer, tmp_path: Path
-):
-    for name, value in FAULTS[fault].items():
-        setattr(server, name, value)
-    here, _ = prepare(release.parts[0].parent, tmp_path / "here.lance")
-    there, _ = prepare(f"{server.address}/raw", tmp_path / "there.lance")
-    assert same(here, there)
-
-
-def test_a_server_that_ignores_ranges_is_refused_at_once(server: WebServer, tmp_path: Path):
-    server.whole = True
-    with pytest.raises(SourceError, match="sends whole files where parts are asked for: download"):
-        prepare(f"{server.address}/raw", tmp_path / "a.lance")
-    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
-
-
-@pytest.mark.parametrize("after", [4, 12, 25, 60])
-def test_a_release_that_changes_meanwhile_is_told_and_read_anew(
-    after: int, release: Written, server: WebServer, tmp_path: Path
-):
-    server.changes_after = after
-    with pytest.raises(SourceError, match=r"has changed on .* while it was read: run the same"):
-        prepare(f"{server.address}/raw", tmp_path / "a.lance")
-    assert not (tmp_path / "a.lance").exists()
-    there, _ = prepare(f"{server.address}/raw", tmp_path / "a.lance")
-    here, _ = prepare(release.parts[0].parent, tmp_path / "here.lance")
-    assert same(here, there)
-
-
-def test_a_table_is_refused_when_its_release_has_changed(server: WebServer, tmp_path: Path):
-    prepare(f"{server.address}/raw", tmp_path / "a.lance")
-    again = SAMed2D(f"{server.address}/raw", str(tmp_path / "a.lance"), image_size=16, filter=EYES)
-    assert again.prepare(WORK, EYES) is None
-    server.changes_after = 0
-    with pytest.raises(TableError, match="has changed since"):
-        again.prepare(WORK, EYES)
-
-
-def test_a_server_that_is_away_does_not_keep_from_using_the_table(
-    server: WebServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.WARNING)
-    prepare(f"{server.address}/raw", tmp_path / "a.lance")
-    server.refuse = [503] * 9
-    again = SAMed2D(f"{server.address}/raw", str(tmp_path / "a.lance"), image_size=16, filter=EYES)
-    again.prepare_data()
-    assert "later changes in it won't be noticed" in caplog.text
-
-
-def test_an_address_without_parts_says_what_was_looked_for(server: WebServer, tmp_path: Path):
-    with pytest.raises(DatasetNotFoundError, match=r"elsewhere/SA-Med2D-16M\.zip.* is not there"):
-        prepare(f"{server.address}/elsewhere", tmp_path / "a.lance")
-    with pytest.raises(DatasetNotFoundError, match="/resolve/ in place of /tree/"):
-        prepare(f"{server.address}/tree/main/raw", tmp_path / "a.lance")
-
-
-def test_a_part_that_is_missing_costs_its_files_and_is_told(tmp_path: Path):
-    release = write_release(tmp_path / "web" / "raw", IMAGES, part_size=30_000)
-    release.parts[4].unlink()
-    with WebServer(tmp_path / "web") as server:
-        with pytest.raises(ConversionError, match=r"z05 is missing"):
-            prepare(f"{server.address}/raw", tmp_path / "a.lance")
-        work = replace(WORK, max_unreadable=1)
-        there, report = prepare(f"{server.address}/raw", tmp_path / "b.lance", EYES, work)
-    here, other = prepare(release.parts[0].parent, tmp_path / "here.lance", EYES, work)
-    assert same(here, there)
-    assert report.skipped == other.skipped
-    assert {kind for kind, _ in report.skipped} >= {"part of the archive missing"}
-
-
-def test_what_the_index_names_and_the_directory_lacks_is_listed_for_the_slice(tmp_path: Path):
-    release = write_release(tmp_path / "web" / "raw", 70, lost=[7, 8])
-    with WebServer(tmp_path / "web") as server:
-        _, report = prepare(
-            f"{server.address}/raw", tmp_path / "a.lance", EYES, replace(WORK, max_unreadable=1)
-        )
-    lines = report.skipped_file.read_text()
-    assert lines.count("named by the index, missing") == 3
-    assert "Eyes--eye_0000007" in lines
-    assert "AMOS" not in lines
-    assert release.sizes
-
-
 def test_nothing_is_read_above_what_is_allowed_without_asking(
     release: Written, server: WebServer, tmp_path: Path
 ):
@@ -404,3 +210,41 @@ def test_the_commands_of_the_page_make_tables(
     assert len(whole) == IMAGES
     assert same(here, there)
     assert {row.modality for row in here} == {"fundus_photography"}
+
+
+def png(mask: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def test_a_rule_that_looks_at_other_masks_sees_them_in_a_slice_of_a_class(tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+    wall, apart, across = (np.zeros((20, 20), np.uint8) for _ in range(3))
+    wall[2:6, 2:6] = apart[10:14, 10:14] = across[4:9, 4:9] = 255
+    (tmp_path / "web").mkdir()
+    with zipfile.ZipFile(tmp_path / "web" / "SA-Med2D-16M.zip", "w") as archive:
+        index: dict[str, list[str]] = {}
+        for number in range(8):
+            stem = f"mr_00--ACDC--case_{number}--z_0001"
+            index[f"images/{stem}.png"] = []
+            archive.writestr(f"SAMed2Dv1/images/{stem}.png", png(pixels + np.uint8(number)))
+            for label, mask in ((1, wall), (3, across if number % 2 else apart)):
+                name = f"masks/{stem}--{label:04d}_000.png"
+                archive.writestr(f"SAMed2Dv1/{name}", png(mask))
+                index[f"images/{stem}.png"].append(name)
+        archive.writestr("SAMed2Dv1/SAMed2D_v1.json", json.dumps(index))
+        archive.writestr(
+            "SAMed2Dv1/SAMed2D_v1_class_mapping_id.json", '{"ACDC": {"wall": 1, "cavity": 3}}'
+        )
+    chosen = RowFilter(label="cavity")
+    whole, _ = prepare(tmp_path / "web", tmp_path / "whole.lance", RowFilter())
+    ours, _ = prepare(tmp_path / "web", tmp_path / "slice.lance", chosen)
+    with WebServer(tmp_path / "web") as server:
+        there, _ = prepare(server.address, tmp_path / "there.lance", chosen)
+    kept = [row.id for row in whole if "cavity" in row.labels]
+    assert (
+        [row.id for row in ours] == kept == [f"mr_00--ACDC--case_{n}--z_0001" for n in (0, 2, 4, 6)]
+    )
+    assert {row.labels for row in ours} == {("cavity",)}
+    assert same(ours, there)
