@@ -7,9 +7,12 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 _INSTALLED = ("site-packages", "dist-packages")
+# Python 3.11 raises SystemError where two threads build syntax trees at once.
+_PARSING = Lock()
 _NOT_THE_PLUGIN = sys.stdlib_module_names | {"lightning", "pytorch_lightning", "torch"}
 
 
@@ -65,7 +68,8 @@ def _imported(path: Path, source: bytes, folders: dict[str, Path]) -> Iterator[P
         folders: of packages by name; under ``""`` the one that modules in no package lie in.
     """
     try:
-        tree = ast.parse(source)
+        with _PARSING:
+            tree = ast.parse(source)
     except (SyntaxError, ValueError):  # a template, or for another version of Python
         return
     for node in ast.walk(tree):

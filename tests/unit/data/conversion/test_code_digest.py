@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -139,3 +141,24 @@ def test_what_a_plugin_began_is_not_gone_on_with_by_the_mended_one(
 def test_code_that_nobody_can_see_is_never_the_same():
     seen = type("Mine", (PromptableDataModule,), {"__module__": "typed_in_by_hand"})
     assert code_digest(seen) != code_digest(seen)
+
+
+def test_threads_may_ask_at_once():
+    """With other threads let in by a collection of garbage in the middle of a syntax tree."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-5)
+    gc.set_threshold(50)
+    gc.callbacks.append(_let_others_run)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            digests = threads.map(code_digest, [PromptableDataModule] * 8)
+            assert len(set(digests)) == 1
+    finally:
+        gc.callbacks.remove(_let_others_run)
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+
+
+def _let_others_run(phase: str, info: dict[str, int]) -> None:
+    for _ in range(200):
+        pass
