@@ -59,13 +59,15 @@ def fit(task, discs, trainer, folder, *, steps=4, precision="32-true", episode=B
 def test_training_in_bfloat16_follows_float32_with_the_loss_in_float32(
     task, discs, trainer, tmp_path
 ):
-    exact = torch.stack(fit(task, discs, trainer, tmp_path)[2].seen)
-    _, module, losses = fit(task, discs, trainer, tmp_path, precision="bf16-mixed")
+    # A larger step makes float32 differ from itself by 5 % where sums are taken in another order.
+    small = {"lr": 1e-5}
+    exact = torch.stack(fit(task, discs, trainer, tmp_path, **small)[2].seen)
+    _, module, losses = fit(task, discs, trainer, tmp_path, precision="bf16-mixed", **small)
     half = torch.stack(losses.seen)
     assert half.dtype == torch.float32
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
     assert not torch.equal(half, exact)
-    torch.testing.assert_close(half, exact, rtol=0.05, atol=0)
+    torch.testing.assert_close(half, exact, rtol=0.03, atol=0)
 
 
 def test_lightning_has_no_fp16_on_a_cpu_and_says_so(trainer, tmp_path):
